@@ -1,0 +1,38 @@
+"""Writing files so that a reader sees the old file or the new one, never half of one."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ["atomic_write", "write_json"]
+
+
+def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
+    """Write a file to a temporary name in its own folder, then rename it; parent folders are made.
+
+    Args:
+        path: Where the file ends up.
+        content: Text (written as UTF-8) or bytes.
+
+    Returns:
+        The path.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> Path:
+    """Write a value as indented JSON, atomically. NaN is refused, since JSON has none.
+
+    Raises:
+        ValueError: If the value holds NaN or an infinity.
+    """
+    return atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
