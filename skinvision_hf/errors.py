@@ -1,4 +1,4 @@
-"""The package's own errors: each message is one line that names the remedy, and commands print it without a traceback."""
+"""The package's own errors: one line each that names the remedy; commands print them without a traceback."""
 
 import sys
 from collections.abc import Callable, Sequence
