@@ -37,14 +37,14 @@ class AugmentConfig:
     Attributes:
         min_scale: Smallest share of the image's area that a crop keeps, in (0, 1].
         colour: Largest relative change of brightness, contrast and saturation.
-        hue: Largest change of hue, in turns (0.5 is half the colour circle).
+        tint: Largest relative change of each colour channel on its own, as other lamps and cameras cause.
         blur_probability: How often an image is blurred, in [0, 1].
         erase_probability: How often a rectangle is blanked out, in [0, 1].
     """
 
     min_scale: float = 0.4
     colour: float = 0.2
-    hue: float = 0.02
+    tint: float = 0.05
     blur_probability: float = 0.1
     erase_probability: float = 0.1
 
@@ -82,9 +82,9 @@ class PhaseConfig:
         patience: Epochs without a better validation metric before the phase stops; 0 never stops early.
     """
 
-    train_backbone: bool
-    epochs: int
-    learning_rate: float
+    train_backbone: bool = True
+    epochs: int = 1
+    learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -123,10 +123,8 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=2, learning_rate=1e-3)
-    finetune: PhaseConfig = PhaseConfig(
-        train_backbone=True, epochs=20, learning_rate=1e-3, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998
-    )
+    head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=2)
+    finetune: PhaseConfig = PhaseConfig(epochs=20, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
     batch_size: int = 32
     gradient_accumulation_steps: int = 1
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"

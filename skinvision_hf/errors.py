@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Sequence
 
-__all__ = ["DataError", "HubError", "ImageError", "ModelError", "SkinVisionError", "run_command"]
+__all__ = ["DataError", "HubError", "ImageError", "ModelError", "RunError", "SkinVisionError", "run_command"]
 
 
 class SkinVisionError(Exception):

@@ -12,7 +12,7 @@ from torchvision.transforms import v2
 
 from skinvision_hf.config import AugmentConfig
 
-__all__ = ["crop_box", "eval_transform", "train_transform"]
+__all__ = ["Transform", "crop_box", "eval_transform", "train_transform"]
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -35,6 +35,25 @@ class RightAngleRotation(torch.nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Return the rotated image; height and width swap for 90 and 270 degrees."""
         return torch.rot90(image, k=int(torch.randint(4, ())), dims=(-2, -1))
+
+
+class Tint(torch.nn.Module):
+    """Multiply each channel of a float image (3, H, W) in [0, 1] by its own factor, and clip.
+
+    A colour cast like that of another lamp or camera, at a tenth of the cost of a change of hue.
+
+    Args:
+        strength: Largest relative change, in [0, 1).
+    """
+
+    def __init__(self, strength: float) -> None:
+        super().__init__()
+        self.strength = strength
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Return the tinted image."""
+        factors = 1.0 + self.strength * (2.0 * torch.rand(3, 1, 1) - 1.0)
+        return (image * factors).clamp_(0.0, 1.0)
 
 
 def train_transform(pretrained_cfg: dict[str, Any], augment: AugmentConfig) -> Transform:
@@ -65,10 +84,13 @@ def train_transform(pretrained_cfg: dict[str, Any], augment: AugmentConfig) -> T
         v2.RandomHorizontalFlip(),
     ]
     if augment.colour:
-        steps.append(v2.ColorJitter(augment.colour, augment.colour, augment.colour, augment.hue))
+        steps.append(v2.ColorJitter(augment.colour, augment.colour, augment.colour))
     if augment.blur_probability:
         steps.append(v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 1.5))], p=augment.blur_probability))
-    steps += [v2.ToDtype(torch.float32, scale=True), v2.Normalize(data["mean"], data["std"])]
+    steps.append(v2.ToDtype(torch.float32, scale=True))
+    if augment.tint:
+        steps.append(Tint(augment.tint))
+    steps.append(v2.Normalize(data["mean"], data["std"]))
     if augment.erase_probability:
         steps.append(v2.RandomErasing(p=augment.erase_probability, scale=(0.02, 0.15), value=0.0))
     return v2.Compose(steps)

@@ -1,0 +1,113 @@
+"""A network and a split to predictions, on one process or several."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from skinvision_hf.metrics import Predictions
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.transforms import Transform, eval_transform
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["collect_logits", "make_loader", "predict_dataset"]
+
+
+def make_loader(
+    dataset: Dataset, transform: Transform, *, batch_size: int, shuffle: bool = False, num_workers: int = 0
+) -> DataLoader:
+    """Make a loader of batches `{"pixel_values": (n, 3, H, W), "labels": (n,)}` that decodes images as it goes.
+
+    Args:
+        dataset: A split with the columns `image` and `label`.
+        transform: From an RGB image to a tensor.
+        batch_size: Images a batch.
+        shuffle: New order every epoch, without the last incomplete batch; for training.
+        num_workers: Processes that decode; 0 decodes in this one.
+    """
+    view = dataset.select_columns(["image", "label"]).with_transform(partial(_decode, transform))
+    return DataLoader(
+        view,
+        batch_size=batch_size,
+        shuffle=shuffle,
+        drop_last=shuffle and len(dataset) >= batch_size,
+        num_workers=num_workers,
+        persistent_workers=shuffle and num_workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _decode(transform: Transform, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    return {"pixel_values": [transform(i.convert("RGB")) for i in batch["image"]], "labels": batch["label"]}
+
+
+def collect_logits(
+    model: torch.nn.Module, loader: DataLoader, *, accelerator: "Accelerator | None" = None, progress: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run a network over a loader in evaluation mode and hand it back in the mode it was in.
+
+    Args:
+        model: Returns an output with `logits`.
+        loader: From `make_loader`, prepared by the accelerator when there is one.
+        accelerator: Gathers over processes, without the samples that only pad the last batch.
+        progress: Show a progress bar (on the main process).
+
+    Returns:
+        Logits (n, 7) float32 and labels (n,) int64, in the order of the data set.
+    """
+    device = accelerator.device if accelerator else next(model.parameters()).device
+    hidden = not progress or (accelerator is not None and not accelerator.is_local_main_process)
+    was_training = model.training
+    model.eval()
+    logits, labels = [], []
+    with torch.inference_mode():
+        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=hidden, leave=False):
+            pixels = batch["pixel_values"].to(device).contiguous(memory_format=torch.channels_last)
+            result = (model(pixels).logits, batch["labels"].to(device))
+            if accelerator is not None:
+                result = accelerator.gather_for_metrics(result)
+            logits.append(result[0].float().cpu().numpy())
+            labels.append(result[1].cpu().numpy())
+    model.train(was_training)
+    return np.concatenate(logits), np.concatenate(labels).astype(np.int64)
+
+
+def predict_dataset(
+    model: SkinVisionForImageClassification,
+    dataset: Dataset,
+    *,
+    batch_size: int = 64,
+    num_workers: int = 0,
+    accelerator: "Accelerator | None" = None,
+    progress: bool = True,
+) -> Predictions:
+    """Predict every image of a split.
+
+    Args:
+        model: The network; its own `pretrained_cfg` decides how images are prepared.
+        dataset: A split with the columns image, label, image_id and lesion_id.
+        batch_size: Images a batch.
+        num_workers: Processes that decode images.
+        accelerator: Shares the work over processes; every process returns the same predictions.
+        progress: Show a progress bar.
+
+    Returns:
+        The predictions, in the order of the data set.
+    """
+    loader = make_loader(
+        dataset, eval_transform(model.config.pretrained_cfg), batch_size=batch_size, num_workers=num_workers
+    )
+    if accelerator is not None:
+        loader = accelerator.prepare_data_loader(loader)
+    logits, labels = collect_logits(model, loader, accelerator=accelerator, progress=progress)
+    identifiers: Sequence[str] = dataset["image_id"]
+    return Predictions(
+        image_ids=tuple(identifiers), lesion_ids=tuple(dataset["lesion_id"]), labels=labels, logits=logits
+    )

@@ -1,0 +1,137 @@
+"""Training from a configuration to a release folder: the head, then all layers, both through `run_phase`."""
+
+import logging
+import os
+import platform
+import shlex
+import sys
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from datasets import DatasetDict
+
+from skinvision_hf import data as ham10000
+from skinvision_hf._version import __version__
+from skinvision_hf.config import TrainConfig
+from skinvision_hf.errors import DataError
+from skinvision_hf.files import write_json
+from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
+from skinvision_hf.phases import Run, run_phase
+
+__all__ = ["TRAINING_FILE", "run_training"]
+
+logger = logging.getLogger(__name__)
+
+TRAINING_FILE = "training.json"
+RECORDED_VERSIONS = ("torch", "torchvision", "transformers", "timm", "datasets", "accelerate", "numpy")
+
+
+def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
+    """Train a network and write its release folder: config.json, model.safetensors, training.json, history.jsonl.
+
+    Args:
+        config: All settings.
+        resume: Go on from the last complete checkpoint in the output folder, with the same settings.
+
+    Returns:
+        The release folder, which is the output folder. The checkpoints in it are gone once the release is written.
+
+    Raises:
+        DataError: If the data or the output folder cannot be used.
+        ModelError: If the initial weights cannot be had.
+        RunError: If the loss stops being a number.
+        KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
+    """
+    start = time.perf_counter()
+    output_dir = Path(config.output_dir)
+    data = _load(config)
+    run = Run.start(config, data)
+    checkpoint = _checkpoint(run, resume)
+    run.accelerator.init_trackers("skinvision")
+    try:
+        train_phases(run, resume=checkpoint)
+    except KeyboardInterrupt:
+        best = run.checkpoints.best
+        kept = f"The best network so far is in {best}. " if best.is_dir() else "No epoch was complete. "
+        raise KeyboardInterrupt(f"{kept}Run the same command with --resume to go on.") from None
+    finally:
+        run.accelerator.end_training()
+    if run.accelerator.is_main_process:
+        best = SkinVisionForImageClassification.from_pretrained(run.checkpoints.best)
+        best.save_pretrained(output_dir)
+        write_json(output_dir / TRAINING_FILE, _training_record(run, time.perf_counter() - start))
+        run.checkpoints.remove()
+    run.accelerator.wait_for_everyone()
+    return output_dir
+
+
+def train_phases(run: Run, *, resume: Path | None = None) -> None:
+    """Train the head, then all layers; afterwards `run.checkpoints.best` holds the best network.
+
+    Args:
+        run: From `Run.start`.
+        resume: A checkpoint of the same configuration to go on from.
+    """
+    first = run.checkpoints.phase_of(resume) if resume else 0
+    for index, (name, phase) in enumerate((("head", run.config.head), ("finetune", run.config.finetune))):
+        if phase.epochs == 0 or index < first:
+            continue
+        if run.checkpoints.best.is_dir() and run.progress.best is not None:
+            run.model = SkinVisionForImageClassification.create(run.config.model)
+            best = SkinVisionForImageClassification.from_pretrained(run.checkpoints.best)
+            run.model.load_state_dict(best.state_dict())
+        run_phase(run, index, name, phase, resume=resume if index == first else None)
+
+
+def _load(config: TrainConfig) -> DatasetDict:
+    data = ham10000.load_ham10000(config.data, split=config.split)
+    if config.limit:
+        # Shuffled, since a data set may be sorted by diagnosis.
+        data = DatasetDict(
+            {k: d.shuffle(seed=config.seed).select(range(min(config.limit, len(d)))) for k, d in data.items()}
+        )
+    return data
+
+
+def _checkpoint(run: Run, resume: bool) -> Path | None:
+    """The checkpoint to go on from; refuses to overwrite a run or a release by accident."""
+    output_dir, newest = Path(run.config.output_dir), run.checkpoints.newest()
+    if (output_dir / WEIGHTS_FILE).is_file():
+        raise DataError(f"{output_dir} already holds a finished release; choose another --output_dir")
+    if resume and newest is None:
+        logger.warning("no checkpoint in %s yet; starting from the beginning", output_dir)
+    if newest is not None and not resume:
+        raise DataError(f"{output_dir} holds a run that was stopped; add --resume to go on, or choose another folder")
+    return newest
+
+
+def _training_record(run: Run, seconds: float) -> dict[str, Any]:
+    """What it takes to repeat the run, without paths of this machine."""
+    settings = asdict(run.config)
+    settings.pop("output_dir")
+    settings["data"] = _without_folders(settings["data"])
+    phase, epoch = run.progress.best_epoch or ("", 0)
+    return {
+        "skinvision_version": __version__,
+        "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(_without_folders, sys.argv[1:])]),
+        "config": settings,
+        "split": run.config.split,
+        "data_fingerprint": {name: ham10000.fingerprint(d) for name, d in run.data.items()},
+        "images": {name: len(d) for name, d in run.data.items()},
+        "best": {"phase": phase, "epoch": epoch, "metric": run.config.monitor, "value": abs(run.progress.best or 0.0)},
+        "seconds": round(seconds, 1),
+        "processes": run.accelerator.num_processes,
+        "hardware": {
+            "device": str(run.accelerator.device.type),
+            "cores": os.cpu_count(),
+            "machine": platform.machine(),
+        },
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in RECORDED_VERSIONS},
+    }
+
+
+def _without_folders(argument: str) -> str:
+    return Path(argument).name if Path(argument).exists() else argument
