@@ -19,3 +19,30 @@ def ham10000_dir() -> Path:
     if not (folder / "HAM10000_metadata.csv").is_file():
         pytest.skip("HAM10000 is not on this machine; set SKINVISION_DATA to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release folder of timm's smallest EfficientNet at 64 px, seeded, whose answers differ from image to image."""
+    import torch
+    from drawing import draw_lesion
+
+    from skinvision_hf.config import ModelConfig
+    from skinvision_hf.modeling import SkinVisionForImageClassification
+    from skinvision_hf.transforms import eval_transform
+
+    folder = tmp_path_factory.mktemp("release") / "tiny"
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        model = SkinVisionForImageClassification.create(
+            ModelConfig(architecture="test_efficientnet", init="random", image_size=64)
+        )
+        transform = eval_transform(model.config.pretrained_cfg)
+        # Random layers shrink the signal to nothing; batch norms that know their inputs keep it alive.
+        norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+        for norm in norms:
+            norm.momentum = None  # type: ignore[assignment]
+        model.train()(torch.stack([transform(draw_lesion(seed)) for seed in range(16)]))
+        torch.nn.init.normal_(model.timm_model.get_classifier().weight, std=0.2)
+        model.eval().save_pretrained(folder)
+    return folder
