@@ -41,7 +41,7 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         # Random layers shrink the signal to nothing; batch norms that know their inputs keep it alive.
         norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
         for norm in norms:
-            norm.momentum = None  # type: ignore[assignment]
+            norm.momentum = None
         model.train()(torch.stack([transform(draw_lesion(seed)) for seed in range(16)]))
         torch.nn.init.normal_(model.timm_model.get_classifier().weight, std=0.2)
         model.eval().save_pretrained(folder)

@@ -1,0 +1,45 @@
+"""Measure the package's speed: `python scripts/benchmark.py inference [--model REF]`.
+
+Prints one JSON object. For education and research only; not a medical device.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from skinvision_hf.errors import run_command
+
+
+def inference(arguments: argparse.Namespace) -> object:
+    """Time one prediction against the bare network."""
+    from skinvision_hf.benchmarking import measure_inference
+    from skinvision_hf.inference import SkinVision
+
+    vision = SkinVision.from_pretrained(arguments.model, device="cpu")
+    return measure_inference(vision, image_size=(arguments.width, arguments.height), repeats=arguments.repeats)
+
+
+def benchmark(argv: Sequence[str] | None) -> int:
+    """Parse the command line, measure and print."""
+    parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__)
+    subparsers = parser.add_subparsers(required=True, metavar="WHAT")
+    command = subparsers.add_parser("inference", help="one prediction against timm's bare forward pass")
+    command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
+    command.add_argument("--width", type=int, default=600, help="of the image, in pixels (default: %(default)s)")
+    command.add_argument("--height", type=int, default=450, help="of the image, in pixels (default: %(default)s)")
+    command.add_argument("--repeats", type=int, default=200, help="timed calls (default: %(default)s)")
+    command.set_defaults(measure=inference)
+    arguments = parser.parse_args(argv)
+    print(json.dumps(asdict(arguments.measure(arguments)), indent=2))
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `skinvision_hf.errors.run_command` for the exit codes."""
+    return run_command(benchmark, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,236 @@
+"""Every way to hand over an image, checked and turned into upright RGB; what cannot be used gets a one-line reason."""
+
+import io
+import os
+import struct
+from pathlib import Path
+from typing import BinaryIO, TypeAlias
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from skinvision_hf.errors import ImageError
+
+__all__ = ["MAX_PIXELS", "MIN_SIDE", "ImageSource", "is_image_source", "open_image"]
+
+ImageSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray
+
+MAX_PIXELS = 50_000_000
+"""Largest image, in pixels, checked before it is decoded; a small file can hold an image that fills the memory."""
+
+MIN_SIDE = 32
+"""Shortest side in pixels. HAM10000 is 600 x 450; below this a lesion has no structure left to look at."""
+
+# Formats that only hold pixels. Others that Pillow opens run programs (EPS) or depend on fonts and plug-ins.
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM")
+
+EXIF_ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# What Pillow's decoders raise on broken files besides OSError; they validate little before they compute.
+BROKEN_FILE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    struct.error,
+)
+
+
+def is_image_source(value: object) -> bool:
+    """Tell one image (of any kind that `open_image` takes) from a collection of them."""
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
+    return isinstance(value, kinds) or hasattr(value, "read")
+
+
+def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
+    """Read an image from anywhere and check that it can be classified.
+
+    Transparency is laid over white, 16-bit greyscale is scaled to 8 bits, of an animation the first frame is used,
+    and an EXIF orientation is applied.
+
+    Args:
+        source: A path, encoded bytes, a binary file object (read from where it stands), a PIL image, or an array
+            (height, width) or (height, width, 3 or 4), uint8 or float in [0, 1].
+        name: How messages call a source that has no path.
+
+    Returns:
+        An RGB image of at least `MIN_SIDE` pixels a side and at most `MAX_PIXELS` pixels; a PIL image that is that
+        already is returned itself.
+
+    Raises:
+        ImageError: If it cannot be read or used. The message is one line that names the image and the remedy.
+    """
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name)
+    if isinstance(source, Image.Image):
+        return _decode(source, name)
+    if isinstance(source, (str, os.PathLike)):
+        name = printable(source)
+        _check_path(os.fspath(source), name)
+        return _read(source, name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _read(io.BytesIO(source), name)
+    if hasattr(source, "read"):
+        return _read(_buffer(source, name), name)
+    raise ImageError(
+        f"{name} is of type {type(source).__name__}; give a path, a PIL image, a NumPy array, bytes or a file object"
+    )
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """A path as one line of text: line breaks, control characters and undecodable bytes become question marks."""
+    return "".join(character if character.isprintable() else "?" for character in os.fsdecode(path))
+
+
+def _check_path(path: str, name: str) -> None:
+    if path.lower().startswith(("http://", "https://")):
+        raise ImageError(f"{name} is a web address; download the image and give the file")
+    if not path:
+        raise ImageError("the path is empty; name an image file")
+    try:
+        file = Path(path)
+        if file.is_dir():
+            raise ImageError(f"{name} is a folder; name the image files in it")
+        if not file.exists():
+            raise ImageError(f"there is no file {name}; check the path")
+        if not file.is_file():
+            raise ImageError(f"{name} is no regular file; save the image to a file and give that")
+        if file.stat().st_size == 0:
+            raise ImageError(f"{name} is empty; download or export it again")
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be opened ({_reason(error)}); check the path and its permissions") from error
+
+
+def _buffer(file: BinaryIO, name: str) -> BinaryIO:
+    try:
+        content = file.read()
+    except (OSError, ValueError) as error:
+        raise ImageError(f"{name} cannot be read from its file object ({_reason(error)}); open it again") from error
+    if not isinstance(content, bytes):
+        raise ImageError(f"{name} comes from a file object in text mode; open the file with mode 'rb'")
+    return io.BytesIO(content)
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error).partition("\n")[0]
+
+
+def _read(source: str | os.PathLike[str] | BinaryIO, name: str) -> Image.Image:
+    if isinstance(source, io.BytesIO) and not source.getbuffer().nbytes:
+        raise ImageError(f"{name} is empty; download or export it again")
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            return _decode(image, name)
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name} is no image that can be read; save it as JPEG or PNG") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise _too_large(name) from error
+    except BROKEN_FILE as error:
+        if getattr(error, "errno", None):
+            raise ImageError(f"{name} cannot be opened ({_reason(error)}); check its permissions") from error
+        raise _damaged(name) from error
+
+
+def _decode(image: Image.Image, name: str) -> Image.Image:
+    _check_size(image.size, name)
+    try:
+        image.load()
+    except BROKEN_FILE as error:
+        raise _damaged(name) from error
+    orientation = _orientation(image)
+    rgb = _to_rgb(image, name)
+    return rgb.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else rgb
+
+
+def _damaged(name: str) -> ImageError:
+    return ImageError(f"{name} is damaged or incomplete; download or export it again")
+
+
+def _too_large(name: str) -> ImageError:
+    return ImageError(
+        f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels; crop it to the lesion or scale it down"
+    )
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise _too_large(name)
+    if min(size) < MIN_SIDE:
+        raise ImageError(
+            f"{name} is only {width} x {height} pixels; give an image with sides of at least {MIN_SIDE} pixels"
+        )
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation; an unreadable EXIF block counts as upright, since the pixels are still good."""
+    try:
+        return int(image.getexif().get(EXIF_ORIENTATION, 1))
+    except BROKEN_FILE:
+        return 1
+
+
+def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        image = _scale_grey(image, name)
+    try:
+        if image.has_transparency_data:
+            layer = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            white.alpha_composite(layer)
+            image = white
+        return image if image.mode == "RGB" else image.convert("RGB")
+    except ValueError as error:
+        raise ImageError(f"{name} has the colour mode {image.mode}; save it as RGB") from error
+
+
+def _scale_grey(image: Image.Image, name: str) -> Image.Image:
+    """Greyscale of more than 8 bits to 8 bits, by the range that its mode and values imply."""
+    values = np.asarray(image).astype(np.float64)
+    low, high = float(values.min()), float(values.max())
+    if not np.isfinite([low, high]).all():
+        raise ImageError(f"{name} holds NaN or infinite values; replace them with numbers")
+    if image.mode.startswith("I;16"):
+        top = 65535.0
+    else:
+        top = next((t for t in (1.0, 255.0, 65535.0) if high <= t and (t > 1 or image.mode == "F")), 0.0)
+    if low < 0 or not top:
+        raise ImageError(f"{name} holds values from {low:g} to {high:g}; scale them to 0..255")
+    return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+
+def _from_array(array: np.ndarray, name: str) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
+        raise ImageError(
+            f"{name} is an array of shape {array.shape}; give (height, width) or (height, width, 3 or 4), "
+            "and several images as a list"
+        )
+    _check_size((array.shape[1], array.shape[0]), name)
+    if np.issubdtype(array.dtype, np.floating):
+        if not np.isfinite(array).all():
+            raise ImageError(f"{name} holds NaN or infinite values; replace them with numbers from 0 to 1")
+        if array.min() < 0 or array.max() > 1:
+            raise ImageError(
+                f"{name} holds float values from {array.min():g} to {array.max():g}; scale them to 0..1, "
+                "or give uint8 from 0 to 255"
+            )
+        array = np.rint(array * 255).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ImageError(f"{name} is an array of {array.dtype}; give uint8 from 0 to 255, or float from 0 to 1")
+    return _to_rgb(Image.fromarray(array), name)

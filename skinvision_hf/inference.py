@@ -1,0 +1,228 @@
+"""An image in, a `Prediction` out."""
+
+import threading
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol, cast, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skinvision_hf.errors import ModelError
+from skinvision_hf.files import atomic_write
+from skinvision_hf.images import ImageSource, is_image_source, open_image
+from skinvision_hf.labels import CODES
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.prediction import Prediction
+from skinvision_hf.releases import RELEASE_FILES, resolve_release
+from skinvision_hf.transforms import eval_transform
+
+__all__ = ["EvaluationMode", "Guard", "Prediction", "SkinVision"]
+
+
+class Guard(Protocol):
+    """What tells images like the training images from others."""
+
+    threshold: float
+    """Typicality from which on an image counts as in distribution."""
+
+    def score(self, features: Tensor) -> Tensor:
+        """From pooled features (n, d) of the network to typicality (n,), in [0, 1]."""
+
+
+class EvaluationMode:
+    """Holds a network in evaluation mode inside `with`, then gives each module back its own mode.
+
+    Threads may overlap: the first one in switches, the last one out restores.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._users = 0
+        self._in_training: list[torch.nn.Module] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._in_training = [module for module in self._model.modules() if module.training]
+                self._set_training(False)
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._set_training(True)
+
+    def _set_training(self, value: bool) -> None:
+        for module in self._in_training:
+            module.training = value
+
+
+class SkinVision:
+    """A release, ready to look at images. Safe to use from several threads.
+
+    Attributes:
+        model: The network.
+        release: The folder that it came from.
+        device: Where it runs.
+        transform: From an RGB image to the network's input (3, height, width).
+        guard: Tells images like the training images from others; None when the release carries none.
+        evaluation_mode: Context manager in which the network must run.
+    """
+
+    labels: tuple[str, ...] = CODES
+
+    def __init__(
+        self,
+        model: SkinVisionForImageClassification,
+        release: Path,
+        *,
+        device: str | torch.device | None = None,
+        guard: Guard | None = None,
+    ) -> None:
+        self.model = model
+        self.release = release
+        self.transform = eval_transform(model.config.pretrained_cfg)
+        self.guard = guard
+        self.evaluation_mode = EvaluationMode(model)
+        self.device = torch.device("cpu")
+        self.to(device if device is not None else _best_device())
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        ref: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        device: str | torch.device | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | bool | None = None,
+    ) -> "SkinVision":
+        """Load a release.
+
+        Args:
+            ref: None for the release that ships with the package, a folder, or a Hub id such as `user/name`.
+            revision: Branch, tag or commit on the Hub.
+            device: Where to run; the machine's accelerator when None, else the CPU.
+            cache_dir: Where downloads are kept; the Hub's own cache by default.
+            local_files_only: Use the cache and ask no server.
+            token: Token for private repositories; the saved login by default.
+
+        Raises:
+            ModelError: If the release cannot be found or loaded, or the device is not there.
+        """
+        release = resolve_release(
+            ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
+        )
+        return cls(SkinVisionForImageClassification.from_pretrained(release), release, device=device)
+
+    def to(self, device: str | torch.device) -> "SkinVision":
+        """Move the network to a device and return this object.
+
+        Raises:
+            ModelError: If the device is not there.
+        """
+        try:
+            torch.empty(0, device=device)
+        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
+            raise ModelError(f"this machine has no device {str(device)!r} that torch can use; try 'cpu'") from error
+        self.device = torch.device(device)
+        # Convolutions are faster when a pixel's channels lie side by side.
+        self.model.to(device=self.device, memory_format=torch.channels_last)
+        return self
+
+    @overload
+    def predict(  # type: ignore[overload-overlap]  # a path is also an iterable of strings
+        self, images: ImageSource, *, batch_size: int = ...
+    ) -> Prediction: ...
+    @overload
+    def predict(self, images: Iterable[ImageSource], *, batch_size: int = ...) -> list[Prediction]: ...
+    def predict(
+        self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 32
+    ) -> Prediction | list[Prediction]:
+        """Classify one image or several.
+
+        Args:
+            images: A path, encoded bytes, a binary file object, a PIL image or a NumPy array; or a list, or any other
+                iterable, of them. See `skinvision_hf.images.open_image` for what is done with them.
+            batch_size: Images that go through the network at once; only so many are held in memory.
+
+        Returns:
+            One prediction for one image; a list, in the same order, for several.
+
+        Raises:
+            ImageError: If an image cannot be used; the message names it.
+            ModelError: If the network's answer is not finite.
+        """
+        if is_image_source(images) or not isinstance(images, Iterable):
+            return self._predict_batch(self.transform(open_image(cast(ImageSource, images))).unsqueeze(0))[0]
+        predictions: list[Prediction] = []
+        batch: list[Tensor] = []
+        for number, image in enumerate(cast(Iterable[ImageSource], images)):
+            batch.append(self.transform(open_image(image, name=f"image {number}")))
+            if len(batch) == batch_size:
+                predictions += self._predict_batch(torch.stack(batch))
+                batch.clear()
+        return predictions + (self._predict_batch(torch.stack(batch)) if batch else [])
+
+    def _predict_batch(self, pixels: Tensor) -> list[Prediction]:
+        """Predict from normalised pixels (n, 3, height, width); features and logits come from one forward pass."""
+        network, guard = self.model.timm_model, self.guard
+        with torch.inference_mode(), self.evaluation_mode:
+            maps = network.forward_features(pixels.to(self.device).contiguous(memory_format=torch.channels_last))
+            logits = network.forward_head(maps)
+            typicality = guard.score(network.forward_head(maps, pre_logits=True)).tolist() if guard else None
+            probabilities = logits.float().cpu().double().softmax(dim=1).numpy()
+        if not np.isfinite(probabilities).all():
+            raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
+        if guard is None or typicality is None:
+            return [Prediction.from_probabilities(row) for row in probabilities.tolist()]
+        return [
+            Prediction.from_probabilities(row, in_distribution=score >= guard.threshold, typicality=score)
+            for row, score in zip(probabilities.tolist(), typicality, strict=True)
+        ]
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Copy the release, byte for byte, to a folder.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ModelError: If the network's weights are no longer those of the release.
+        """
+        self._assert_unchanged()
+        target = Path(folder)
+        for source in sorted({path for pattern in RELEASE_FILES for path in self.release.glob(pattern)}):
+            atomic_write(target / source.relative_to(self.release), source.read_bytes())
+        return target
+
+    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+        """Publish the release on the Hub; see `skinvision_hf.hub.publish_release` for the options.
+
+        Raises:
+            ModelError: If the network's weights are no longer those of the release.
+            HubError: If the Hub refuses.
+        """
+        from skinvision_hf.hub import publish_release
+
+        self._assert_unchanged()
+        return publish_release(self.release, repo_id, **options)
+
+    def _assert_unchanged(self) -> None:
+        """Weights that were changed in memory have none of the release's metrics, so they must not travel with them."""
+        stored = SkinVisionForImageClassification.from_pretrained(self.release).state_dict()
+        if any(not torch.equal(value.cpu(), stored[key]) for key, value in self.model.state_dict().items()):
+            raise ModelError(
+                "the weights were changed since they were loaded; save them with .model.save_pretrained(folder) "
+                "and evaluate that folder with scripts/evaluate_model.py"
+            )
+
+
+def _best_device() -> torch.device:
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")
