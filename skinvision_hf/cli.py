@@ -138,10 +138,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     warnings.filterwarnings("ignore", module="PIL")
     try:
         return run_command(_run, argv)
-    except BrokenPipeError:
+    except OSError as error:
         # The interpreter flushes standard output once more on its way out, and must find someone there.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+        if isinstance(error, BrokenPipeError):
+            return READER_GONE
+        print(f"error: cannot write: {error.strerror or error}; check the disk and run again", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

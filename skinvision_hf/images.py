@@ -187,15 +187,13 @@ def _orientation(image: Image.Image) -> int:
 def _to_rgb(image: Image.Image, name: str) -> Image.Image:
     if image.mode == "F" or image.mode.startswith("I"):
         image = _scale_grey(image, name)
-    try:
-        if image.has_transparency_data:
-            layer = image.convert("RGBA")
-            white = Image.new("RGBA", image.size, "white")
-            white.alpha_composite(layer)
-            image = white
-        return image if image.mode == "RGB" else image.convert("RGB")
-    except ValueError as error:
-        raise ImageError(f"{name} has the colour mode {image.mode}; save it as RGB") from error
+    if image.mode == "La":  # Pillow converts it to nothing else
+        image = image.convert("LA")
+    if image.has_transparency_data:
+        layer = image.convert("RGBA")
+        image = Image.new("RGBA", image.size, "white")
+        image.alpha_composite(layer)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _scale_grey(image: Image.Image, name: str) -> Image.Image:

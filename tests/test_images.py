@@ -1,0 +1,287 @@
+"""Images from anywhere: what is accepted comes out as upright RGB, everything else as one line with a remedy."""
+
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawing import draw_lesion
+from PIL import Image
+
+from skinvision_hf.errors import ImageError
+from skinvision_hf.images import FORMATS, MAX_PIXELS, MIN_SIDE, open_image, printable
+
+PIXELS = np.asarray(draw_lesion())
+
+
+def encode(image: Image.Image, format: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def message(source: object, **options: object) -> str:
+    with pytest.raises(ImageError) as caught:
+        open_image(source, **options)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    return content + struct.pack(">I", 100) + b"IDAT"
+
+
+@pytest.mark.parametrize("kind", ["path", "string", "bytes", "bytearray", "file", "stream", "pil", "array", "floats"])
+def test_every_kind_of_source_gives_the_same_pixels(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "lesion.png"
+    content = encode(draw_lesion())
+    path.write_bytes(content)
+
+    class Stream:
+        """Can be read and not rewound, like the answer of a web server."""
+
+        def read(self) -> bytes:
+            return content
+
+    with path.open("rb") as file:
+        source = {
+            "path": path,
+            "string": str(path),
+            "bytes": content,
+            "bytearray": bytearray(content),
+            "file": file,
+            "stream": Stream(),
+            "pil": draw_lesion(),
+            "array": PIXELS,
+            "floats": PIXELS / np.float32(255),
+        }[kind]
+        image = open_image(source)
+    assert image.mode == "RGB"
+    assert np.array_equal(np.asarray(image), PIXELS)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_every_listed_format_can_be_read(format: str) -> None:
+    image = open_image(encode(draw_lesion(), format))
+    difference = np.abs(np.asarray(image).astype(int) - PIXELS)
+    # GIF has 256 colours and JPEG, WebP and JPEG 2000 lose some detail; the picture is the same.
+    assert image.size == (200, 150)
+    assert difference.mean() < 6
+
+
+def test_eps_is_refused_because_opening_it_runs_a_program() -> None:
+    assert "save it as JPEG or PNG" in message(encode(draw_lesion(), "EPS"))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_all_exif_orientations_come_out_upright(orientation: int) -> None:
+    undo = [
+        [],
+        [Image.Transpose.FLIP_LEFT_RIGHT],
+        [Image.Transpose.ROTATE_180],
+        [Image.Transpose.FLIP_TOP_BOTTOM],
+        [Image.Transpose.TRANSPOSE],
+        [Image.Transpose.ROTATE_90],
+        [Image.Transpose.TRANSVERSE],
+        [Image.Transpose.ROTATE_270],
+    ][orientation - 1]
+    upright = draw_lesion()
+    stored = upright
+    for operation in undo:
+        stored = stored.transpose(operation)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for source in (encode(stored, "PNG", exif=exif), Image.open(io.BytesIO(encode(stored, "PNG", exif=exif)))):
+        assert np.array_equal(np.asarray(open_image(source)), np.asarray(upright))
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_an_unreadable_exif_block_does_not_spoil_the_picture() -> None:
+    image = open_image(encode(draw_lesion(), "PNG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff"))
+    assert np.array_equal(np.asarray(image), PIXELS)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"])
+def test_opaque_modes_become_what_pillow_makes_of_them(mode: str) -> None:
+    image = draw_lesion().convert(mode)
+    assert np.array_equal(np.asarray(open_image(image)), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "La"])
+def test_transparency_is_laid_over_white(mode: str) -> None:
+    image = Image.new("RGBA", (64, 48), (0, 0, 0, 255))
+    image.paste((0, 0, 0, 0), (0, 0, 32, 48))
+    image.putpixel((40, 10), (0, 0, 0, 128))
+    pixels = np.asarray(open_image(image.convert("LA").convert(mode) if mode == "La" else image.convert(mode)))
+    assert (pixels[:, :32] == 255).all()
+    assert (pixels[:, 41:] == 0).all()
+    assert pixels[10, 40].tolist() == [127, 127, 127]
+
+
+def test_a_palette_png_with_a_transparent_colour_is_laid_over_white() -> None:
+    image = Image.new("P", (64, 48), 1)
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.paste(0, (0, 0, 32, 48))
+    pixels = np.asarray(open_image(encode(image, "PNG", transparency=0)))
+    assert (pixels[:, :32] == 255).all()
+    assert (pixels[:, 32:] == [0, 0, 200]).all()
+
+
+def test_a_four_channel_array_is_laid_over_white() -> None:
+    array = np.zeros((48, 64, 4))
+    array[:, 32:, 3] = 1.0
+    pixels = np.asarray(open_image(array))
+    assert (pixels[:, :32] == 255).all()
+    assert (pixels[:, 32:] == 0).all()
+
+
+def grey_ramp() -> np.ndarray:
+    return np.linspace(0, 255, 64 * 48).round().reshape(48, 64)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        Image.fromarray((grey_ramp() * 257).astype(np.uint16)),
+        encode(Image.fromarray((grey_ramp() * 257).astype(np.uint16)), "PNG"),
+        encode(Image.fromarray((grey_ramp() * 257).astype(np.uint16)), "TIFF"),
+        Image.fromarray((grey_ramp() * 257).astype(np.int32)),
+        Image.fromarray(grey_ramp().astype(np.int32)),
+        Image.fromarray(grey_ramp().astype(np.float32)),
+        Image.fromarray((grey_ramp() / 255).astype(np.float32)),
+        grey_ramp().astype(np.uint8),
+        grey_ramp()[:, :, None] / 255,
+    ],
+    ids=["I;16", "png16", "tiff16", "I", "I8", "F255", "F1", "uint8", "float"],
+)
+def test_greyscale_of_any_depth_keeps_its_brightness(source: object) -> None:
+    pixels = np.asarray(open_image(source))
+    assert np.array_equal(pixels, np.repeat(grey_ramp()[:, :, None], 3, axis=2))
+
+
+def test_of_an_animation_the_first_frame_is_used() -> None:
+    first, second = Image.new("RGB", (64, 48), "red"), Image.new("RGB", (64, 48), "blue")
+    content = encode(first, "GIF", save_all=True, append_images=[second])
+    assert (np.asarray(open_image(content)) == [255, 0, 0]).all()
+
+
+def test_a_pil_image_is_left_as_it_was() -> None:
+    source = Image.open(io.BytesIO(encode(draw_lesion().convert("RGBA"))))
+    open_image(source)
+    assert source.mode == "RGBA"
+    assert source.getpixel((0, 0))[:3] == tuple(PIXELS[0, 0])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("missing.jpg", None, "there is no file {path}; check the path"),
+        ("empty.jpg", b"", "{path} is empty; download or export it again"),
+        ("text.jpg", b"Dear doctor,\n" * 50, "{path} is no image that can be read; save it as JPEG or PNG"),
+        ("huge.png", png_header(10_000, 9_000), "{path} has more than 50 megapixels; crop it to the lesion"),
+        ("bomb.png", png_header(60_000, 60_000), "{path} has more than 50 megapixels; crop it to the lesion"),
+        (
+            "one.png",
+            encode(Image.new("RGB", (1, 1))),
+            "{path} is only 1 x 1 pixels; give an image with sides of at least 32",
+        ),
+    ],
+    ids=["missing", "empty", "text", "warned about", "bomb", "1x1"],
+)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_bad_file_is_named_with_its_remedy(name: str, content: bytes | None, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content)
+    assert message(path).startswith(expected.format(path=path))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+def test_a_truncated_file_is_refused(format: str, share: float) -> None:
+    content = encode(draw_lesion(), format)
+    text = message(content[: int(share * len(content))], name="upload")
+    assert text == "upload is damaged or incomplete; download or export it again"
+
+
+def test_a_truncated_progressive_jpeg_is_refused() -> None:
+    content = encode(draw_lesion(), "JPEG", progressive=True, quality=95)
+    assert "damaged or incomplete" in message(content[: len(content) // 2])
+
+
+def test_a_folder_a_web_address_and_an_empty_path_are_refused(tmp_path: Path) -> None:
+    assert message(tmp_path) == f"{tmp_path} is a folder; name the image files in it"
+    assert "download the image and give the file" in message("https://example.org/lesion.jpg")
+    assert message("") == "the path is empty; name an image file"
+    assert "there is no file" in message("a\0b.jpg")
+    assert "cannot be opened (File name too long)" in message("a" * 5000)
+
+
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
+    assert "is no regular file" in message(pipe)
+
+
+def test_a_file_name_cannot_break_the_line() -> None:
+    assert printable("a\nb\x1b[2J\udcff.jpg") == "a?b?[2J?.jpg"
+    assert message("a\nb.jpg") == "there is no file a?b.jpg; check the path"
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_an_array_with_values_that_are_no_numbers_is_refused(bad: float) -> None:
+    array = PIXELS / 255
+    array[3, 4, 1] = bad
+    assert "NaN or infinite" in message(array)
+    assert "NaN or infinite" in message(Image.fromarray(array[:, :, 1].astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    ("array", "expected"),
+    [
+        (PIXELS.astype(np.float64), "scale them to 0..1"),
+        (PIXELS / 255 - 0.5, "float values from -0."),
+        (PIXELS.astype(np.int64), "an array of int64; give uint8"),
+        (PIXELS.astype(bool), "an array of bool; give uint8"),
+        (PIXELS.astype(object), "an array of object; give uint8"),
+        (PIXELS.transpose(2, 0, 1), "shape (3, 150, 200)"),
+        (PIXELS[None], "several images as a list"),
+        (PIXELS[0, 0], "shape (3,)"),
+        (np.zeros((0, 0, 3), np.uint8), "only 0 x 0 pixels"),
+        (np.broadcast_to(np.uint8(0), (8000, 8000)), "more than 50 megapixels"),
+    ],
+)
+def test_an_unusable_array_is_refused_with_what_to_give_instead(array: np.ndarray, expected: str) -> None:
+    assert expected in message(array)
+
+
+@pytest.mark.parametrize(("mode", "value"), [("F", -0.5), ("F", 70_000.0), ("I", -5), ("I", 70_000)])
+def test_greyscale_outside_of_any_known_range_is_refused(mode: str, value: float) -> None:
+    assert "scale them to 0..255" in message(Image.new(mode, (64, 64), value))
+
+
+def test_other_types_closed_files_and_text_files_are_refused(tmp_path: Path) -> None:
+    assert "of type int; give a path" in message(3)
+    assert "of type NoneType; give a path" in message(None)
+    path = tmp_path / "lesion.png"
+    path.write_bytes(encode(draw_lesion()))
+    with path.open("rb") as file:
+        pass
+    assert "closed file" in message(file)
+    assert "open the file with mode 'rb'" in message(io.StringIO("text"))
+    closed = Image.open(path)
+    closed.close()
+    assert "damaged or incomplete" in message(closed)
+
+
+def test_sizes_just_inside_the_limits_are_accepted() -> None:
+    assert open_image(Image.new("RGB", (MIN_SIDE, MIN_SIDE))).size == (MIN_SIDE, MIN_SIDE)
+    assert "pixels" in message(Image.new("RGB", (MIN_SIDE, MIN_SIDE - 1)))
+    assert open_image(Image.new("L", (10_000, MAX_PIXELS // 10_000))).size == (10_000, 5_000)

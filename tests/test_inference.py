@@ -1,0 +1,241 @@
+"""`SkinVision`: the right probabilities for every image, whatever its source, batch, thread or the network's mode."""
+
+import io
+import json
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import FrozenInstanceError
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from drawing import draw_lesion
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from skinvision_hf.benchmarking import measure_inference, median_milliseconds
+from skinvision_hf.errors import ImageError, ModelError
+from skinvision_hf.inference import EvaluationMode, Prediction, SkinVision
+from skinvision_hf.labels import CODES
+
+
+@pytest.fixture
+def vision(tiny_release: Path) -> SkinVision:
+    return SkinVision.from_pretrained(tiny_release, device="cpu")
+
+
+def values(prediction: Prediction) -> list[float]:
+    return list(prediction.probabilities.values())
+
+
+def test_predictions_are_those_of_transformers_with_its_own_preprocessing(
+    vision: SkinVision, tiny_release: Path
+) -> None:
+    images = [draw_lesion(seed, size) for seed, size in enumerate([(200, 150), (600, 450), (90, 130)])]
+    processor = AutoImageProcessor.from_pretrained(tiny_release)
+    network = AutoModelForImageClassification.from_pretrained(tiny_release).eval()
+    with torch.inference_mode():
+        expected = network(**processor(images, return_tensors="pt")).logits.softmax(dim=1)
+    got = np.array([values(vision.predict(image)) for image in images])
+    np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-6)
+    assert got.std(axis=0).max() > 0.05, "the images must differ for this test to mean something"
+
+
+def test_all_fields_follow_from_the_seven_probabilities() -> None:
+    prediction = Prediction.from_probabilities([0.05, 0.1, 0.02, 0.03, 0.5, 0.25, 0.05])
+    assert prediction.label == "mel"
+    assert prediction.name == "Melanoma"
+    assert prediction.confidence == 0.5
+    assert tuple(prediction.probabilities) == CODES
+    assert prediction.malignant_probability == pytest.approx(0.05 + 0.1 + 0.5)
+    assert prediction.in_distribution is None
+    assert prediction.typicality is None
+    assert str(prediction) == "Melanoma (mel) 50.0%, malignant 65.0%"
+    assert json.loads(json.dumps(prediction.to_dict())) == prediction.to_dict()
+    assert set(prediction.to_dict()) == {
+        "label",
+        "name",
+        "confidence",
+        "probabilities",
+        "malignant_probability",
+        "in_distribution",
+        "typicality",
+    }
+    with pytest.raises(FrozenInstanceError):
+        prediction.label = "nv"  # type: ignore[misc]
+
+
+def test_probabilities_add_up_to_one(vision: SkinVision) -> None:
+    assert sum(values(vision.predict(draw_lesion()))) == pytest.approx(1, abs=1e-12)
+
+
+def test_a_list_keeps_its_order_over_several_batches_and_any_iterable_will_do(vision: SkinVision) -> None:
+    images = [draw_lesion(seed) for seed in range(7)]
+    single = [values(vision.predict(image)) for image in images]
+    for batch_size in (1, 3, 7, 32):
+        many = vision.predict(images, batch_size=batch_size)
+        np.testing.assert_allclose([values(p) for p in many], single, rtol=1e-5)
+    assert len(vision.predict(image for image in images)) == 7
+    assert len(vision.predict(np.asarray(image) for image in images[:2])) == 2
+    assert vision.predict([]) == []
+
+
+def test_mixed_sources_in_one_list_agree(vision: SkinVision, tmp_path: Path) -> None:
+    image = draw_lesion(3)
+    path = tmp_path / "lesion.png"
+    image.save(path)
+    sources = [path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes()), image, np.asarray(image)]
+    predictions = vision.predict(sources)
+    assert all(prediction == predictions[0] for prediction in predictions)
+
+
+def test_a_bad_image_in_a_list_is_named_by_its_number_or_path(vision: SkinVision, tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=r"^image 1 is only 1 x 1 pixels"):
+        vision.predict([draw_lesion(), Image.new("RGB", (1, 1))])
+    with pytest.raises(ImageError, match=r"^there is no file .*gone\.jpg"):
+        vision.predict([draw_lesion(), tmp_path / "gone.jpg"])
+    with pytest.raises(ImageError, match="of type int; give a path"):
+        vision.predict(7)  # type: ignore[call-overload]
+    with pytest.raises(ImageError, match=r"^image 0 is of type Tensor"):
+        vision.predict(torch.zeros(2, 3, 64, 64))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_is_handed_back_as_it_was_found(vision: SkinVision, training: bool) -> None:
+    expected = vision.predict(draw_lesion())
+    network = vision.model
+    network.train(training)
+    norm = next(module for module in network.modules() if isinstance(module, torch.nn.BatchNorm2d))
+    norm.training = not training
+    modes = [module.training for module in network.modules()]
+    state = {key: value.clone() for key, value in network.state_dict().items()}
+    gradients = [parameter.requires_grad for parameter in network.parameters()]
+
+    assert vision.predict(draw_lesion()) == expected
+
+    assert [module.training for module in network.modules()] == modes
+    assert [parameter.requires_grad for parameter in network.parameters()] == gradients
+    assert all(torch.equal(value, state[key]) for key, value in network.state_dict().items())
+    assert torch.is_grad_enabled()
+
+
+def test_modes_are_restored_after_an_error() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
+    with pytest.raises(RuntimeError, match="oops"), EvaluationMode(network):
+        assert not any(module.training for module in network.modules())
+        raise RuntimeError("oops")
+    assert all(module.training for module in network.modules())
+
+
+def test_the_last_thread_out_restores_the_modes() -> None:
+    network = torch.nn.Dropout()
+    mode = EvaluationMode(network)
+    with mode:
+        with mode:
+            assert not network.training
+        assert not network.training
+    assert network.training
+
+
+def test_threads_get_the_answers_of_a_single_one(vision: SkinVision) -> None:
+    images = [draw_lesion(seed) for seed in range(24)]
+    expected = [vision.predict(image) for image in images]
+    vision.model.train()
+    with ThreadPoolExecutor(6) as pool:
+        answers = list(pool.map(vision.predict, images))
+    np.testing.assert_allclose([values(p) for p in answers], [values(p) for p in expected], rtol=1e-6)
+    assert vision.model.training
+
+
+class FixedGuard:
+    """Has the interface of a guard, gives fixed scores and remembers the features that it saw."""
+
+    threshold = 0.5
+
+    def score(self, features: torch.Tensor) -> torch.Tensor:
+        self.seen = features
+        return torch.tensor([0.25, 0.5, 0.75])[: len(features)]
+
+
+def test_a_guard_scores_the_features_of_the_same_pass(vision: SkinVision) -> None:
+    images = [draw_lesion(seed) for seed in range(3)]
+    plain = vision.predict(images)
+    guard = FixedGuard()
+    vision.guard = guard
+    guarded = vision.predict(images)
+    assert [p.typicality for p in guarded] == [0.25, 0.5, 0.75]
+    assert [p.in_distribution for p in guarded] == [False, True, True]
+    assert [p.probabilities for p in guarded] == [p.probabilities for p in plain]
+    classifier = vision.model.timm_model.get_classifier()
+    with torch.inference_mode():
+        probabilities = classifier(guard.seen).double().softmax(dim=1).numpy()
+    np.testing.assert_allclose(probabilities, [values(p) for p in plain], rtol=1e-5)
+    assert str(guarded[0]).endswith("the image is unlike the training images")
+
+
+def test_a_network_without_finite_answers_is_an_error(vision: SkinVision) -> None:
+    with torch.no_grad():
+        vision.model.timm_model.get_classifier().bias[2] = float("nan")
+    with pytest.raises(ModelError, match="no finite answer; download the release again"):
+        vision.predict(draw_lesion())
+
+
+@pytest.mark.parametrize("device", ["warp-drive", "cuda:99"])
+def test_a_device_that_is_not_there_is_an_error(device: str, tiny_release: Path) -> None:
+    with pytest.raises(ModelError, match="has no device"):
+        SkinVision.from_pretrained(tiny_release, device=device)
+
+
+def test_a_saved_copy_is_the_release_byte_for_byte(vision: SkinVision, tiny_release: Path, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    release = tmp_path / "source" / "release"
+    vision.save_pretrained(release)
+    (release / "figures").mkdir()
+    (release / "figures" / "roc.png").write_bytes(b"curve")
+    (release / "metrics.json").write_text("{}")
+    (release / "notes.txt").write_text("no part of a release")
+
+    copy = SkinVision.from_pretrained(release).save_pretrained(tmp_path / "copy")
+
+    files = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    assert files == {"config.json", "model.safetensors", "metrics.json", "figures/roc.png"}
+    for name in ("config.json", "model.safetensors"):
+        assert (copy / name).read_bytes() == (tiny_release / name).read_bytes()
+    assert SkinVision.from_pretrained(copy).predict(draw_lesion()) == vision.predict(draw_lesion())
+
+
+def test_changed_weights_do_not_travel_with_the_metrics_of_the_old_ones(vision: SkinVision, tmp_path: Path) -> None:
+    with torch.no_grad():
+        vision.model.timm_model.get_classifier().bias += 1
+    with pytest.raises(ModelError, match="weights were changed"):
+        vision.save_pretrained(tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()
+
+
+def test_the_same_release_runs_bare_in_timm(vision: SkinVision, tiny_release: Path) -> None:
+    bare = timm.create_model(f"local-dir:{tiny_release}", pretrained=True).eval()
+    with torch.inference_mode():
+        expected = bare(vision.transform(draw_lesion()).unsqueeze(0)).softmax(dim=1)
+    np.testing.assert_allclose(values(vision.predict(draw_lesion())), expected[0].numpy(), rtol=1e-4)
+
+
+def test_the_benchmark_times_the_parts_of_a_prediction(vision: SkinVision) -> None:
+    timing = measure_inference(vision, image_size=(200, 150), repeats=5)
+    assert timing.input_size == (3, 64, 64)
+    assert timing.ratio == timing.predict_ms / timing.network_ms
+    assert 0 < timing.transform_ms < timing.predict_ms
+
+
+def test_timed_functions_take_turns() -> None:
+    calls: list[str] = []
+    medians = median_milliseconds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=3)
+    assert calls == ["a", "b"] * 4
+    assert set(medians) == {"a", "b"}
+
+
+@pytest.mark.real_data
+def test_real_images_are_read_and_answered(vision: SkinVision, ham10000_dir: Path) -> None:
+    paths = sorted((ham10000_dir / "HAM10000_images_part_1").glob("*.jpg"))[:8]
+    predictions = vision.predict(paths)
+    assert len({prediction.confidence for prediction in predictions}) == 8
