@@ -21,15 +21,22 @@ def inference(arguments: argparse.Namespace) -> object:
     return measure_inference(vision, image_size=(arguments.width, arguments.height), repeats=arguments.repeats)
 
 
+def positive(text: str) -> int:
+    """A whole number of at least 1, for argparse."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{number} is too small; give at least 1")
+    return number
+
+
 def benchmark(argv: Sequence[str] | None) -> int:
     """Parse the command line, measure and print."""
     parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="WHAT")
     command = subparsers.add_parser("inference", help="one prediction against timm's bare forward pass")
     command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
-    command.add_argument("--width", type=int, default=600, help="of the image, in pixels (default: %(default)s)")
-    command.add_argument("--height", type=int, default=450, help="of the image, in pixels (default: %(default)s)")
-    command.add_argument("--repeats", type=int, default=200, help="timed calls (default: %(default)s)")
+    command.add_argument("--width", type=positive, default=600, help="of the image, in pixels (default: %(default)s)")
+    command.add_argument("--height", type=positive, default=450, help="of the image, in pixels (default: %(default)s)")
+    command.add_argument("--repeats", type=positive, default=200, help="timed calls (default: %(default)s)")
     command.set_defaults(measure=inference)
     arguments = parser.parse_args(argv)
     print(json.dumps(asdict(arguments.measure(arguments)), indent=2))

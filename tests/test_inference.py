@@ -2,6 +2,7 @@
 
 import io
 import json
+import runpy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 from pathlib import Path
@@ -225,6 +226,21 @@ def test_the_benchmark_times_the_parts_of_a_prediction(vision: SkinVision) -> No
     assert timing.input_size == (3, 64, 64)
     assert timing.ratio == timing.predict_ms / timing.network_ms
     assert 0 < timing.transform_ms < timing.predict_ms
+
+
+def test_the_benchmark_script_prints_its_numbers_as_json(
+    tiny_release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = Path(__file__).resolve().parents[1] / "scripts" / "benchmark.py"
+    main = runpy.run_path(str(script))["main"]
+    assert main(["inference", "--model", str(tiny_release), "--repeats", "3", "--width", "200", "--height", "150"]) == 0
+    timing = json.loads(capsys.readouterr().out)
+    assert timing["image_size"] == [200, 150]
+    assert timing["ratio"] > 0
+    assert main(["inference", "--model", "/no/such/release"]) == 2
+    assert capsys.readouterr().err.startswith("error: /no/such/release is neither")
+    with pytest.raises(SystemExit, match="2"):
+        main(["inference", "--repeats", "0"])
 
 
 def test_timed_functions_take_turns() -> None:
