@@ -1,0 +1,123 @@
+"""`load_ham10000`: any source, checked, in a named split."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset, DatasetDict
+
+from skinvision_hf.data.folder import read_folder, read_zips
+from skinvision_hf.data.hub_source import read_hub
+from skinvision_hf.data.prepared import is_prepared, read_prepared
+from skinvision_hf.data.synthetic import DEFAULT_IMAGES, draw_dataset, is_drawn
+from skinvision_hf.data.table import FEATURES, first_ten, verify_images
+from skinvision_hf.errors import DataError
+from skinvision_hf.labels import CODES
+from skinvision_hf.splits import (
+    LEAKY_SPLIT,
+    MANIFEST_SPLIT,
+    SPLIT_NAMES,
+    assert_leak_free,
+    duplicate_pairs,
+    grouped_split,
+    image_level_split,
+    load_manifest,
+    merge_duplicates,
+)
+
+__all__ = ["load_ham10000", "split_name"]
+
+SYNTHETIC = re.compile(r"synthetic(?:\[:(\d+)\])?")
+
+
+def load_ham10000(
+    source: str | Path,
+    *,
+    split: str = MANIFEST_SPLIT,
+    masks: bool = False,
+    dx_type: bool = False,
+    verify: bool = False,
+    revision: str | None = None,
+) -> DatasetDict:
+    """Load HAM10000 from wherever it is.
+
+    Args:
+        source: A folder in the layout of the Dataverse or Kaggle downloads, a folder of its zip files or one zip file,
+            a data set that `save_prepared` wrote, a Hub data set id with the columns of `marmal88/skin_cancer` or of a
+            data set that this package published, or `synthetic` (or `synthetic[:N]`), lesion-like images drawn in code.
+        split: `ham10000-v1`, leak-free by lesion, or `image-level-leaky`, for comparison with older work only. Drawn
+            images are split by lesion in the same way, since they are in no manifest.
+        masks: Add the column `mask`, an image that is white on the lesion.
+        dx_type: Add the column `dx_type`, how the diagnosis was confirmed. It leaks the label (`follow_up` means nv),
+            so it is for reports only.
+        verify: Decode every image once and name all that cannot be read.
+        revision: Branch, tag or commit of a Hub data set.
+
+    Returns:
+        The splits train, validation and test, rows in the order of their image_id, with the columns `image`, `label`
+        (in the order of `skinvision_hf.labels.CODES`), `image_id`, `lesion_id`, `age` (years, may be missing), `sex`
+        and `localization`. Images are decoded when they are read.
+
+    Raises:
+        DataError: If the source cannot be found or used; the message counts all offenders and names the first ten.
+    """
+    dataset = _read(source, masks=masks, revision=revision)
+    if verify:
+        verify_images(dataset)
+    columns = [*FEATURES, *(["mask"] if masks else []), *(["dx_type"] if dx_type else [])]
+    parts = _assign(dataset, split)
+    rows: dict[str, list[int]] = {name: [] for name in SPLIT_NAMES}
+    for row, part in enumerate(parts):
+        rows[part].append(row)
+    dataset = dataset.select_columns(columns)
+    return DatasetDict({name: dataset.select(rows[name]) for name in SPLIT_NAMES})
+
+
+def split_name(data: DatasetDict, split: str = MANIFEST_SPLIT) -> str:
+    """The name under which numbers on these splits are reported: drawn images are no HAM10000."""
+    return f"synthetic, {split}" if is_drawn(data["test"]["image_id"][:]) else split
+
+
+def _read(source: str | Path, *, masks: bool, revision: str | None) -> Dataset:
+    text, path = str(source), Path(source)
+    if match := SYNTHETIC.fullmatch(text):
+        return draw_dataset(int(match[1] or DEFAULT_IMAGES), masks=masks)
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return read_zips([path], masks=masks)
+    if path.is_file():
+        raise DataError(f"{path} is a file; give the folder with HAM10000's metadata and images, or a zip file")
+    if path.is_dir():
+        if not any(path.iterdir()):
+            raise DataError(f"the folder {path} is empty; give the folder with HAM10000's metadata and images")
+        return read_prepared(path, masks=masks) if is_prepared(path) else read_folder(path, masks=masks)
+    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
+        return read_hub(text, masks=masks, revision=revision)
+    raise DataError(f"there is no folder {text}; give a folder, a zip file, a Hub data set id, or 'synthetic'")
+
+
+def _assign(dataset: Dataset, split: str) -> list[str]:
+    """The split of each row."""
+    labels: list[Any] = [CODES[k] for k in dataset["label"][:]]
+    image_ids, lesion_ids = dataset["image_id"][:], dataset["lesion_id"][:]
+    if split == LEAKY_SPLIT:
+        return _possible(image_level_split, labels)
+    manifest = load_manifest(split)
+    groups = merge_duplicates(image_ids, lesion_ids, duplicate_pairs())
+    if is_drawn(image_ids):
+        parts = _possible(grouped_split, labels, groups)
+    else:
+        unknown = [name for name in image_ids if name not in manifest]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} images are not in the split {split}: {first_ten(unknown)}; use HAM10000's own images"
+            )
+        parts = [manifest[name] for name in image_ids]
+    assert_leak_free(image_ids, groups, parts)
+    return parts
+
+
+def _possible(split: Any, *arguments: list[Any]) -> list[str]:
+    try:
+        return split(*arguments)
+    except ValueError as error:
+        raise DataError(f"these images cannot be split ({error}); use more images") from error

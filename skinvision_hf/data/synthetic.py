@@ -1,0 +1,140 @@
+"""Lesion-like images with masks, drawn in code: for smoke runs and tests without any download."""
+
+import io
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from datasets import Dataset
+from PIL import Image, ImageDraw, ImageFilter
+
+from skinvision_hf.data.table import make_dataset
+from skinvision_hf.errors import DataError
+from skinvision_hf.labels import CODES
+
+__all__ = ["DEFAULT_IMAGES", "SMALLEST", "draw_dataset", "draw_image", "is_drawn"]
+
+DEFAULT_IMAGES = 400
+SMALLEST = 210
+"""Fewest images with which every diagnosis has a share of every split."""
+
+PREFIX = "SYN_"
+SIZE = (200, 150)
+SITES = ("back", "lower extremity", "trunk", "face")
+# How common each diagnosis is: like HAM10000, most are moles, but no class is too small to split.
+SHARES = {"akiec": 0.12, "bcc": 0.12, "bkl": 0.14, "df": 0.11, "mel": 0.14, "nv": 0.26, "vasc": 0.11}
+
+
+class Look(NamedTuple):
+    """How lesions of one diagnosis are drawn: colour, raggedness of the outline, and spots inside."""
+
+    colour: tuple[int, int, int]
+    ragged: float
+    spots: int
+
+
+LOOKS = {
+    "akiec": Look((205, 120, 105), 0.25, 12),
+    "bcc": Look((190, 140, 150), 0.10, 3),
+    "bkl": Look((150, 115, 70), 0.12, 20),
+    "df": Look((170, 110, 90), 0.03, 1),
+    "mel": Look((60, 40, 45), 0.35, 8),
+    "nv": Look((120, 75, 50), 0.05, 0),
+    "vasc": Look((150, 20, 40), 0.08, 0),
+}
+
+
+def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> Dataset:
+    """Draw a small data set: two photographs of every third lesion, all seven diagnoses, always the same pixels.
+
+    Args:
+        count: Number of images, at least `SMALLEST`.
+        masks: Add the masks.
+
+    Raises:
+        DataError: If the count is too small to give every split every diagnosis.
+    """
+    if count < SMALLEST:
+        raise DataError(f"synthetic[:{count}] is too small for three splits; ask for at least synthetic[:{SMALLEST}]")
+    generator = np.random.default_rng(0)
+    codes = np.repeat(list(SHARES), _counts(count))
+    records, images, drawn_masks = [], [], []
+    lesion, views, last = 0, 0, ""
+    for number, code in enumerate(codes):
+        if code != last or views == (2 if lesion % 3 == 0 else 1):
+            lesion, views, last = lesion + 1, 0, code
+        views += 1
+        image, mask = draw_image(str(code), lesion, view=views)
+        images.append(_encode(image, "JPEG"))
+        drawn_masks.append(_encode(mask, "PNG"))
+        records.append(
+            {
+                "image_id": f"{PREFIX}{number:07d}",
+                "lesion_id": f"{PREFIX}L{lesion:06d}",
+                "dx": code,
+                "dx_type": "drawn",
+                "age": int(generator.integers(5, 18)) * 5,
+                "sex": ("female", "male")[int(generator.integers(2))],
+                "localization": SITES[int(generator.integers(len(SITES)))],
+            }
+        )
+    return make_dataset(records, images, drawn_masks if masks else None)
+
+
+def is_drawn(image_ids: Sequence[str]) -> bool:
+    """Whether images were drawn by this module, also when they were saved and loaded since."""
+    return all(name.startswith(PREFIX) for name in image_ids)
+
+
+def draw_image(code: str, lesion: int, *, view: int = 1) -> tuple[Image.Image, Image.Image]:
+    """Draw one photograph of a lesion and its mask.
+
+    Args:
+        code: Its diagnosis.
+        lesion: Number of the lesion; seeds its shape and colours.
+        view: Number of the photograph; seeds its position and noise.
+
+    Returns:
+        An RGB image and a mask of 0 and 255, both 200 x 150 pixels.
+    """
+    shape, photo = np.random.default_rng([CODES.index(code), lesion]), np.random.default_rng([lesion, view, 1])
+    look, (width, height) = LOOKS[code], SIZE
+    skin = shape.integers((205, 150, 125), (240, 190, 165))
+    colour = np.clip(np.array(look.colour) + shape.normal(0, 10, 3), 0, 255)
+    radius = height * shape.uniform(0.18, 0.36)
+    centre = np.array([width, height]) / 2 + photo.uniform(-0.12, 0.12, 2) * height
+    angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
+    radii = (
+        radius * (1 + look.ragged * shape.uniform(-1, 1, 32)) * (1 + 0.15 * np.sin(2 * angles + shape.uniform(0, 6)))
+    )
+    outline = [tuple(p) for p in (centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)).tolist()]
+
+    image, mask = Image.new("RGB", SIZE, _rgb(skin)), Image.new("L", SIZE, 0)
+    ImageDraw.Draw(mask).polygon(outline, fill=255)
+    pen = ImageDraw.Draw(image)
+    pen.polygon(outline, fill=_rgb(colour))
+    for _ in range(look.spots):
+        angle, distance = shape.uniform(0, 2 * np.pi), radius * 0.7 * np.sqrt(shape.uniform())
+        x, y = centre + distance * np.array([np.cos(angle), np.sin(angle)])
+        size = radius * shape.uniform(0.05, 0.2)
+        pen.ellipse((x - size, y - size, x + size, y + size), fill=_rgb(colour * shape.uniform(0.5, 1.3)))
+    pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(1.5)), dtype=np.float64)
+    noisy = pixels * photo.uniform(0.9, 1.1) + photo.normal(0, 5, pixels.shape)
+    return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), mask
+
+
+def _counts(count: int) -> list[int]:
+    counts = [int(count * share) for share in SHARES.values()]
+    counts[list(SHARES).index("nv")] += count - sum(counts)
+    return counts
+
+
+def _rgb(colour: np.ndarray) -> tuple[int, int, int]:
+    red, green, blue = np.clip(colour, 0, 255).astype(int).tolist()
+    return red, green, blue
+
+
+def _encode(image: Image.Image, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind)
+    return buffer.getvalue()

@@ -1,0 +1,437 @@
+"""Every source of HAM10000 ends in the same splits, and what is wrong with a source is said in one line."""
+
+import csv
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from datasets import Dataset, Image, load_dataset
+from PIL import Image as Pillow
+
+from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_labelled, save_prepared, split_name
+from skinvision_hf.data.hub_source import unify
+from skinvision_hf.data.synthetic import draw_dataset, draw_image
+from skinvision_hf.errors import DataError
+from skinvision_hf.labels import CODES
+from skinvision_hf.splits import load_manifest
+
+LONG_NAMES = {
+    "akiec": "actinic_keratoses",
+    "bcc": "basal_cell_carcinoma",
+    "bkl": "benign_keratosis-like_lesions",
+    "df": "dermatofibroma",
+    "mel": "melanoma",
+    "nv": "melanocytic_Nevi",
+    "vasc": "vascular_lesions",
+}
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is unpacked or converted stays inside the test's folder."""
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache" / "datasets")
+
+
+def some_rows(count: int = 21) -> list[dict[str, str]]:
+    """Metadata of the first images of each split of the manifest, with made-up diagnoses."""
+    manifest = load_manifest()
+    names = [n for part in ("train", "validation", "test") for n in [k for k, v in manifest.items() if v == part][:7]]
+    return [
+        {
+            "lesion_id": f"HAM_{number:07d}",
+            "image_id": name,
+            "dx": CODES[number % 7],
+            "dx_type": "histo",
+            "age": "" if number == 3 else "45.0",
+            "sex": "female",
+            "localization": "back",
+        }
+        for number, name in enumerate(names[:count])
+    ]
+
+
+def write_metadata(path: Path, rows: list[dict[str, str]]) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), delimiter="," if path.suffix == ".csv" else "\t")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_pictures(folder: Path, rows: list[dict[str, str]], *, masks: bool = True) -> None:
+    for number, row in enumerate(rows):
+        image, mask = draw_image(row["dx"], number)
+        part = folder / f"HAM10000_images_part_{1 + number % 2}"
+        part.mkdir(parents=True, exist_ok=True)
+        image.save(part / f"{row['image_id']}.jpg")
+        if masks:
+            (folder / "masks").mkdir(exist_ok=True)
+            mask.save(folder / "masks" / f"{row['image_id']}_segmentation.png")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    """A small folder in the layout of the official downloads."""
+    folder = tmp_path / "HAM10000"
+    write_pictures(folder, some_rows())
+    write_metadata(folder / "HAM10000_metadata.csv", some_rows())
+    return folder
+
+
+def test_a_folder_becomes_three_splits_with_the_promised_columns(layout: Path) -> None:
+    data = load_ham10000(layout)
+    assert {name: len(part) for name, part in data.items()} == {"train": 7, "validation": 7, "test": 7}
+    for part in data.values():
+        assert part.features == FEATURES
+        assert part["image_id"][:] == sorted(part["image_id"][:])
+    first = data["train"][0]
+    row = next(r for r in some_rows() if r["image_id"] == first["image_id"])
+    assert CODES[first["label"]] == row["dx"]
+    assert first["image"].size == (200, 150)
+    assert {age for part in data.values() for age in part["age"][:]} == {45.0, None}
+
+
+def test_confirmation_types_and_masks_come_only_when_asked_for(layout: Path) -> None:
+    data = load_ham10000(layout, masks=True, dx_type=True)["test"]
+    assert set(data.column_names) == {*FEATURES, "mask", "dx_type"}
+    assert data[0]["mask"].getextrema() == (0, 255)
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata.tab", "HAM10000_metadata"])
+def test_the_dataverse_table_is_read_like_the_csv(layout: Path, name: str) -> None:
+    expected = [fingerprint(part) for part in load_ham10000(layout).values()]
+    (layout / "HAM10000_metadata.csv").unlink()
+    write_metadata(layout / name, some_rows())
+    assert [fingerprint(part) for part in load_ham10000(layout).values()] == expected
+
+
+def test_images_may_lie_in_one_folder(layout: Path) -> None:
+    for file in layout.rglob("*.jpg"):
+        file.rename(layout / file.name)
+    assert len(load_ham10000(layout)["test"]) == 7
+
+
+def zip_files(layout: Path, target: Path) -> None:
+    target.mkdir()
+    for part in ("HAM10000_images_part_1", "HAM10000_images_part_2", "masks"):
+        with zipfile.ZipFile(target / f"{part}.zip", "w") as archive:
+            for file in sorted((layout / part).iterdir()):
+                archive.write(file, f"{part}/{file.name}")
+
+
+def test_zip_files_as_downloaded_are_unpacked_once_into_the_cache(layout: Path, tmp_path: Path) -> None:
+    zips = tmp_path / "zips"
+    zip_files(layout, zips)
+    shutil.copy(layout / "HAM10000_metadata.csv", zips)
+    first = load_ham10000(zips, masks=True)
+    assert [fingerprint(p) for p in first.values()] == [fingerprint(p) for p in load_ham10000(layout).values()]
+    unpacked = list((tmp_path / "cache" / "skinvision").iterdir())
+    load_ham10000(zips)
+    assert list((tmp_path / "cache" / "skinvision").iterdir()) == unpacked
+    assert len(unpacked) == 1
+
+
+def test_one_archive_with_everything_is_a_source(layout: Path, tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", layout)
+    assert len(load_ham10000(archive)["train"]) == 7
+
+
+def test_a_path_inside_an_archive_leads_nowhere_else(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    draw_image("nv", 0)[0].save(buffer, "JPEG")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../../../escaped.jpg", buffer.getvalue())
+        archive.writestr("run.sh", "echo")
+    with pytest.raises(DataError, match=r"holds no HAM10000_metadata\.csv"):
+        load_ham10000(tmp_path / "evil.zip")
+    assert [p for p in tmp_path.rglob("escaped.jpg") if "cache" not in p.parts] == []
+    assert not list(tmp_path.rglob("run.sh"))
+
+
+def test_a_damaged_archive_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    with pytest.raises(DataError, match="damaged or incomplete; download it again"):
+        load_ham10000(tmp_path / "broken.zip")
+    assert list((tmp_path / "cache" / "skinvision").iterdir()) == []
+
+
+def hub_copy(rows: list[dict[str, str]]) -> Dataset:
+    """Rows as a well-known copy on the Hub has them: long names, and some images twice."""
+    images = []
+    for number, row in enumerate(rows):
+        buffer = io.BytesIO()
+        draw_image(row["dx"], number)[0].save(buffer, "PNG")
+        images.append({"bytes": buffer.getvalue(), "path": None})
+    order = [*range(len(rows)), 2, 5, 5]
+    columns = {
+        "image": [images[k] for k in order],
+        "dx": [LONG_NAMES[rows[k]["dx"]] for k in order],
+        "age": [float(rows[k]["age"]) if rows[k]["age"] else None for k in order],
+    }
+    columns |= {c: [rows[k][c] for k in order] for c in ("image_id", "lesion_id", "dx_type", "sex", "localization")}
+    return Dataset.from_dict(columns).cast_column("image", Image())
+
+
+def test_a_hub_copy_with_repeated_images_and_long_names_becomes_the_same_data(layout: Path) -> None:
+    unified = unify(hub_copy(some_rows()), "user/copy")
+    assert len(unified) == 21
+    parts = load_ham10000(layout, dx_type=True)
+    for column in ("label", "lesion_id", "age", "sex", "localization", "dx_type"):
+        expected = {i: v for p in parts.values() for i, v in zip(p["image_id"][:], p[column][:], strict=True)}
+        assert dict(zip(unified["image_id"][:], unified[column][:], strict=True)) == expected
+
+
+def test_a_data_set_that_is_no_ham10000_says_what_it_lacks() -> None:
+    with pytest.raises(DataError, match="user/copy has no column image or lesion_id or label"):
+        unify(Dataset.from_dict({"image_id": ["a"]}), "user/copy")
+    strange = hub_copy(some_rows())
+    strange = strange.remove_columns("dx").add_column("dx", ["wart"] * len(strange))
+    with pytest.raises(DataError, match="unknown diagnoses: wart"):
+        unify(strange, "user/copy")
+
+
+def test_a_prepared_set_is_the_same_data_with_images_inside_and_loads_without_this_package(
+    layout: Path, tmp_path: Path
+) -> None:
+    data = load_ham10000(layout, masks=True, dx_type=True)
+    prepared = save_prepared(data, tmp_path / "prepared", split="ham10000-v1")
+    pixels = {name: [row["image"].tobytes() for row in part] for name, part in data.items()}
+    shutil.rmtree(layout)
+    again = load_ham10000(prepared, masks=True, dx_type=True)
+    for name, part in again.items():
+        assert part.features == data[name].features
+        assert fingerprint(part) == fingerprint(data[name])
+        assert part["dx_type"][:] == data[name]["dx_type"][:]
+        assert [row["image"].tobytes() for row in part] == pixels[name]
+    plain = load_dataset(str(prepared / "data"))
+    assert "dx_type" not in plain["train"].column_names
+    assert plain["test"].features["label"].names == list(CODES)
+
+
+def test_preparing_replaces_an_older_set_and_nothing_else(tmp_path: Path) -> None:
+    data = load_ham10000("synthetic[:210]")
+    target = tmp_path / "prepared"
+    for _ in range(2):
+        save_prepared(data, target, split="ham10000-v1")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    with pytest.raises(DataError, match="is no prepared data set; choose another"):
+        save_prepared(data, tmp_path / "mine", split="ham10000-v1")
+    assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name != "cache") == ["mine", "prepared"]
+
+
+def test_a_prepared_set_that_lost_a_file_or_rows_is_refused(tmp_path: Path) -> None:
+    prepared = save_prepared(load_ham10000("synthetic[:210]"), tmp_path / "prepared", split="ham10000-v1")
+    record = json.loads((prepared / "prepared.json").read_text())
+    record["parts"]["test"]["images"] += 1
+    (prepared / "prepared.json").write_text(json.dumps(record))
+    with pytest.raises(DataError, match="are not those that it was written with"):
+        load_ham10000(prepared)
+    next((prepared / "data").glob("test-*")).unlink()
+    with pytest.raises(DataError, match="has lost files of a split"):
+        load_ham10000(prepared)
+    with pytest.raises(DataError, match="was prepared without masks"):
+        shutil.rmtree(prepared)
+        save_prepared(load_ham10000("synthetic[:210]"), prepared, split="ham10000-v1")
+        load_ham10000(prepared, masks=True)
+
+
+def test_drawn_images_are_always_the_same_and_leak_free() -> None:
+    first, again = load_ham10000("synthetic[:210]"), load_ham10000("synthetic[:210]")
+    for name, part in first.items():
+        assert set(part["label"][:]) == set(range(7))
+        assert [row["image"].tobytes() for row in part] == [row["image"].tobytes() for row in again[name]]
+    lesions = [set(part["lesion_id"][:]) for part in first.values()]
+    assert sum(map(len, lesions)) == len(set.union(*lesions)) < 210
+    assert split_name(first) == "synthetic, ham10000-v1"
+
+
+def test_drawn_masks_cover_the_lesion() -> None:
+    for row in draw_dataset(210, masks=True).select(range(0, 210, 30)):
+        mask = row["mask"].point(lambda value: value > 0 and 255)
+        share = mask.histogram()[255] / (200 * 150)
+        assert 0.02 < share < 0.6
+        grey = row["image"].convert("L")
+        inside = sum(k * n for k, n in enumerate(grey.histogram(mask))) / mask.histogram()[255]
+        outside = sum(k * n for k, n in enumerate(grey.histogram(mask.point(lambda v: 255 - v)))) / mask.histogram()[0]
+        assert inside < outside - 10
+
+
+def test_the_leaky_split_puts_lesions_on_both_sides() -> None:
+    data = load_ham10000("synthetic[:280]", split="image-level-leaky")
+    train, test = (set(data[name]["lesion_id"][:]) for name in ("train", "test"))
+    assert train & test
+
+
+def test_missing_images_are_all_counted_and_ten_are_named(layout: Path) -> None:
+    gone = sorted(layout.rglob("*.jpg"))[:12]
+    for file in gone:
+        file.unlink()
+    with pytest.raises(DataError, match="12 of 21 images in the metadata are not on disk") as caught:
+        load_ham10000(layout)
+    assert sum(file.stem in str(caught.value) for file in gone) == 10
+    assert "and 2 more" in str(caught.value)
+
+
+def test_unreadable_images_are_all_found_when_asked(layout: Path) -> None:
+    broken = sorted(layout.rglob("*.jpg"))[:2]
+    broken[0].write_bytes(broken[0].read_bytes()[:900])
+    broken[1].write_text("not a picture")
+    with pytest.raises(DataError, match="2 images cannot be read") as caught:
+        load_ham10000(layout, verify=True)
+    assert all(file.stem in str(caught.value) for file in broken)
+
+
+def change(layout: Path, **values: str) -> None:
+    rows = some_rows()
+    rows[4] |= values
+    write_metadata(layout / "HAM10000_metadata.csv", rows)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"dx": "wart"}, "unknown diagnoses: wart"),
+        ({"image_id": some_rows()[0]["image_id"]}, "1 image_ids occur more than once"),
+        ({"age": "old"}, "the age 'old'"),
+        ({"lesion_id": ""}, "1 rows are incomplete, the first in line 6"),
+    ],
+)
+def test_wrong_metadata_is_named(layout: Path, values: dict[str, str], message: str) -> None:
+    change(layout, **values)
+    with pytest.raises(DataError, match=message):
+        load_ham10000(layout)
+
+
+def test_missing_columns_and_binary_tables_are_named(layout: Path) -> None:
+    (layout / "HAM10000_metadata.csv").write_text("image_id,age\na,1\n")
+    with pytest.raises(DataError, match="has no column lesion_id or dx"):
+        load_ham10000(layout)
+    (layout / "HAM10000_metadata.csv").write_bytes(bytes(range(128, 256)))
+    with pytest.raises(DataError, match="is no text file"):
+        load_ham10000(layout)
+
+
+def test_images_of_another_data_set_are_not_in_the_manifest(layout: Path) -> None:
+    change(layout, image_id="ISIC_9999999")
+    draw_image("nv", 0)[0].save(layout / "ISIC_9999999.jpg")
+    with pytest.raises(DataError, match="1 images are not in the split ham10000-v1: ISIC_9999999"):
+        load_ham10000(layout)
+
+
+def test_a_wrong_source_is_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "notes.txt").write_text("x")
+    for source, message in (
+        (tmp_path / "nowhere", "there is no folder"),
+        (tmp_path / "empty", "is empty"),
+        (tmp_path / "other", r"holds no HAM10000_metadata\.csv"),
+        (tmp_path / "other" / "notes.txt", "is a file"),
+        ("synthetic[:20]", r"ask for at least synthetic\[:210\]"),
+    ):
+        with pytest.raises(DataError, match=message) as caught:
+            load_ham10000(source)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="there is no split named 'v2'"):
+        load_ham10000("synthetic", split="v2")
+
+
+def test_masks_that_are_not_there_are_counted(layout: Path) -> None:
+    shutil.rmtree(layout / "masks")
+    with pytest.raises(DataError, match="21 of 21 masks in the metadata are not on disk"):
+        load_ham10000(layout, masks=True)
+
+
+@pytest.mark.parametrize("name", ["akiec", "AKIEC", "actinic_keratoses"])
+def test_a_folder_for_each_class_is_a_labelled_set(tmp_path: Path, name: str) -> None:
+    for folder, code in ((name, "akiec"), ("nv", "nv")):
+        (tmp_path / folder).mkdir()
+        draw_image(code, 0)[0].save(tmp_path / folder / "one.png")
+    data = load_labelled(tmp_path)
+    assert [CODES[k] for k in data["label"][:]] == ["akiec", "nv"]
+    assert data.features == FEATURES
+    (tmp_path / "warts").mkdir()
+    with pytest.raises(DataError, match="folders that are no diagnosis: warts"):
+        load_labelled(tmp_path)
+
+
+def test_the_isic_challenge_layout_is_a_labelled_set(tmp_path: Path) -> None:
+    images = tmp_path / "ISIC2018_Task3_Test_Input"
+    images.mkdir()
+    lines = ["image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"]
+    for number, hot in enumerate(("1.0,0,0,0,0,0,0", "0,0.0,0,1,0,0,0")):
+        draw_image("nv", number)[0].save(images / f"ISIC_{number:07d}.jpg")
+        lines.append(f"ISIC_{number:07d},{hot}")
+    table = tmp_path / "ISIC2018_Task3_Test_GroundTruth.csv"
+    table.write_text("\n".join(lines) + "\n")
+    for source in (tmp_path, table):
+        assert [CODES[k] for k in load_labelled(source)["label"][:]] == ["mel", "akiec"]
+    table.write_text("\n".join([*lines, "ISIC_0000001,1,1,0,0,0,0,0"]).replace("1,0,0,0\n", "0,0,0,0\n"))
+    with pytest.raises(DataError, match="has 0 diagnoses in its ISIC columns"):
+        load_labelled(table)
+
+
+def test_a_table_with_labels_and_lesions_is_a_labelled_set(tmp_path: Path) -> None:
+    draw_image("nv", 0)[0].save(tmp_path / "a.jpg")
+    table = tmp_path / "labels.csv"
+    table.write_text("image,label,lesion_id\na.jpg,melanoma,L1\n")
+    row = load_labelled(table)[0]
+    assert (CODES[row["label"]], row["lesion_id"]) == ("mel", "L1")
+    table.write_text("image,label\na.jpg,melanoma\nb.jpg,nv\n")
+    with pytest.raises(DataError, match=r"1 of 2 images of .* are not on disk: b\.jpg"):
+        load_labelled(table)
+    with pytest.raises(DataError, match="there is no"):
+        load_labelled(tmp_path / "nowhere.csv")
+
+
+PEAK = """
+import resource, sys
+from skinvision_hf.data import load_ham10000, save_prepared
+data = load_ham10000(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+save_prepared(data, sys.argv[2], split="ham10000-v1")
+middle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+for row in load_ham10000(sys.argv[2])["train"]:
+    row["image"].load()
+print(before // 1024, middle // 1024, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+def memory(source: str, target: Path) -> tuple[int, ...]:
+    environment = os.environ | {"HF_HOME": str(target.parent / "cache")}
+    result = subprocess.run(
+        [sys.executable, "-c", PEAK, source, str(target)], env=environment, capture_output=True, text=True, check=True
+    )
+    return tuple(int(number) for number in result.stdout.split())
+
+
+def test_preparing_and_streaming_hold_memory_flat(tmp_path: Path) -> None:
+    small, large = memory("synthetic[:210]", tmp_path / "a" / "p"), memory("synthetic[:2100]", tmp_path / "b" / "p")
+    for before, prepared, streamed in (small, large):
+        assert prepared - before < 150
+        assert streamed - prepared < 50
+    assert large[2] < 500
+
+
+@pytest.mark.real_data
+def test_the_whole_data_set_is_prepared_within_500_megabytes(ham10000_dir: Path, tmp_path: Path) -> None:
+    assert max(memory(str(ham10000_dir), tmp_path / "prepared")) < 500
+
+
+@pytest.mark.real_data
+def test_the_real_splits_have_the_sizes_and_classes_of_the_manifest(ham10000_dir: Path) -> None:
+    data = load_ham10000(ham10000_dir, masks=True)
+    assert {name: len(part) for name, part in data.items()} == {"train": 7014, "validation": 1500, "test": 1501}
+    totals = [sum(part["label"][:].count(k) for part in data.values()) for k in range(7)]
+    assert totals == [327, 514, 1099, 115, 1113, 6705, 142]
+    row = data["test"][0]
+    assert isinstance(row["image"], Pillow.Image)
+    assert row["image"].size == row["mask"].size == (200, 150)
