@@ -1,0 +1,95 @@
+"""Whether one model is better than another on the same images, or only looks so."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from skinvision_hf.errors import DataError
+from skinvision_hf.metrics.estimates import RESAMPLES, Estimate, bootstrap, lesion_weights
+from skinvision_hf.metrics.predictions import Predictions
+from skinvision_hf.metrics.statistics import overall_statistics
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same images.
+
+    Attributes:
+        images: Their number.
+        differences: Value of the second model less that of the first, by metric, with paired 95 % intervals.
+        only_first_right: Images that only the first model gets right.
+        only_second_right: Images that only the second one gets right.
+        mcnemar_p: Exact two-sided p-value of McNemar's test: how likely so uneven a division is if both are equally
+            good.
+    """
+
+    images: int
+    differences: dict[str, Estimate]
+    only_first_right: int
+    only_second_right: int
+    mcnemar_p: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as a dictionary that JSON can hold."""
+        return {
+            "images": self.images,
+            "differences": {name: estimate.to_dict() for name, estimate in self.differences.items()},
+            "only_first_right": self.only_first_right,
+            "only_second_right": self.only_second_right,
+            "mcnemar_p": self.mcnemar_p,
+        }
+
+    def __str__(self) -> str:
+        """A Markdown table and the test in a sentence."""
+        rows = [f"| {name.replace('_', ' ')} | {estimate} |" for name, estimate in self.differences.items()]
+        return "\n".join(
+            [
+                f"second less first on the same {self.images} images; paired 95 % intervals over lesions",
+                "",
+                "| metric | difference |",
+                "| --- | --- |",
+                *rows,
+                "",
+                f"Right on one side only: first {self.only_first_right}, second {self.only_second_right}; "
+                f"McNemar's exact test p = {self.mcnemar_p:.3g}",
+            ]
+        )
+
+
+def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
+    """Compare two models image by image.
+
+    Args:
+        first: Predictions of one model.
+        second: Predictions of the other on the same images, in any order.
+        resamples: Bootstrap resamples of lesions, the same for both.
+        seed: Seed of the resamples.
+
+    Raises:
+        DataError: If the two are not about the same images with the same labels.
+    """
+    row = {name: number for number, name in enumerate(second.image_ids)}
+    if set(row) != set(first.image_ids) or len(row) != len(second.image_ids):
+        raise DataError("the two sets of predictions are about different images; evaluate both on the same split")
+    order = [row[name] for name in first.image_ids]
+    if not np.array_equal(first.labels, second.labels[order]):
+        raise DataError("the two sets of predictions disagree about the true labels; evaluate both on the same data")
+    labels, weights = first.labels, lesion_weights(first.lesion_ids, resamples=resamples, seed=seed)
+    probabilities = (first.probabilities, second.probabilities[order])
+    before, after = (overall_statistics(labels, p) for p in probabilities)
+    right = [p.argmax(axis=1) == labels for p in probabilities]
+    only = (int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
+    return Comparison(
+        images=len(labels),
+        differences={
+            name: bootstrap(lambda w, a=a, b=after[name][0]: b(w) - a(w), weights, n=n)  # type: ignore[misc]
+            for name, (a, n) in before.items()
+        },
+        only_first_right=only[0],
+        only_second_right=only[1],
+        mcnemar_p=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
+    )

@@ -1,0 +1,102 @@
+"""A number with its 95 % interval, from resampling lesions with replacement."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+__all__ = ["RESAMPLES", "Estimate", "bootstrap", "lesion_weights", "mean_of"]
+
+RESAMPLES = 2000
+LEVEL = 0.95
+
+Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number and how far it can be trusted.
+
+    Attributes:
+        value: The number on the images as they are; None where it is not defined, such as the AUC of a class without
+            images.
+        low: Lower end of its 95 % bootstrap interval; None where the value or too few resamples are defined.
+        high: Upper end.
+        n: Number of images that the number is about.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as a dictionary that JSON can hold."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        if self.value is None:
+            return "n/a"
+        return f"{self.value:.3f}" if self.low is None else f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+    def percent(self) -> str:
+        """Return the number and its interval as percentages, for sentences."""
+        if self.value is None:
+            return "n/a"
+        return f"{self.value:.0%}" if self.low is None else f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
+
+
+def lesion_weights(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+    """How often each image counts in each resample, when whole lesions are drawn with replacement.
+
+    Photographs of one lesion are not independent; drawing images one by one would make intervals too narrow.
+
+    Args:
+        lesion_ids: Lesion of each image.
+        resamples: Number of resamples.
+        seed: Seed of the draw.
+
+    Returns:
+        Counts (resamples, images) float32.
+    """
+    _, lesion = np.unique(np.asarray(lesion_ids), return_inverse=True)
+    count = int(lesion.max()) + 1 if len(lesion) else 0
+    generator = np.random.default_rng(seed)
+    draws = generator.multinomial(count, np.full(count, 1.0 / count), size=resamples)
+    return draws[:, lesion].astype(np.float32)
+
+
+def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None) -> Estimate:
+    """Estimate a statistic and its percentile interval.
+
+    Args:
+        statistic: From weights (resamples, images) to values (resamples,), NaN where undefined. It is called once with
+            ones (1, images) for the value itself and once with `weights`.
+        weights: From `lesion_weights`.
+        n: Number of images that the statistic is about; all of them when None.
+
+    Returns:
+        The estimate. An interval is given where at least half of the resamples are defined.
+    """
+    images = weights.shape[1]
+    value = float(statistic(np.ones((1, images), dtype=weights.dtype))[0])
+    n = images if n is None else n
+    if not np.isfinite(value):
+        return Estimate(None, None, None, n)
+    values = np.asarray(statistic(weights), dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if 2 * len(values) < len(weights):
+        return Estimate(value, None, None, n)
+    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value, float(low), float(high), n)
+
+
+def mean_of(values: np.ndarray) -> Statistic:
+    """Make the statistic that is the mean of values (images,); NaN in resamples without any of the images."""
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (weights @ values.astype(weights.dtype)) / weights.sum(axis=1)
+
+    return statistic

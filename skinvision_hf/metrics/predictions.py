@@ -1,0 +1,74 @@
+"""What a network says about a split, in memory and as a table."""
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from skinvision_hf.errors import DataError
+from skinvision_hf.files import atomic_write
+from skinvision_hf.labels import CODES
+
+__all__ = ["Predictions"]
+
+COLUMNS = ("image_id", "lesion_id", "label", *CODES)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says about the images of a split.
+
+    Attributes:
+        image_ids: The images (n).
+        lesion_ids: Lesion of each image (n).
+        labels: The true classes (n,) int64, as positions in `skinvision_hf.labels.CODES`.
+        logits: The network's output (n, 7).
+    """
+
+    image_ids: tuple[str, ...]
+    lesion_ids: tuple[str, ...]
+    labels: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Softmax of the logits (n, 7) float64; rows add up to 1."""
+        logits = self.logits.astype(np.float64)
+        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return powers / powers.sum(axis=1, keepdims=True)
+
+    def to_csv(self, path: str | Path) -> Path:
+        """Write a table of image_id, lesion_id, label and the seven probabilities, atomically."""
+        buffer = io.StringIO(newline="")
+        writer = csv.writer(buffer, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        rows = zip(self.image_ids, self.lesion_ids, self.labels, self.probabilities, strict=True)
+        for image, lesion, label, values in rows:
+            writer.writerow([image, lesion, CODES[label], *(f"{value:.7g}" for value in values)])
+        return atomic_write(path, buffer.getvalue())
+
+    @classmethod
+    def from_csv(cls, path: str | Path) -> "Predictions":
+        """Read such a table; the logits are the logarithms of its probabilities.
+
+        Raises:
+            DataError: If it cannot be read, or is no such table.
+        """
+        try:
+            with Path(path).open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            if not rows:
+                raise DataError(f"{path} holds no predictions; evaluate the model again")
+            probabilities = np.array([[float(row[code]) for code in CODES] for row in rows])
+            labels = np.array([CODES.index(row["label"]) for row in rows], dtype=np.int64)
+            names = [(row["image_id"], row["lesion_id"]) for row in rows]
+        except OSError as error:
+            raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
+        except (KeyError, ValueError, TypeError) as error:
+            raise DataError(f"{path} is no table of predictions with the columns {', '.join(COLUMNS)}") from error
+        if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):
+            raise DataError(f"the probabilities in {path} do not add up to 1; evaluate the model again")
+        logits = np.log(np.clip(probabilities, 1e-12, 1))
+        return cls(tuple(n for n, _ in names), tuple(n for _, n in names), labels, logits)

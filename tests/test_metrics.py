@@ -1,0 +1,273 @@
+"""Every metric against scikit-learn, against the official ISIC scorer, and against what it means."""
+
+import time
+from importlib.resources import files
+from pathlib import Path
+
+import evaluate
+import numpy as np
+import pandas as pd
+import pytest
+from isic_challenge_scoring.classification import ClassificationMetric, ClassificationScore
+from random_predictions import draw_predictions
+from sklearn import metrics as sklearn_metrics
+
+from skinvision_hf.errors import DataError
+from skinvision_hf.labels import CODES, DIAGNOSES
+from skinvision_hf.metrics import (
+    EvalReport,
+    Predictions,
+    bootstrap,
+    compare,
+    compute,
+    evaluate_predictions,
+    lesion_weights,
+    mean_of,
+)
+from skinvision_hf.metrics.modules import SkinLesionMetrics
+from skinvision_hf.metrics.statistics import CLASS_METRICS, class_statistics, overall_statistics
+
+MELANOMA = CODES.index("mel")
+
+
+def with_ties(predictions: Predictions) -> Predictions:
+    """Probabilities of two digits: many images share a score."""
+    return Predictions(
+        predictions.image_ids,
+        predictions.lesion_ids,
+        predictions.labels,
+        np.log(np.round(predictions.probabilities, 2) + 1e-3),
+    )
+
+
+def sklearn_overall(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+    predicted = probabilities.argmax(axis=1)
+    common = {"sample_weight": weights}
+    aucs = [
+        sklearn_metrics.roc_auc_score(labels == k, probabilities[:, k], **common)
+        for k in range(7)
+        if 0 < weights[labels == k].sum() < weights.sum()
+    ]
+    truth = np.eye(7)[labels]
+    melanoma, says = labels == MELANOMA, predicted == MELANOMA
+    return {
+        "accuracy": sklearn_metrics.accuracy_score(labels, predicted, **common),
+        "balanced_accuracy": sklearn_metrics.balanced_accuracy_score(labels, predicted, **common),
+        "macro_f1": sklearn_metrics.f1_score(labels, predicted, average="macro", **common),
+        "weighted_f1": sklearn_metrics.f1_score(labels, predicted, average="weighted", **common),
+        "mean_auc": float(np.mean(aucs)),
+        "log_loss": sklearn_metrics.log_loss(labels, probabilities, labels=range(7), **common),
+        "brier_score": float(np.average(((probabilities - truth) ** 2).sum(1), weights=weights)),
+        "melanoma_sensitivity": sklearn_metrics.recall_score(melanoma, says, **common),
+        "melanoma_specificity": sklearn_metrics.recall_score(~melanoma, ~says, **common),
+    }
+
+
+CASES = [draw_predictions(300), with_ties(draw_predictions(300, seed=1))]
+
+
+@pytest.mark.parametrize("predictions", CASES, ids=["distinct", "ties"])
+def test_overall_metrics_are_those_of_scikit_learn(predictions: Predictions) -> None:
+    labels, probabilities = predictions.labels, predictions.probabilities
+    expected = sklearn_overall(labels, probabilities, np.ones(len(labels)))
+    actual = compute(probabilities, labels)
+    for name, value in expected.items():
+        assert actual[name] == pytest.approx(value, abs=1e-9), name
+
+
+@pytest.mark.parametrize("predictions", CASES, ids=["distinct", "ties"])
+def test_resampled_metrics_are_those_of_scikit_learn_with_sample_weights(predictions: Predictions) -> None:
+    labels, probabilities = predictions.labels, predictions.probabilities
+    weights = lesion_weights(predictions.lesion_ids, resamples=5)
+    statistics = overall_statistics(labels, probabilities)
+    values = {name: statistic(weights) for name, (statistic, _) in statistics.items()}
+    for row in range(len(weights)):
+        for name, value in sklearn_overall(labels, probabilities, weights[row].astype(float)).items():
+            assert values[name][row] == pytest.approx(value, abs=1e-5), name
+
+
+@pytest.mark.parametrize("predictions", CASES, ids=["distinct", "ties"])
+@pytest.mark.parametrize("k", range(7))
+def test_metrics_of_a_class_are_those_of_scikit_learn(predictions: Predictions, k: int) -> None:
+    labels, probabilities = predictions.labels, predictions.probabilities
+    truth, says, scores = labels == k, probabilities.argmax(axis=1) == k, probabilities[:, k]
+    weights = np.vstack([np.ones(len(labels)), lesion_weights(predictions.lesion_ids, resamples=3)])
+    values = {name: s(weights) for name, (s, _) in class_statistics(labels, probabilities, k).items()}
+    for row, w in enumerate(weights):
+        expected = {
+            "sensitivity": sklearn_metrics.recall_score(truth, says, sample_weight=w),
+            "specificity": sklearn_metrics.recall_score(~truth, ~says, sample_weight=w),
+            "precision": sklearn_metrics.precision_score(truth, says, sample_weight=w, zero_division=np.nan),
+            "f1": sklearn_metrics.f1_score(truth, says, sample_weight=w),
+            "auc": sklearn_metrics.roc_auc_score(truth, scores, sample_weight=w),
+            "average_precision": sklearn_metrics.average_precision_score(truth, scores, sample_weight=w),
+        }
+        assert tuple(expected) == CLASS_METRICS
+        for name, value in expected.items():
+            assert values[name][row] == pytest.approx(value, abs=1e-6, nan_ok=True), name
+
+
+def test_metrics_are_those_of_the_official_isic_scorer() -> None:
+    predictions, order = draw_predictions(400, seed=2), ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"]
+    columns = [[d.isic for d in DIAGNOSES].index(name) for name in order]
+    # The scorer's own reader of CSV files fails with pandas 3, so it gets the tables themselves.
+    truth, answers = (
+        pd.DataFrame(values[:, columns], columns=order, index=predictions.image_ids)
+        for values in (np.eye(7)[predictions.labels], predictions.probabilities)
+    )
+    weights = pd.DataFrame({"score_weight": 1.0, "validation_weight": 1.0}, index=predictions.image_ids)
+    score = ClassificationScore(truth, answers, weights, ClassificationMetric.BALANCED_ACCURACY)
+    report = evaluate_predictions(predictions, split="s", part="test", resamples=2)
+    assert score.overall == pytest.approx(report.overall["balanced_accuracy"].value)
+    for diagnosis in DIAGNOSES:
+        official, ours = score.per_category.loc[diagnosis.isic], report.per_class[diagnosis.code]
+        assert official["auc"] == pytest.approx(ours["auc"].value, abs=1e-6)
+        assert official["ap"] == pytest.approx(ours["average_precision"].value, abs=1e-6)
+
+
+def test_a_class_without_images_is_null_with_none_behind_it() -> None:
+    drawn = draw_predictions(300, seed=3)
+    rows = np.flatnonzero(drawn.labels != 3)
+    predictions = Predictions(
+        tuple(drawn.image_ids[r] for r in rows),
+        tuple(drawn.lesion_ids[r] for r in rows),
+        drawn.labels[rows],
+        drawn.logits[rows],
+    )
+    report = evaluate_predictions(predictions, split="s", part="test", resamples=50)
+    missing = report.per_class["df"]
+    assert missing["sensitivity"].value is missing["auc"].value is missing["average_precision"].value is None
+    assert missing["sensitivity"].n == 0
+    assert report.overall["balanced_accuracy"].value is not None
+    assert EvalReport.from_dict(report.to_dict()) == report
+
+
+def test_one_image_is_enough_for_a_report_and_none_is_too_few() -> None:
+    one = draw_predictions(300)
+    one = Predictions(one.image_ids[:1], one.lesion_ids[:1], one.labels[:1], one.logits[:1])
+    report = evaluate_predictions(one, split="s", part="test", resamples=10)
+    assert report.overall["accuracy"].value in (0.0, 1.0)
+    assert report.overall["mean_auc"].value is None
+    nothing = Predictions((), (), np.zeros(0, np.int64), np.zeros((0, 7)))
+    with pytest.raises(DataError, match="has no images"):
+        evaluate_predictions(nothing, split="s", part="test")
+    broken = Predictions(one.image_ids, one.lesion_ids, one.labels, np.full((1, 7), np.nan))
+    with pytest.raises(DataError, match="not finite"):
+        evaluate_predictions(broken, split="s", part="test")
+
+
+def test_resamples_draw_whole_lesions() -> None:
+    lesions = ["a", "a", "b", "c", "c", "c"]
+    weights = lesion_weights(lesions, resamples=200)
+    assert (weights[:, 0] == weights[:, 1]).all()
+    assert (weights[:, 3] == weights[:, 5]).all()
+    assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
+    np.testing.assert_array_equal(weights, lesion_weights(lesions, resamples=200))
+
+
+def test_intervals_over_lesions_are_wider_than_over_images_and_hold_the_truth() -> None:
+    """Ten copies of each image hold no more information than one: the interval must not shrink."""
+    generator = np.random.default_rng(1)
+    right, lesions = generator.uniform(size=200) < 0.8, np.arange(200).astype(str)
+    one = bootstrap(mean_of(right), lesion_weights(lesions))
+    copies = bootstrap(mean_of(np.repeat(right, 10)), lesion_weights(np.repeat(lesions, 10)))
+    naive = bootstrap(mean_of(np.repeat(right, 10)), lesion_weights(np.arange(2000).astype(str)))
+    assert (copies.low, copies.high) == (one.low, one.high)
+    assert one.low is not None
+    assert one.high is not None
+    assert naive.low is not None
+    assert one.low < 0.8 < one.high
+    assert naive.low > one.low
+
+
+def test_the_full_report_on_1500_images_is_quick() -> None:
+    start = time.process_time()
+    report = evaluate_predictions(draw_predictions(1500), split="s", part="test")
+    assert time.process_time() - start < 60
+    assert all(e.low is not None and e.low <= (e.value or 0) <= (e.high or 0) for e in report.overall.values())
+
+
+def test_a_model_is_equal_to_itself_and_worse_than_a_better_one() -> None:
+    first = draw_predictions(600, seed=4)
+    same = compare(first, first)
+    assert same.mcnemar_p == 1.0
+    assert all(e.value == 0 for e in same.differences.values())
+    shuffled = np.random.default_rng(0).permutation(600)
+    helped = first.logits + 3 * np.eye(7)[first.labels] * (np.arange(600) % 3 == 0)[:, None]
+    better = Predictions(
+        tuple(first.image_ids[r] for r in shuffled),
+        tuple(first.lesion_ids[r] for r in shuffled),
+        first.labels[shuffled],
+        helped[shuffled],
+    )
+    result = compare(first, better)
+    gain = result.differences["accuracy"]
+    assert gain.value is not None
+    assert gain.low is not None
+    assert gain.low > 0
+    assert gain.value == pytest.approx((result.only_second_right - result.only_first_right) / 600)
+    assert result.mcnemar_p < 0.001
+    with pytest.raises(DataError, match="different images"):
+        compare(first, draw_predictions(500))
+
+
+def test_predictions_survive_their_table(tmp_path: Path) -> None:
+    predictions = draw_predictions(50)
+    again = Predictions.from_csv(predictions.to_csv(tmp_path / "p.csv"))
+    assert again.image_ids == predictions.image_ids
+    assert again.lesion_ids == predictions.lesion_ids
+    np.testing.assert_array_equal(again.labels, predictions.labels)
+    np.testing.assert_allclose(again.probabilities, predictions.probabilities, rtol=1e-5)
+    header = (tmp_path / "p.csv").read_text().splitlines()[0]
+    assert header == "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b\n1,2\n", "is no table of predictions"),
+        ("image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\n", "holds no predictions"),
+        ("image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\na,b,nv,1,1,0,0,0,0,0\n", "do not add up to 1"),
+        ("image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\na,b,wart,1,0,0,0,0,0,0\n", "is no table"),
+    ],
+)
+def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        Predictions.from_csv(tmp_path / "p.csv")
+
+
+def inputs() -> dict[str, list[object]]:
+    predictions = draw_predictions(200)
+    return {"predictions": predictions.probabilities.tolist(), "references": predictions.labels.tolist()}
+
+
+def test_evaluate_modules_give_the_same_numbers_offline() -> None:
+    predictions = draw_predictions(200)
+    expected = compute(predictions.probabilities, predictions.labels)
+    everything = SkinLesionMetrics().compute(**inputs())
+    for name, value in expected.items():
+        assert everything[name] == pytest.approx(value, abs=1e-5)
+    assert {f"{code}_{name}" for code in CODES for name in CLASS_METRICS} <= everything.keys()
+    combined = evaluate.combine([SkinLesionMetrics("accuracy"), SkinLesionMetrics("macro_f1")]).compute(**inputs())
+    assert combined == {name: everything[name] for name in ("accuracy", "macro_f1")}
+    assert set(SkinLesionMetrics("per_class").compute(**inputs())) == everything.keys() - expected.keys()
+
+
+def test_evaluate_modules_refuse_wrong_names_and_shapes() -> None:
+    with pytest.raises(DataError, match="there is no metric 'acuracy'"):
+        SkinLesionMetrics("acuracy")
+    with pytest.raises(DataError, match="predictions must be 7 probabilities"):
+        SkinLesionMetrics().compute(predictions=[[0.5, 0.5]], references=[0])
+
+
+def test_the_metric_space_loads_by_its_path_and_serves_the_same_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path))
+    folder = files("skinvision_hf") / "metrics" / "skin_lesion_metrics"
+    loaded = evaluate.load(str(folder), "balanced_accuracy")
+    assert loaded.compute(**inputs()) == SkinLesionMetrics("balanced_accuracy").compute(**inputs())
+    front = (folder / "README.md").read_text().split("---")[1]
+    assert "sdk: gradio" in front
+    assert "- metric" in front
