@@ -5,6 +5,7 @@ All flags come from the configuration classes in skinvision_hf.config; a YAML fi
 """
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -24,18 +25,25 @@ def build_parser() -> ArgumentParser:
 
 
 def train(argv: Sequence[str] | None) -> int:
-    """Train, then evaluate the release on validation and test."""
+    """Train, then calibrate the network, measure it on test and describe it."""
     parser = build_parser()
     arguments = parser.parse_args(None if argv is None else list(argv))
     resume = arguments.pop("resume")
     arguments.pop("config", None)
-    config = TrainConfig(**vars(parser.instantiate_classes(arguments)))
+    config = TrainConfig(**vars(parser.instantiate(arguments)))
 
-    from skinvision_hf.training import run_training
+    from skinvision_hf.reporting import finish_release
+    from skinvision_hf.training import load_splits, run_training
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     release = run_training(config, resume=resume)
-    print(f"Release written to {release}")
+    # One process measures and describes what all of them trained.
+    if int(os.environ.get("RANK", "0")) == 0:
+        try:
+            print(finish_release(release, load_splits(config), split=config.split))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("The network is trained; run the same command with --resume to finish.") from None
+        print(f"Release written to {release}")
     return 0
 
 

@@ -1,9 +1,15 @@
-"""Every default of training in one place: frozen dataclasses from which the command line derives its flags."""
+"""Every default in one place; for training, frozen dataclasses from which the command line derives its flags."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-__all__ = ["AugmentConfig", "LossConfig", "ModelConfig", "PhaseConfig", "TrainConfig"]
+__all__ = ["CAM_METHOD", "CAM_METHODS", "AugmentConfig", "LossConfig", "ModelConfig", "PhaseConfig", "TrainConfig"]
+
+CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
+"""How heat maps can be computed; EigenCAM's are the same for every diagnosis, the others' are about one."""
+
+CAM_METHOD = "gradcam"
+"""How they are computed when nobody asks for another method."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +30,7 @@ class ModelConfig:
 
     architecture: str = "efficientnet_b0"
     init: str = "lite0"
-    image_size: int = 128
+    image_size: int = 144
     crop_mode: Literal["squash", "center", "border"] = "squash"
     drop_rate: float = 0.3
     drop_path_rate: float = 0.2
@@ -124,7 +130,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=2)
-    finetune: PhaseConfig = PhaseConfig(epochs=20, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
+    finetune: PhaseConfig = PhaseConfig(epochs=18, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
     batch_size: int = 32
     gradient_accumulation_steps: int = 1
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"

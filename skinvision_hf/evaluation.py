@@ -1,7 +1,9 @@
 """A network and a split to predictions, on one process or several."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,14 +12,19 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from skinvision_hf.errors import DataError
+from skinvision_hf.files import write_json
 from skinvision_hf.metrics import Predictions
+from skinvision_hf.metrics.report import METRICS_FILE
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import Transform, eval_transform
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["collect_logits", "make_loader", "predict_dataset"]
+__all__ = ["PREDICTIONS_FILE", "collect_logits", "make_loader", "predict_dataset", "write_metrics"]
+
+PREDICTIONS_FILE = "predictions.csv"
 
 
 def make_loader(
@@ -107,7 +114,30 @@ def predict_dataset(
     if accelerator is not None:
         loader = accelerator.prepare_data_loader(loader)
     logits, labels = collect_logits(model, loader, accelerator=accelerator, progress=progress)
-    identifiers: Sequence[str] = dataset["image_id"]
+    identifiers: Sequence[str] = dataset["image_id"][:]
     return Predictions(
-        image_ids=tuple(identifiers), lesion_ids=tuple(dataset["lesion_id"]), labels=labels, logits=logits
+        image_ids=tuple(identifiers), lesion_ids=tuple(dataset["lesion_id"][:]), labels=labels, logits=logits
     )
+
+
+def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
+    """Write sections of `metrics.json`; sections that other commands wrote there stay.
+
+    Args:
+        folder: A release or an output folder.
+        sections: By name, such as the parts of `EvalReport.to_dict()`, or `calibration`.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: If there is a file with that name that is no metrics.json, or the folder cannot be written.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        present = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return write_json(path, {**present, **sections})
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is no JSON file of metrics; move it away") from error
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error.strerror}); choose another folder") from error

@@ -58,6 +58,8 @@ class ClassificationLoss(torch.nn.Module):
         mixup: Whether this phase mixes images.
     """
 
+    weights: Tensor
+
     def __init__(self, weights: np.ndarray, config: LossConfig, *, mixup: bool) -> None:
         super().__init__()
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32))

@@ -21,6 +21,7 @@ __all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "SkinVisionForImageClassification"]
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+EXTRA_KEYS = ("initial_weights", "calibration_temperature")
 
 
 class SkinVisionForImageClassification(TimmWrapperForImageClassification):
@@ -53,12 +54,13 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         }
         model_args = {"drop_rate": config.drop_rate, "drop_path_rate": config.drop_path_rate}
         model = cls(_wrapper_config(config.architecture, pretrained_cfg, model_args))
-        result = model.timm_model.load_state_dict(state, strict=False)
+        misfit = f"the weights of {config.init!r} do not fit {config.architecture}"
+        try:
+            result = model.timm_model.load_state_dict(state, strict=False)
+        except RuntimeError as error:
+            raise ModelError(f"{misfit}: their shapes differ; choose others with --model.init") from error
         if result.unexpected_keys:
-            raise ModelError(
-                f"the weights of {config.init!r} do not fit {config.architecture}, "
-                f"which has no {result.unexpected_keys[0]}"
-            )
+            raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose others with --model.init")
         model.config.initial_weights = {"source": config.init, "new_tensors": len(result.missing_keys)}
         return model.eval()
 
@@ -83,7 +85,7 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             self.timm_model.get_classifier().train(mode)
         return self
 
-    def save_pretrained(self, save_directory: str | Path, *, half: bool = True) -> None:  # type: ignore[override]
+    def save_pretrained(self, save_directory: str | Path, *, half: bool = True) -> None:
         """Write `config.json` and `model.safetensors` so that transformers, timm and this class load the folder.
 
         Args:
@@ -97,7 +99,7 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         atomic_write(folder / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
 
     @classmethod
-    def from_pretrained(  # type: ignore[override]
+    def from_pretrained(
         cls,
         ref: str | Path | None = None,
         *,
@@ -146,8 +148,8 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             "dtype": "float32",
             "transformers_version": transformers.__version__,
         }
-        extra = getattr(self.config, "initial_weights", None)
-        return values | ({"initial_weights": extra} if extra else {})
+        extra = {key: getattr(self.config, key) for key in EXTRA_KEYS if hasattr(self.config, key)}
+        return values | extra
 
 
 def _wrapper_config(architecture: str, pretrained_cfg: dict[str, Any], model_args: dict[str, Any]) -> TimmWrapperConfig:
@@ -170,15 +172,16 @@ def _storable(tensor: Tensor, half: bool) -> Tensor:
 
 
 def _load_config(folder: Path, name: str) -> TimmWrapperConfig:
+    foreign = f"{name} is no SkinVision release: its config.json has no timm architecture and pretrained_cfg"
     try:
         config = TimmWrapperConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
         raise ModelError(f"the config.json of {name} cannot be read; download the release again") from error
+    except TypeError as error:  # what transformers makes of another kind of model's fields
+        raise ModelError(foreign) from error
     architecture = getattr(config, "architecture", None)
     if config.model_type != "timm_wrapper" or not hasattr(config, "pretrained_cfg"):
-        raise ModelError(
-            f"{name} is no SkinVision release: its config.json has no timm architecture and pretrained_cfg"
-        )
+        raise ModelError(foreign)
     if not timm.is_model(architecture):
         raise ModelError(f"{name} needs the architecture {architecture!r}, which this timm does not know; upgrade timm")
     labels = [config.id2label[i] for i in range(config.num_labels)]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from tqdm.auto import tqdm
 from skinvision_hf import metrics
 from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import PhaseConfig, TrainConfig
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.evaluation import collect_logits, make_loader
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
@@ -30,7 +31,7 @@ from skinvision_hf.losses import ClassificationLoss, class_weights
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform, train_transform
 
-__all__ = ["HISTORY_FILE", "Run", "run_phase"]
+__all__ = ["HISTORY_FILE", "PhaseParts", "Run", "run_phase", "train_epoch"]
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +57,7 @@ class Run:
         Raises:
             DataError: If the training or validation split is empty, or smaller than a batch for each process.
             ModelError: If the initial weights cannot be had.
+            RunError: If fewer processes were started than asked for.
         """
         output_dir = Path(config.output_dir)
         accelerator = Accelerator(
@@ -65,7 +67,10 @@ class Run:
             log_with=None if config.report_to == "none" else config.report_to,
             project_dir=str(output_dir / "logs"),
             dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=config.seed),
+            # Without this, Accelerate takes several processes without accelerators for a mistake.
+            cpu=True if not torch.accelerator.is_available() else None,
         )
+        _assert_all_processes_started(accelerator)
         if len(data["train"]) < accelerator.num_processes or not len(data["validation"]):
             raise DataError("the training or validation split holds too few images; use more data or fewer processes")
         set_seed(config.seed)
@@ -74,6 +79,16 @@ class Run:
         progress = Progress()
         accelerator.register_for_checkpointing(progress)
         return cls(config, accelerator, data, model, progress, Checkpoints(output_dir))
+
+
+def _assert_all_processes_started(accelerator: Accelerator) -> None:
+    """`accelerate launch --cpu --num_processes N` starts one process without a word when MPI is not set up."""
+    asked = "MASTER_ADDR" in os.environ and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    if asked and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
+        raise RunError(
+            "several CPU processes were asked for, but accelerate starts only one without MPI; start them with "
+            "'torchrun --nproc_per_node N scripts/train.py ...', or give accelerate an --mpirun_hostfile"
+        )
 
 
 def run_phase(run: Run, index: int, name: str, phase: PhaseConfig, *, resume: Path | None = None) -> None:
@@ -87,7 +102,7 @@ def run_phase(run: Run, index: int, name: str, phase: PhaseConfig, *, resume: Pa
         resume: Checkpoint inside this phase to go on from.
     """
     accelerator = run.accelerator
-    parts = _PhaseParts.build(run, phase)
+    parts = PhaseParts.build(run, phase)
     if resume:
         accelerator.load_state(str(resume))
         logger.info("resumed from %s", resume)
@@ -98,7 +113,7 @@ def run_phase(run: Run, index: int, name: str, phase: PhaseConfig, *, resume: Pa
         # A seed of its own for each epoch makes a resumed run equal to an uninterrupted one.
         set_seed(run.config.seed + 1000 * (index + 1) + epoch, device_specific=True)
         parts.train_loader.set_epoch(1000 * index + epoch)
-        record = {"phase": name, "epoch": epoch + 1} | _train_epoch(run, parts, f"{name} {epoch + 1}/{phase.epochs}")
+        record = {"phase": name, "epoch": epoch + 1} | train_epoch(run, parts, f"{name} {epoch + 1}/{phase.epochs}")
         record |= _validate(run, parts)
         run.progress.epoch += 1
         _keep_best(run, parts, record)
@@ -115,7 +130,7 @@ def run_phase(run: Run, index: int, name: str, phase: PhaseConfig, *, resume: Pa
 
 
 @dataclass
-class _PhaseParts:
+class PhaseParts:
     """The objects of one phase, prepared by Accelerate."""
 
     model: torch.nn.Module
@@ -123,12 +138,13 @@ class _PhaseParts:
     optimizer: Any
     scheduler: Any
     loss: ClassificationLoss
-    train_loader: DataLoader
+    train_loader: Any
     validation_loader: DataLoader
     steps: int = 0
 
     @classmethod
-    def build(cls, run: Run, phase: PhaseConfig) -> "_PhaseParts":
+    def build(cls, run: Run, phase: PhaseConfig) -> "PhaseParts":
+        """Make the loaders, optimiser, schedule and average of a phase, and freeze or unfreeze the network."""
         config, accelerator, model = run.config, run.accelerator, run.model
         model.unfreeze() if phase.train_backbone else model.freeze_backbone()
         model.to(accelerator.device, memory_format=torch.channels_last)
@@ -174,7 +190,7 @@ class _PhaseParts:
 class _Steps:
     """Lets Accelerate save the number of weight updates, on which the average's warm-up depends."""
 
-    def __init__(self, parts: _PhaseParts) -> None:
+    def __init__(self, parts: PhaseParts) -> None:
         self.parts = parts
 
     def state_dict(self) -> dict[str, int]:
@@ -184,7 +200,12 @@ class _Steps:
         self.parts.steps = state["steps"]
 
 
-def _train_epoch(run: Run, parts: _PhaseParts, title: str) -> dict[str, float]:
+def train_epoch(run: Run, parts: PhaseParts, title: str) -> dict[str, float]:
+    """Pass once over the training split.
+
+    Returns:
+        Mean training loss, last learning rate, images per second over all processes, and seconds.
+    """
     accelerator, start, images = run.accelerator, time.perf_counter(), 0
     parts.model.train()
     total = torch.zeros((), device=accelerator.device)
@@ -203,7 +224,7 @@ def _train_epoch(run: Run, parts: _PhaseParts, title: str) -> dict[str, float]:
     return {"train_loss": mean, "learning_rate": rate, "images_per_second": images / seconds, "seconds": seconds}
 
 
-def _step(run: Run, parts: _PhaseParts, batch: dict[str, Tensor]) -> Tensor:
+def _step(run: Run, parts: PhaseParts, batch: dict[str, Tensor]) -> Tensor:
     accelerator = run.accelerator
     pixels, targets = parts.loss.mix(batch["pixel_values"], batch["labels"])
     with accelerator.autocast():
@@ -222,7 +243,7 @@ def _step(run: Run, parts: _PhaseParts, batch: dict[str, Tensor]) -> Tensor:
     return loss.detach()
 
 
-def _validate(run: Run, parts: _PhaseParts) -> dict[str, float]:
+def _validate(run: Run, parts: PhaseParts) -> dict[str, float]:
     for tensor in _float_buffers(parts.evaluated):
         # Processes see different images, so their batch-norm statistics differ; the main process's count.
         tensor.copy_(broadcast(tensor))
@@ -235,7 +256,7 @@ def _float_buffers(module: torch.nn.Module) -> Iterator[Tensor]:
     return (buffer for buffer in module.buffers() if buffer.is_floating_point())
 
 
-def _keep_best(run: Run, parts: _PhaseParts, record: dict[str, Any]) -> None:
+def _keep_best(run: Run, parts: PhaseParts, record: dict[str, Any]) -> None:
     """Save the network if it is the best so far by the monitored metric."""
     monitor, progress = run.config.monitor, run.progress
     value = record[f"validation_{monitor}"]

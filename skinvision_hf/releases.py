@@ -6,6 +6,8 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
+    # Base of what the client's HTTP library raises, whichever library that is.
+    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -101,11 +103,12 @@ def _download(
         ) from error
     except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
         raise ModelError(
-            f"{repo_id} is not in the local cache and the Hub cannot be reached; connect to the network once, "
+            f"{repo_id} is not in the local cache and the Hub cannot be reached; check the network, try again later, "
             "or leave the model out to use the bundled release"
         ) from error
     except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else "no"
-        raise ModelError(f"the Hub answered with status {status} for {repo_id}; try again later") from error
-    except OSError as error:
+        status = error.response.status_code
+        remedy = "set HF_TOKEN to a valid token, or log in with 'hf auth login'" if status == 401 else "try again later"
+        raise ModelError(f"the Hub answered with status {status} for {repo_id}; {remedy}") from error
+    except (HTTPError, OSError) as error:
         raise ModelError(f"cannot download {repo_id}: {error.__class__.__name__}; check the network") from error

@@ -21,7 +21,7 @@ from skinvision_hf.files import write_json
 from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
 from skinvision_hf.phases import Run, run_phase
 
-__all__ = ["TRAINING_FILE", "run_training"]
+__all__ = ["TRAINING_FILE", "load_splits", "run_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,8 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
 
     Args:
         config: All settings.
-        resume: Go on from the last complete checkpoint in the output folder, with the same settings.
+        resume: Go on from the last complete checkpoint in the output folder, with the same settings. A run that is
+            trained already is left as it is.
 
     Returns:
         The release folder, which is the output folder. The checkpoints in it are gone once the release is written.
@@ -47,24 +48,28 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     start = time.perf_counter()
     output_dir = Path(config.output_dir)
-    data = _load(config)
+    if resume and (output_dir / TRAINING_FILE).is_file():
+        logger.warning("%s is trained already", output_dir)
+        return output_dir
+    data = load_splits(config)
     run = Run.start(config, data)
     checkpoint = _checkpoint(run, resume)
     run.accelerator.init_trackers("skinvision")
     try:
         train_phases(run, resume=checkpoint)
+        if run.accelerator.is_main_process:
+            best = SkinVisionForImageClassification.from_pretrained(run.checkpoints.best)
+            best.save_pretrained(output_dir)
+            write_json(output_dir / TRAINING_FILE, _training_record(run, time.perf_counter() - start))
+            run.checkpoints.remove()
+        run.accelerator.wait_for_everyone()
     except KeyboardInterrupt:
-        best = run.checkpoints.best
-        kept = f"The best network so far is in {best}. " if best.is_dir() else "No epoch was complete. "
+        best_folder = run.checkpoints.best
+        kept = f"The best network so far is in {best_folder}. " if best_folder.is_dir() else "No epoch was complete. "
         raise KeyboardInterrupt(f"{kept}Run the same command with --resume to go on.") from None
     finally:
+        # Also takes the processes apart, so nothing may wait for them after it.
         run.accelerator.end_training()
-    if run.accelerator.is_main_process:
-        best = SkinVisionForImageClassification.from_pretrained(run.checkpoints.best)
-        best.save_pretrained(output_dir)
-        write_json(output_dir / TRAINING_FILE, _training_record(run, time.perf_counter() - start))
-        run.checkpoints.remove()
-    run.accelerator.wait_for_everyone()
     return output_dir
 
 
@@ -86,8 +91,9 @@ def train_phases(run: Run, *, resume: Path | None = None) -> None:
         run_phase(run, index, name, phase, resume=resume if index == first else None)
 
 
-def _load(config: TrainConfig) -> DatasetDict:
-    data = ham10000.load_ham10000(config.data, split=config.split)
+def load_splits(config: TrainConfig) -> DatasetDict:
+    """Load the parts of a run, with the column `dx_type` for its report, cut to `config.limit` images each."""
+    data = ham10000.load_ham10000(config.data, split=config.split, dx_type=True)
     if config.limit:
         # Shuffled, since a data set may be sorted by diagnosis.
         data = DatasetDict(

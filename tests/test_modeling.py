@@ -1,0 +1,189 @@
+"""One release folder, three loaders: same weights, same pixels, same answers."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from drawing import draw_lesion
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+
+from skinvision_hf.config import ModelConfig
+from skinvision_hf.errors import ModelError
+from skinvision_hf.labels import CODES
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.transforms import eval_transform
+
+TINY = ModelConfig(architecture="test_efficientnet", init="random", image_size=64)
+PICTURES = [draw_lesion(1, (200, 150)), draw_lesion(2, (600, 450)), draw_lesion(3, (97, 211))]
+
+
+def probabilities_here(folder: Path, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+    model = SkinVisionForImageClassification.from_pretrained(folder)
+    pixels = eval_transform(model.config.pretrained_cfg)(image)[None]
+    with torch.no_grad():
+        return pixels, model(pixels).logits.softmax(1)
+
+
+def probabilities_in_transformers(folder: Path, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+    model = AutoModelForImageClassification.from_pretrained(folder).eval()
+    pixels = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        return pixels, model(pixels).logits.softmax(1)
+
+
+def probabilities_in_timm(folder: Path, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    pixels = transform(image)[None]
+    with torch.no_grad():
+        return pixels, model(pixels).softmax(1)
+
+
+@pytest.mark.parametrize("image", PICTURES, ids=lambda image: f"{image.width}x{image.height}")
+@pytest.mark.parametrize("crop_mode", ["squash", "center", "border"])
+def test_three_loaders_agree_on_real_pixels(
+    tiny_release: Path, tmp_path: Path, image: Image.Image, crop_mode: str
+) -> None:
+    release = shutil.copytree(tiny_release, tmp_path / "release")
+    config = json.loads((release / "config.json").read_text())
+    config["pretrained_cfg"]["crop_mode"] = crop_mode
+    (release / "config.json").write_text(json.dumps(config))
+    pixels, expected = probabilities_here(release, image)
+    assert float(expected.max()) < 0.99  # an answer that is certain of one class would hide differences
+    for load in (probabilities_in_transformers, probabilities_in_timm):
+        other_pixels, actual = load(release, image)
+        assert torch.equal(pixels, other_pixels)
+        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_pipeline_ranks_the_diagnoses_as_this_class_does(tiny_release: Path) -> None:
+    image = PICTURES[0]
+    _, expected = probabilities_here(tiny_release, image)
+    answers = pipeline("image-classification", model=str(tiny_release))(image, top_k=7)
+    by_code = {answer["label"]: answer["score"] for answer in answers}
+    assert set(by_code) == set(CODES)
+    np.testing.assert_allclose([by_code[code] for code in CODES], expected[0].numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_all_loaders_hold_equal_weights_in_float32(tiny_release: Path) -> None:
+    ours = SkinVisionForImageClassification.from_pretrained(tiny_release).timm_model.state_dict()
+    timms = timm.create_model(f"local-dir:{tiny_release}", pretrained=True).state_dict()
+    theirs = AutoModelForImageClassification.from_pretrained(tiny_release).timm_model.state_dict()
+    assert ours.keys() == timms.keys() == theirs.keys()
+    for key, value in ours.items():
+        assert torch.equal(value, timms[key])
+        assert torch.equal(value, theirs[key])
+        assert not value.is_floating_point() or value.dtype == theirs[key].dtype == timms[key].dtype == torch.float32
+
+
+def test_matrices_are_stored_in_half_precision_and_norms_in_full(tiny_release: Path) -> None:
+    for key, value in load_file(tiny_release / "model.safetensors").items():
+        if value.is_floating_point():
+            assert value.dtype == (torch.float16 if value.ndim > 1 else torch.float32), key
+
+
+def test_saving_a_loaded_release_again_gives_the_same_bytes(tiny_release: Path, tmp_path: Path) -> None:
+    SkinVisionForImageClassification.from_pretrained(tiny_release).save_pretrained(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (tiny_release / name).read_bytes()
+
+
+def test_a_frozen_backbone_keeps_its_weights_and_statistics_while_the_head_learns(tiny_release: Path) -> None:
+    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
+    model.freeze_backbone()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    model.train()
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1.0)
+    model(torch.randn(4, 3, 64, 64), labels=torch.tensor([0, 1, 2, 3])).loss.backward()
+    optimizer.step()
+    changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
+    assert changed == {"timm_model.classifier.weight", "timm_model.classifier.bias"}
+
+
+def test_unfreezing_trains_every_weight_and_statistic_again() -> None:
+    model = SkinVisionForImageClassification.create(TINY)
+    model.freeze_backbone()
+    model.unfreeze()
+    model.train()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    assert all(module.training for module in model.modules())
+
+
+def test_lite0_weights_enter_b0_with_open_gates() -> None:
+    created = SkinVisionForImageClassification.create(ModelConfig(init="lite0", image_size=64))
+    model = created.timm_model
+    twin = SkinVisionForImageClassification.create(
+        ModelConfig(architecture="tf_efficientnet_lite0", init="lite0", image_size=64)
+    ).timm_model
+    for key, value in twin.state_dict().items():
+        if not key.startswith("classifier."):
+            assert torch.equal(model.state_dict()[key], value), key
+    gates = [value for key, value in model.state_dict().items() if key.endswith("se.conv_expand.bias")]
+    assert len(gates) == 16
+    assert all(bool((gate == 4.0).all()) for gate in gates)
+    assert model.classifier.out_features == len(CODES)
+    assert created.config.pretrained_cfg["mean"] == pytest.approx([0.498] * 3, abs=0.003)
+
+
+def test_weights_from_a_file_are_taken_over_without_their_classifier(tiny_release: Path, tmp_path: Path) -> None:
+    source = load_file(tiny_release / "model.safetensors")
+    save_file(source, tmp_path / "w.safetensors")
+    for init in (tiny_release, tmp_path / "w.safetensors"):
+        state = SkinVisionForImageClassification.create(
+            ModelConfig(architecture="test_efficientnet", init=str(init), image_size=64)
+        ).timm_model.state_dict()
+        for key, value in source.items():
+            assert torch.equal(state[key], value.to(state[key].dtype)) != (key == "classifier.weight")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"architecture": "no_such_net"}, "timm knows no architecture 'no_such_net'"),
+        ({"init": "/nowhere/weights.safetensors"}, "no weights at /nowhere/weights.safetensors"),
+        ({"architecture": "test_efficientnet", "init": "lite0"}, "do not fit test_efficientnet"),
+    ],
+)
+def test_a_network_that_cannot_be_made_says_why(changes: dict[str, str], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        SkinVisionForImageClassification.create(ModelConfig(**changes))  # type: ignore[arg-type]
+
+
+def damage_config(release: Path, **changes: object) -> None:
+    config = json.loads((release / "config.json").read_text()) | changes
+    (release / "config.json").write_text(json.dumps(config))
+
+
+def test_a_damaged_release_is_refused_with_its_reason(tiny_release: Path, tmp_path: Path) -> None:
+    def copy(name: str) -> Path:
+        return shutil.copytree(tiny_release, tmp_path / name)
+
+    def refuses(release: Path, message: str) -> None:
+        with pytest.raises(ModelError, match=message):
+            SkinVisionForImageClassification.from_pretrained(release)
+
+    truncated = copy("truncated")
+    content = (truncated / "model.safetensors").read_bytes()
+    (truncated / "model.safetensors").write_bytes(content[: len(content) // 2])
+    refuses(truncated, "is damaged; download the release again")
+    missing = copy("missing")
+    (missing / "model.safetensors").unlink()
+    refuses(missing, "has no model.safetensors")
+    other_labels = copy("labels")
+    damage_config(other_labels, label_names=list("abcdefg"))
+    refuses(other_labels, "its labels are")
+    unknown = copy("unknown")
+    damage_config(unknown, architecture="no_such_net")
+    refuses(unknown, "'no_such_net', which this timm does not know")
+    other = copy("other")
+    damage_config(other, architecture="test_resnet")
+    refuses(other, "do not fit its config.json")
+    broken = copy("broken")
+    (broken / "config.json").write_text("{")
+    refuses(broken, "cannot be read")
