@@ -1,0 +1,145 @@
+"""How far probabilities can be taken at their word, before and after the temperature."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy.special import softmax
+
+from skinvision_hf.labels import CODES
+from skinvision_hf.metrics import Predictions
+from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.metrics.statistics import SMALLEST_PROBABILITY, calibration_error, equal_bins
+
+__all__ = ["CalibrationErrors", "CalibrationReport", "ReliabilityBin", "measure_calibration"]
+
+GOAL = 0.03
+"""Largest expected calibration error that counts as well calibrated here."""
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """One fifteenth of the images, by the probability of the answer.
+
+    Attributes:
+        confidence: Mean probability of the answer.
+        accuracy: Share of right answers.
+    """
+
+    confidence: float
+    accuracy: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as a dictionary that JSON can hold."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class CalibrationErrors:
+    """How wrong probabilities are; 0 is best for all of them.
+
+    Attributes:
+        ece: Expected calibration error of the answer: mean difference between its probability and how often it is
+            right, over 15 bins of equally many images.
+        classwise_ece: The same for the probability of each diagnosis, averaged over the seven (Nixon et al. 2019).
+        brier_score: Mean squared distance between the seven probabilities and the truth, from 0 to 2.
+        log_loss: Mean negative log-likelihood.
+        per_class: The seven terms of `classwise_ece` by code.
+        bins: The 15 bins of `ece`, by rising probability.
+    """
+
+    ece: Estimate
+    classwise_ece: Estimate
+    brier_score: Estimate
+    log_loss: Estimate
+    per_class: dict[str, Estimate]
+    bins: tuple[ReliabilityBin, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as a dictionary that JSON can hold."""
+        return asdict(self) | {"bins": [entry.to_dict() for entry in self.bins]}
+
+
+@dataclass(frozen=True)
+class CalibrationReport:
+    """What the temperature did on a split that it was not fitted on.
+
+    Attributes:
+        temperature: What the logits of the trained network were divided by.
+        before: Without the temperature.
+        after: With it.
+    """
+
+    temperature: float
+    before: CalibrationErrors
+    after: CalibrationErrors
+
+    @property
+    def summary(self) -> str:
+        """The finding in one paragraph of plain English."""
+        before, after = self.before.ece, self.after.ece
+        direction = "too sure" if self.temperature > 1 else "too unsure"
+        verdict = "within" if (after.value or 0) <= GOAL else "short of"
+        return (
+            "If a model says 80%, it ought to be right 8 times out of 10. As trained, this one was "
+            f"{direction} of itself; one number fitted on validation images, the temperature {self.temperature:.2f}, "
+            f"corrects that. On test images stated and true certainty differed by {_points(before)} percentage points "
+            f"on average before, and by {_points(after)} after, {verdict} our goal of {100 * GOAL:.0f}. The order of "
+            "the answers, and so the accuracy, is the same as before."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section `calibration` of metrics.json."""
+        return {
+            "summary": self.summary,
+            "temperature": self.temperature,
+            "before": self.before.to_dict(),
+            "after": self.after.to_dict(),
+        }
+
+
+def measure_calibration(
+    test: Predictions, *, temperature: float, weights: np.ndarray | None = None
+) -> CalibrationReport:
+    """Measure calibration with and without the temperature that is folded into the network.
+
+    Args:
+        test: What the calibrated network says about a split.
+        temperature: The temperature in it; see `skinvision_hf.calibration.temperature.recorded_temperature`.
+        weights: Resamples from `lesion_weights`; the default ones when None.
+    """
+    weights = lesion_weights(test.lesion_ids) if weights is None else weights
+    raw = softmax(test.logits.astype(np.float64) * temperature, axis=1)
+    return CalibrationReport(
+        temperature=temperature,
+        before=_errors(raw, test.labels, weights),
+        after=_errors(test.probabilities, test.labels, weights),
+    )
+
+
+def _errors(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> CalibrationErrors:
+    truth = np.eye(len(CODES))[labels]
+    likelihood = np.maximum((probabilities * truth).sum(axis=1), SMALLEST_PROBABILITY)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    terms = [calibration_error(probabilities[:, k], truth[:, k]) for k in range(len(CODES))]
+    members = equal_bins(confidence).T
+    bins = [
+        ReliabilityBin(float(confidence[m].mean()), bootstrap(mean_of(right[m]), weights[:, m]))
+        for m in members
+        if m.any()
+    ]
+    return CalibrationErrors(
+        ece=bootstrap(calibration_error(confidence, right), weights),
+        classwise_ece=bootstrap(lambda w: np.mean([term(w) for term in terms], axis=0), weights),
+        brier_score=bootstrap(mean_of(((probabilities - truth) ** 2).sum(axis=1)), weights),
+        log_loss=bootstrap(mean_of(-np.log(likelihood)), weights),
+        per_class={code: bootstrap(term, weights) for code, term in zip(CODES, terms, strict=True)},
+        bins=tuple(bins),
+    )
+
+
+def _points(estimate: Estimate) -> str:
+    """A difference of probabilities in percentage points, with its interval."""
+    if estimate.value is None or estimate.low is None or estimate.high is None:
+        return "an unknown number of"
+    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"

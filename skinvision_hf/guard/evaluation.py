@@ -1,0 +1,185 @@
+"""What a guard lets through: other pictures, changed real images, and pictures of which no one can be sure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tqdm.auto import tqdm
+
+from skinvision_hf.guard.features import images_of, pooled_features
+from skinvision_hf.guard.fitting import Separation, measure_separation
+from skinvision_hf.guard.inputs import AMBIGUOUS, FAR, Drawing, far_images
+from skinvision_hf.guard.shifts import SEVERITIES, SHIFTS, shift_image
+from skinvision_hf.guard.typicality import FeatureGuard
+from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.modeling import SkinVisionForImageClassification
+
+__all__ = ["GuardReport", "ShiftedAccuracy", "evaluate_guard"]
+
+FAR_COUNT = 100
+SHIFTED_COUNT = 200
+ALL_FAR = "all"
+
+
+@dataclass(frozen=True)
+class ShiftedAccuracy:
+    """Real images after one change at one severity.
+
+    Attributes:
+        shift: A key of `SHIFTS`, or `none`.
+        severity: 1 to 5, or 0 for the images as they are.
+        accuracy: Share that is classified correctly.
+        accepted: Share that the guard takes for typical.
+        accuracy_of_accepted: Share that is classified correctly among those.
+    """
+
+    shift: str
+    severity: int
+    accuracy: Estimate
+    accepted: Estimate
+    accuracy_of_accepted: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as a dictionary that JSON can hold."""
+        return {
+            "shift": self.shift,
+            "severity": self.severity,
+            "accuracy": self.accuracy.to_dict(),
+            "accepted": self.accepted.to_dict(),
+            "accuracy_of_accepted": self.accuracy_of_accepted.to_dict(),
+        }
+
+
+@dataclass(frozen=True)
+class GuardReport:
+    """A guard on images that it has never seen.
+
+    Attributes:
+        method: The detector that was chosen.
+        comparison: How each detector did on validation images, against other pictures than those below.
+        kept: Share of test images that the guard takes for typical; it was set to keep 95 % of validation images.
+        far: Separation of test images from each kind of other picture, and from `all` together.
+        far_accepted: Share of each kind that the guard nevertheless takes for typical.
+        ambiguous_accepted: The same for pictures of which no one can say what is right.
+        shifted: Accuracy and acceptance of changed test images; the first entry is the images as they are.
+    """
+
+    method: str
+    comparison: dict[str, Separation]
+    kept: Estimate
+    far: dict[str, Separation]
+    far_accepted: dict[str, Estimate]
+    ambiguous_accepted: dict[str, Estimate]
+    shifted: tuple[ShiftedAccuracy, ...]
+
+    @property
+    def summary(self) -> str:
+        """The finding in one paragraph of plain English."""
+        far, accepted = self.far[ALL_FAR], self.far_accepted[ALL_FAR]
+        worst, most = max(
+            ((kind, e) for kind, e in self.far_accepted.items() if kind != ALL_FAR), key=lambda item: item[1].value or 0
+        )
+        ambiguous = " and ".join(f"{e.percent()} of {kind}" for kind, e in self.ambiguous_accepted.items())
+        plain, hardest = self.shifted[0], min(self.shifted[1:], key=lambda s: s.accuracy.value or 0)
+        return (
+            "A classifier must name one of its seven diagnoses even for a cat, so a guard first asks whether a picture "
+            f"looks like those the model learned from. It lets {self.kept.percent()} of unseen real images pass, and "
+            f"{accepted.percent()} of {accepted.n} other pictures, such as photographs, documents and noise (AUROC "
+            f"{far.auroc}); it errs most on {worst}, of which {most.percent()} pass. Nobody can say what is right for "
+            f"a spot drawn on skin; it lets {ambiguous} pass. The guard is no quality check: real images changed by "
+            f"{hardest.shift} at severity {hardest.severity} of 5 are classified correctly in "
+            f"{hardest.accuracy.percent()} of cases instead of {plain.accuracy.percent()}, and it lets "
+            f"{hardest.accepted.percent()} of them pass."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section `guard` of metrics.json."""
+        return {
+            "summary": self.summary,
+            "method": self.method,
+            "comparison": {name: separation.to_dict() for name, separation in self.comparison.items()},
+            "kept": self.kept.to_dict(),
+            "far": {
+                kind: {**separation.to_dict(), "accepted": self.far_accepted[kind].to_dict()}
+                for kind, separation in self.far.items()
+            },
+            "ambiguous_accepted": {kind: estimate.to_dict() for kind, estimate in self.ambiguous_accepted.items()},
+            "shifted": [entry.to_dict() for entry in self.shifted],
+        }
+
+
+def evaluate_guard(
+    model: SkinVisionForImageClassification,
+    guard: FeatureGuard,
+    test: Dataset,
+    comparison: Mapping[str, Separation],
+    *,
+    far_count: int = FAR_COUNT,
+    shifted_count: int = SHIFTED_COUNT,
+) -> GuardReport:
+    """Test a guard, and the network on changed images.
+
+    Args:
+        model: The network.
+        guard: Fitted for it.
+        test: The test split.
+        comparison: From `skinvision_hf.guard.fitting.fit_guard`.
+        far_count: Other pictures of each kind.
+        shifted_count: Test images that are changed, drawn at random; each is classified 41 times.
+    """
+    features, _ = pooled_features(model, images_of(test), total=len(test), name="guard: test images")
+    scores, weights = guard.detector.score(features).numpy(), lesion_weights(test["lesion_id"])
+    far, far_accepted = {}, {}
+    for kind, (other, sources, accepted) in _far_scores(model, guard, FAR, far_count).items():
+        far[kind] = measure_separation(scores, other, sources, weights)
+        far_accepted[kind] = bootstrap(mean_of(accepted), lesion_weights(sources))
+    ambiguous = _far_scores(model, guard, AMBIGUOUS, far_count)
+    ambiguous.pop(ALL_FAR)
+    return GuardReport(
+        method=guard.method,
+        comparison=dict(comparison),
+        kept=bootstrap(mean_of((guard.score(features) >= guard.threshold).numpy()), weights),
+        far=far,
+        far_accepted=far_accepted,
+        ambiguous_accepted={
+            kind: bootstrap(mean_of(accepted), lesion_weights(sources))
+            for kind, (_, sources, accepted) in ambiguous.items()
+        },
+        shifted=tuple(_shifted(model, guard, test, shifted_count)),
+    )
+
+
+def _far_scores(
+    model: SkinVisionForImageClassification, guard: FeatureGuard, kinds: dict[str, Drawing], count: int
+) -> dict[str, tuple[np.ndarray, list[str], np.ndarray]]:
+    """Scores, sources and acceptance of each kind of picture, and of all of them together."""
+    pictures = list(far_images(kinds, count=count))
+    features, _ = pooled_features(model, (p.image for p in pictures), total=len(pictures), name="guard: other pictures")
+    scores, accepted = guard.detector.score(features).numpy(), (guard.score(features) >= guard.threshold).numpy()
+    names, sources = np.array([p.kind for p in pictures]), np.array([p.source for p in pictures])
+    rows = {kind: names == kind for kind in dict.fromkeys(names.tolist())} | {ALL_FAR: np.ones(len(names), dtype=bool)}
+    return {kind: (scores[row], sources[row].tolist(), accepted[row]) for kind, row in rows.items()}
+
+
+def _shifted(
+    model: SkinVisionForImageClassification, guard: FeatureGuard, test: Dataset, count: int
+) -> Iterable[ShiftedAccuracy]:
+    sample = test.shuffle(seed=0).select(range(min(count, len(test))))
+    images = [image.convert("RGB") for image in images_of(sample)]
+    labels, weights = torch.tensor(sample["label"]), lesion_weights(sample["lesion_id"])
+    cases = [("none", 0), *((shift, severity) for shift in SHIFTS for severity in SEVERITIES)]
+    for shift, severity in tqdm(cases, desc="guard: changed images", unit="change", leave=False):
+        changed = images if not severity else (shift_image(i, shift, severity, seed=n) for n, i in enumerate(images))
+        features, logits = pooled_features(model, changed, total=len(images), name=f"{shift} {severity}")
+        correct = (logits.argmax(dim=1) == labels).numpy()
+        accepted = (guard.score(features) >= guard.threshold).numpy()
+        yield ShiftedAccuracy(
+            shift,
+            severity,
+            accuracy=bootstrap(mean_of(correct), weights),
+            accepted=bootstrap(mean_of(accepted), weights),
+            accuracy_of_accepted=bootstrap(mean_of(correct[accepted]), weights[:, accepted]),
+        )

@@ -1,0 +1,119 @@
+"""Fit every detector on training images, compare them on validation images, and keep the simplest that wins."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+
+from skinvision_hf.guard.detectors import DETECTORS, TrainingFeatures
+from skinvision_hf.guard.features import images_of, pooled_features
+from skinvision_hf.guard.inputs import SELECTION, far_images
+from skinvision_hf.guard.typicality import REJECTED_SHARE, FeatureGuard
+from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.metrics.statistics import area_under_roc
+from skinvision_hf.modeling import SkinVisionForImageClassification
+
+__all__ = ["Separation", "compare_detectors", "fit_guard", "measure_separation"]
+
+FAR_COUNT = 40
+TOLERANCE = 0.005
+"""A simpler detector wins against a better one whose AUROC is higher by no more than this."""
+
+
+@dataclass(frozen=True)
+class Separation:
+    """How well scores tell lesions from other pictures.
+
+    Attributes:
+        auroc: Probability that a lesion scores higher than another picture.
+        fpr95: Share of other pictures that score like lesions when 95 % of lesions are kept.
+    """
+
+    auroc: Estimate
+    fpr95: Estimate
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as a dictionary that JSON can hold."""
+        return asdict(self)
+
+
+def measure_separation(lesions: np.ndarray, others: np.ndarray, groups: list[str], weights: np.ndarray) -> Separation:
+    """Compare scores of lesions with scores of other pictures.
+
+    Args:
+        lesions: Scores (n,); higher is more typical.
+        others: Scores (m,).
+        groups: Source of each other picture (m,); those of one source are drawn together.
+        weights: Resamples of the lesions (R, n).
+    """
+    far_weights = lesion_weights(groups, resamples=len(weights), seed=1)
+    positive = np.arange(len(lesions) + len(others)) < len(lesions)
+    auroc = bootstrap(area_under_roc(np.concatenate([lesions, others]), positive), np.hstack([weights, far_weights]))
+    accepted = others >= np.quantile(lesions, REJECTED_SHARE)
+    return Separation(
+        Estimate(auroc.value, auroc.low, auroc.high, len(others)), bootstrap(mean_of(accepted), far_weights)
+    )
+
+
+def compare_detectors(
+    training: TrainingFeatures, validation: Tensor, far: Tensor, *, lesion_ids: list[str], sources: list[str]
+) -> tuple[FeatureGuard, dict[str, Separation]]:
+    """Fit all detectors and choose one.
+
+    Args:
+        training: What they are fitted on.
+        validation: Features of validation images (n, d).
+        far: Features of pictures that are no lesions (m, d).
+        lesion_ids: Lesion of each validation image.
+        sources: Source of each far picture.
+
+    Returns:
+        The guard with the simplest detector whose AUROC is within `TOLERANCE` of the best, and how each one did.
+    """
+    weights = lesion_weights(lesion_ids)
+    fitted = {method: detector.fit(training) for method, detector in DETECTORS.items()}
+    scores = {method: detector.score(validation) for method, detector in fitted.items()}
+    found = {
+        method: measure_separation(scores[method].numpy(), detector.score(far).numpy(), sources, weights)
+        for method, detector in fitted.items()
+    }
+    best = max(separation.auroc.value or 0.0 for separation in found.values())
+    method = next(m for m, separation in found.items() if (separation.auroc.value or 0.0) >= best - TOLERANCE)
+    return FeatureGuard(method, fitted[method], scores[method].sort().values), found
+
+
+def fit_guard(
+    model: SkinVisionForImageClassification, train: Dataset, validation: Dataset
+) -> tuple[FeatureGuard, dict[str, Separation]]:
+    """Fit a guard for a trained network.
+
+    Args:
+        model: The network, already calibrated.
+        train: The training split.
+        validation: The validation split.
+
+    Returns:
+        The guard, to be saved into the release, and how each detector separated validation images from `SELECTION`.
+    """
+    classifier = model.timm_model.get_classifier()
+    training = TrainingFeatures(
+        _split_features(model, train, "guard: training images"),
+        torch.tensor(train["label"]),
+        classifier.weight.detach().float().cpu(),
+        classifier.bias.detach().float().cpu(),
+    )
+    far = list(far_images(SELECTION, count=FAR_COUNT))
+    return compare_detectors(
+        training,
+        _split_features(model, validation, "guard: validation images"),
+        pooled_features(model, (f.image for f in far), total=len(far), name="guard: other pictures")[0],
+        lesion_ids=list(validation["lesion_id"]),
+        sources=[f.source for f in far],
+    )
+
+
+def _split_features(model: SkinVisionForImageClassification, split: Dataset, name: str) -> Tensor:
+    return pooled_features(model, images_of(split), total=len(split), name=name)[0]

@@ -1,0 +1,201 @@
+"""The main metrics for women and men, young and old, each body site and each way in which a diagnosis was confirmed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from skinvision_hf.metrics import Estimate, Predictions, bootstrap, lesion_weights
+from skinvision_hf.metrics.estimates import Statistic
+from skinvision_hf.metrics.statistics import overall_statistics
+
+__all__ = ["SMALL_GROUP", "Gap", "Group", "SubgroupReport", "group_columns", "measure_subgroups"]
+
+SMALL_GROUP = 30
+"""Images below which a number is flagged, and not compared with those of other groups."""
+
+AGE_BANDS = ((0, "under 30"), (30, "30 to 44"), (45, "45 to 59"), (60, "60 to 74"), (75, "75 and over"))
+UNKNOWN = "unknown"
+CONFIRMATIONS = {"histo": "histology", "follow_up": "follow-up"}
+OTHER_CONFIRMATION = "consensus or confocal"
+SKIN_TONE = (
+    "Skin tone is not in the data: HAM10000 records none, and its images come from clinics in Austria and Australia "
+    "with mostly light-skinned patients. Nothing here says how the model does on dark skin."
+)
+
+
+@dataclass(frozen=True)
+class Group:
+    """The images that share a value of an attribute.
+
+    Attributes:
+        name: The value, such as `female`.
+        images: Their number.
+        lesions: Number of their lesions.
+        small: Whether there are fewer than `SMALL_GROUP` images, so that the numbers say little.
+        metrics: The main metrics; those about several diagnoses count only the diagnoses that the group has.
+    """
+
+    name: str
+    images: int
+    lesions: int
+    small: bool
+    metrics: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest difference of a metric between two groups of an attribute.
+
+    The two groups were picked because they differ most, so an interval that just misses zero is weak evidence.
+
+    Attributes:
+        metric: Name of the metric.
+        best: Group with the largest value, among those with at least `SMALL_GROUP` images for the metric.
+        worst: Group with the smallest value.
+        difference: Value of the first less that of the second; the resamples are the same for both.
+        excludes_zero: Whether the 95 % interval of the difference does.
+    """
+
+    metric: str
+    best: str
+    worst: str
+    difference: Estimate
+    excludes_zero: bool
+
+
+@dataclass(frozen=True)
+class SubgroupReport:
+    """Metrics by subgroup.
+
+    Attributes:
+        groups: The groups of each attribute.
+        gaps: The largest gap of each metric for each attribute; metrics without two groups to compare are left out.
+    """
+
+    groups: dict[str, tuple[Group, ...]]
+    gaps: dict[str, tuple[Gap, ...]]
+
+    def gap(self, attribute: str, metric: str) -> Gap | None:
+        """Return the largest gap of a metric; None where no two groups are large enough."""
+        return next((gap for gap in self.gaps[attribute] if gap.metric == metric), None)
+
+    @property
+    def summary(self) -> str:
+        """The finding in one paragraph of plain English."""
+        sentences = []
+        for attribute in self.groups:
+            gap = self.gap(attribute, "balanced_accuracy")
+            if gap is None or gap.difference.value is None:
+                continue
+            verdict = "with an interval that excludes zero" if gap.excludes_zero else "which may be chance"
+            sentences.append(
+                f"by {attribute}, it is {100 * gap.difference.value:.0f} percentage points higher for '{gap.best}' "
+                f"than for '{gap.worst}', {verdict}"
+            )
+        small = sum(group.small for groups in self.groups.values() for group in groups)
+        found = "; ".join(sentences) or "no two groups were large enough to compare"
+        return (
+            "A good average can hide a group for which a model fails. Balanced accuracy, the share of each diagnosis "
+            f"that is recognised, differs between groups of test images: {found}. Groups differ in which diagnoses "
+            "they have and how hard these are, and the pairs were picked because they differ most, so a gap need not "
+            f"be the model's fault. Groups of fewer than {SMALL_GROUP} images ({small} of them) are shown and marked, "
+            f"but not compared. {SKIN_TONE}"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the section `subgroups` of metrics.json."""
+        return {
+            "summary": self.summary,
+            "skin_tone": SKIN_TONE,
+            "small_group": SMALL_GROUP,
+            "groups": {name: [asdict(group) for group in groups] for name, groups in self.groups.items()},
+            "gaps": {name: [asdict(gap) for gap in gaps] for name, gaps in self.gaps.items()},
+        }
+
+
+def group_columns(dataset: Dataset) -> dict[str, list[str]]:
+    """Read the group of each image for each attribute that a split has.
+
+    Args:
+        dataset: A split with the columns age, sex and localization and, for the confirmation type, dx_type.
+
+    Returns:
+        Names of groups, by `sex`, `age`, `body site` and `confirmation`, in the order of the split.
+    """
+    columns = {
+        "sex": [sex or UNKNOWN for sex in dataset["sex"]],
+        "age": [_age_band(age) for age in dataset["age"]],
+        "body site": [site or UNKNOWN for site in dataset["localization"]],
+    }
+    if "dx_type" in dataset.column_names:
+        columns["confirmation"] = [CONFIRMATIONS.get(kind, OTHER_CONFIRMATION) for kind in dataset["dx_type"]]
+    return columns
+
+
+def measure_subgroups(
+    test: Predictions, columns: Mapping[str, Sequence[str]], *, weights: np.ndarray | None = None
+) -> SubgroupReport:
+    """Measure the main metrics of every group, and the largest gaps between groups.
+
+    Args:
+        test: Predictions.
+        columns: Group of each image, by attribute; see `group_columns`.
+        weights: Resamples from `lesion_weights`; the default ones when None.
+    """
+    weights = lesion_weights(test.lesion_ids) if weights is None else weights
+    groups, gaps = {}, {}
+    for attribute, names in columns.items():
+        rows = {name: np.flatnonzero(np.asarray(names) == name) for name in _in_order(names)}
+        groups[attribute] = tuple(_measure_group(name, test, row, weights) for name, row in rows.items())
+        gaps[attribute] = tuple(_largest_gaps(groups[attribute], rows, test, weights))
+    return SubgroupReport(groups, gaps)
+
+
+def _measure_group(name: str, test: Predictions, rows: np.ndarray, weights: np.ndarray) -> Group:
+    statistics = overall_statistics(test.labels[rows], test.probabilities[rows])
+    return Group(
+        name=name,
+        images=len(rows),
+        lesions=len({test.lesion_ids[row] for row in rows}),
+        small=len(rows) < SMALL_GROUP,
+        metrics={metric: bootstrap(s, weights[:, rows], n=n) for metric, (s, n) in statistics.items()},
+    )
+
+
+def _largest_gaps(
+    groups: Sequence[Group], rows: Mapping[str, np.ndarray], test: Predictions, weights: np.ndarray
+) -> list[Gap]:
+    gaps = []
+    for metric in groups[0].metrics:
+        large = [g for g in groups if g.metrics[metric].n >= SMALL_GROUP and g.metrics[metric].value is not None]
+        if len(large) < 2:
+            continue
+        ranked = sorted(large, key=lambda group: group.metrics[metric].value or 0.0)
+        difference = bootstrap(
+            _difference(metric, test, rows[ranked[-1].name], rows[ranked[0].name]),
+            weights,
+            n=sum(ranked[end].metrics[metric].n for end in (0, -1)),
+        )
+        clear = difference.low is not None and difference.low > 0
+        gaps.append(Gap(metric, ranked[-1].name, ranked[0].name, difference, clear))
+    return gaps
+
+
+def _difference(metric: str, test: Predictions, best: np.ndarray, worst: np.ndarray) -> Statistic:
+    first, second = (overall_statistics(test.labels[r], test.probabilities[r])[metric][0] for r in (best, worst))
+    return lambda weights: first(weights[:, best]) - second(weights[:, worst])
+
+
+def _age_band(age: float | None) -> str:
+    if age is None or not age >= 0:
+        return UNKNOWN
+    return next(name for start, name in reversed(AGE_BANDS) if age >= start)
+
+
+def _in_order(names: Sequence[str]) -> list[str]:
+    """The names that occur: age bands by age, others by the alphabet, unknown ones last."""
+    bands = [name for _, name in AGE_BANDS]
+    return sorted(set(names), key=lambda name: (name == UNKNOWN, bands.index(name) if name in bands else 0, name))

@@ -1,0 +1,268 @@
+"""Temperature, calibration errors and prediction sets, on predictions whose calibration is known by construction."""
+
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from drawing import draw_lesion
+from PIL import Image
+from random_predictions import draw_predictions
+from scipy.special import softmax
+from transformers import AutoModelForImageClassification
+
+from skinvision_hf.calibration import CONFORMAL_FILE, ConformalPredictor, prediction_sets
+from skinvision_hf.calibration.coverage import measure_conformal
+from skinvision_hf.calibration.reliability import measure_calibration
+from skinvision_hf.calibration.temperature import calibrate_release, fit_temperature, recorded_temperature
+from skinvision_hf.errors import DataError, ModelError
+from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
+from skinvision_hf.inference import SkinVision
+from skinvision_hf.labels import CODES
+from skinvision_hf.metrics import Predictions
+from skinvision_hf.metrics.statistics import calibration_error
+from skinvision_hf.modeling import SkinVisionForImageClassification
+
+
+@pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
+def test_a_known_temperature_is_found(temperature: float) -> None:
+    predictions = draw_predictions(4000, temperature=temperature)
+    assert fit_temperature(predictions.logits, predictions.labels) == pytest.approx(temperature, rel=0.06)
+
+
+def test_the_fitted_temperature_is_the_minimum_of_the_loss() -> None:
+    predictions = draw_predictions(300, temperature=1.7)
+    best = fit_temperature(predictions.logits.astype(np.float32), predictions.labels)
+
+    def loss(temperature: float) -> float:
+        logits = torch.tensor(predictions.logits / temperature)
+        return float(torch.nn.functional.cross_entropy(logits, torch.tensor(predictions.labels)))
+
+    assert loss(best) < min(loss(best * 1.01), loss(best / 1.01))
+
+
+def test_the_temperature_of_a_network_that_is_always_right_stays_finite() -> None:
+    assert 1 / 20 <= fit_temperature(np.eye(7) * 3, np.arange(7)) < 0.1
+
+
+def test_logits_that_are_no_numbers_are_refused() -> None:
+    with pytest.raises(DataError, match="finite logits"):
+        fit_temperature(np.full((3, 7), np.nan), np.zeros(3, dtype=np.int64))
+    with pytest.raises(DataError, match="at least one validation image"):
+        fit_temperature(np.zeros((0, 7)), np.zeros(0, dtype=np.int64))
+
+
+@pytest.fixture
+def release(tiny_release: Path, tmp_path: Path) -> Path:
+    return SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(tmp_path / "release")
+
+
+def predict(release: Path, images: torch.Tensor) -> Predictions:
+    """What the network of a release says about normalised pixels, whose labels are still to be filled in."""
+    model = SkinVisionForImageClassification.from_pretrained(release)
+    with torch.inference_mode():
+        logits = model(images).logits.double().numpy()
+    return Predictions(
+        ("",) * len(logits), tuple(map(str, range(len(logits)))), np.zeros(len(logits), np.int64), logits
+    )
+
+
+def with_labels(predictions: Predictions, labels: np.ndarray) -> Predictions:
+    return Predictions(predictions.image_ids, predictions.lesion_ids, labels, predictions.logits)
+
+
+def draw_labels(logits: np.ndarray) -> np.ndarray:
+    """Labels of which a network with these logits is too sure."""
+    draws = np.random.default_rng(0).uniform(size=(len(logits), 1))
+    return (softmax(logits / 1.6, axis=1).cumsum(axis=1) < draws).sum(axis=1).clip(0, 6)
+
+
+def test_three_loaders_give_the_calibrated_probabilities(release: Path) -> None:
+    images = torch.randn(40, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2
+    before = predict(release, images)
+    labels = draw_labels(before.logits)
+    files = {path.name: path.read_bytes() for path in release.iterdir()}
+    record = calibrate_release(release, with_labels(before, labels))
+    assert record.fitted == pytest.approx(fit_temperature(before.logits, labels))
+    assert record.log_loss_after < record.log_loss_before
+    expected = before.logits / record.fitted
+    loaders = {
+        "transformers": lambda x: AutoModelForImageClassification.from_pretrained(release).eval()(x).logits,
+        "timm": lambda x: timm.create_model(f"local-dir:{release}", pretrained=True).eval()(x),
+        "skinvision": lambda x: SkinVisionForImageClassification.from_pretrained(release)(x).logits,
+    }
+    with torch.inference_mode():
+        for name, loader in loaders.items():
+            np.testing.assert_allclose(loader(images).numpy(), expected, rtol=5e-3, atol=5e-3, err_msg=name)
+    changed = {path.name for path in release.iterdir() if path.read_bytes() != files.get(path.name)}
+    assert changed == {"model.safetensors", "config.json"}
+    config = json.loads((release / "config.json").read_text())
+    assert config.pop("calibration_temperature") == record.temperature
+    assert config == json.loads(files["config.json"])
+
+
+def test_calibrating_twice_changes_next_to_nothing_and_the_total_is_kept(release: Path) -> None:
+    images = torch.randn(60, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2
+    before = predict(release, images)
+    labels = draw_labels(before.logits)
+    first = calibrate_release(release, with_labels(before, labels))
+    second = calibrate_release(release, with_labels(predict(release, images), labels))
+    assert second.fitted == pytest.approx(1, abs=0.01)
+    assert second.temperature == pytest.approx(first.temperature * second.fitted)
+    assert second.temperature == pytest.approx(first.fitted, rel=0.01)
+    model = SkinVisionForImageClassification.from_pretrained(release)
+    assert recorded_temperature(model) == second.temperature
+    model.save_pretrained(release)
+    again = SkinVisionForImageClassification.from_pretrained(release)
+    assert recorded_temperature(again) == second.temperature, "saving the network again keeps the record"
+
+
+def test_the_calibration_error_is_that_of_a_plain_loop() -> None:
+    generator = np.random.default_rng(0)
+    confidence = generator.uniform(size=150)
+    happened = generator.uniform(size=150) < confidence**2
+    expected = 0.0
+    for members in np.split(np.argsort(confidence), 15):
+        expected += abs(confidence[members].mean() - happened[members].mean()) * len(members) / 150
+    assert calibration_error(confidence, happened)(np.ones((1, 150)))[0] == pytest.approx(expected)
+
+
+def test_calibrated_predictions_have_small_errors_and_overconfident_ones_large_ones() -> None:
+    report = measure_calibration(draw_predictions(3000, seed=1), temperature=2.0)
+    assert report.after.ece.value is not None and report.after.ece.value < 0.03
+    assert report.before.ece.value is not None and report.before.ece.value > 0.1
+    assert report.before.classwise_ece.value > report.after.classwise_ece.value
+    assert report.before.log_loss.value > report.after.log_loss.value
+    assert report.before.brier_score.value > report.after.brier_score.value
+    assert report.after.classwise_ece.value == pytest.approx(
+        np.mean([e.value for e in report.after.per_class.values()])
+    )
+    assert len(report.after.bins) == 15
+    assert sum(entry.accuracy.n for entry in report.after.bins) == 3000
+    confidences = [entry.confidence for entry in report.after.bins]
+    assert confidences == sorted(confidences)
+
+
+def test_brier_score_and_log_loss_are_those_of_their_definitions() -> None:
+    test = draw_predictions(50)
+    errors = measure_calibration(test, temperature=1.0).after
+    truth = np.eye(7)[test.labels]
+    assert errors.brier_score.value == pytest.approx(((test.probabilities - truth) ** 2).sum(axis=1).mean(), rel=1e-5)
+    expected = torch.nn.functional.cross_entropy(torch.tensor(test.logits), torch.tensor(test.labels))
+    assert errors.log_loss.value == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_calibration_section_is_json_and_its_paragraph_says_what_was_wrong() -> None:
+    report = measure_calibration(draw_predictions(400), temperature=1.8)
+    section = report.to_dict()
+    assert json.loads(json.dumps(section, allow_nan=False)) == section
+    assert "was too sure of itself" in report.summary
+    assert "temperature 1.80" in report.summary
+    assert f"{100 * report.after.ece.value:.1f} (" in report.summary
+    assert "too unsure" in measure_calibration(draw_predictions(400), temperature=0.6).summary
+
+
+@pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
+def test_sets_hold_the_truth_as_often_as_asked(coverage: float) -> None:
+    predictor, test = ConformalPredictor.fit(draw_predictions(6000, seed=1)), draw_predictions(6000, seed=2)
+    marginal = prediction_sets(test.probabilities, predictor.thresholds(coverage, class_conditional=False))
+    covered = marginal[np.arange(6000), test.labels]
+    assert covered.mean() == pytest.approx(coverage, abs=0.035)
+    conditional = prediction_sets(test.probabilities, predictor.thresholds(coverage))
+    covered = conditional[np.arange(6000), test.labels]
+    assert min(covered[test.labels == k].mean() for k in range(7)) > coverage - 0.12
+    assert covered[test.labels == CODES.index("mel")].mean() == pytest.approx(coverage, abs=0.06)
+    assert (conditional.sum(axis=1) >= 1).all() and (marginal.sum(axis=1) >= 1).all(), "no set is empty"
+
+
+def test_a_rank_is_corrected_for_the_number_of_validation_images() -> None:
+    scores = tuple(np.linspace(0.1, 0.9, 9) if k == 0 else np.array([0.5]) for k in range(7))
+    thresholds = ConformalPredictor(scores).thresholds(0.9)
+    assert thresholds[0] == pytest.approx(0.9), "the ninth of nine scores promises 9 times out of 10"
+    assert math.isinf(thresholds[1]), "one image cannot promise 90 %, so the diagnosis is always in the set"
+    assert ConformalPredictor(scores).thresholds(0.5)[1] == 0.5
+
+
+@pytest.mark.parametrize("coverage", [0.0, 1.0, 90.0, math.nan])
+def test_a_coverage_that_is_no_share_is_refused(coverage: float) -> None:
+    with pytest.raises(ModelError, match="is not between 0 and 1"):
+        ConformalPredictor.fit(draw_predictions(50)).thresholds(coverage)
+
+
+def test_scores_survive_their_file_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    assert ConformalPredictor.load(tmp_path) is None
+    predictor = ConformalPredictor.fit(draw_predictions(300))
+    predictor.save(tmp_path)
+    assert (tmp_path / CONFORMAL_FILE).stat().st_size < 20_000
+    loaded = ConformalPredictor.load(tmp_path)
+    assert loaded is not None
+    for got, expected in zip(loaded.scores, predictor.scores, strict=True):
+        np.testing.assert_array_equal(got, expected)
+    (tmp_path / CONFORMAL_FILE).write_text('{"scores": {"mel": [0.1]}}')
+    with pytest.raises(ModelError, match=r"conformal\.json of .* is damaged; download the release again"):
+        ConformalPredictor.load(tmp_path)
+
+
+def test_coverage_and_size_are_reported_by_diagnosis() -> None:
+    validation, test = draw_predictions(800, seed=1), draw_predictions(600, seed=2)
+    predictor = ConformalPredictor.fit(validation)
+    report = measure_conformal(predictor, test)
+    found = report.find(0.9)
+    inside = prediction_sets(test.probabilities, predictor.thresholds(0.9))
+    melanoma = test.labels == CODES.index("mel")
+    coverage, size = found.per_class["mel"]
+    assert coverage.value == pytest.approx(inside[melanoma, CODES.index("mel")].mean())
+    assert size.value == pytest.approx(inside[melanoma].sum(axis=1).mean())
+    assert coverage.n == melanoma.sum()
+    assert found.coverage.low < found.coverage.value < found.coverage.high
+    section = report.to_dict()
+    assert json.loads(json.dumps(section, allow_nan=False)) == section
+    assert f"{coverage.value:.0%} of melanomas had melanoma on their list" in report.summary
+
+
+def test_a_release_with_scores_gives_sets_that_grow_with_the_coverage(release: Path) -> None:
+    without = SkinVision.from_pretrained(release, device="cpu").predict(draw_lesion())
+    assert without.prediction_set is None and without.coverage is None
+    ConformalPredictor.fit(draw_predictions(500)).save(release)
+    vision = SkinVision.from_pretrained(release, device="cpu")
+    small, large = vision.predict(draw_lesion(), coverage=0.5), vision.predict(draw_lesion(), coverage=0.97)
+    assert small.prediction_set is not None and large.prediction_set is not None
+    assert set(small.prediction_set) < set(large.prediction_set)
+    assert large.coverage == 0.97
+    assert vision.predict(draw_lesion()).coverage == 0.9
+    ranks = [small.probabilities[code] for code in large.prediction_set]
+    assert ranks == sorted(ranks, reverse=True)
+    assert large.prediction_set[0] == large.label
+    assert json.loads(json.dumps(large.to_dict())) == large.to_dict()
+    assert without.probabilities == large.probabilities
+    overall = vision.predict([draw_lesion()], coverage=0.97, class_conditional=False)[0]
+    limits = ConformalPredictor.fit(draw_predictions(500)).thresholds(0.97, class_conditional=False)
+    inside = prediction_sets(np.array([list(large.probabilities.values())]), limits)[0]
+    assert set(overall.prediction_set or ()) == set(np.array(CODES)[inside].tolist())
+    with pytest.raises(ModelError, match="is not between 0 and 1"):
+        vision.predict(draw_lesion(), coverage=95)
+
+
+def test_pictures_of_calibration_and_sets_are_drawn(tmp_path: Path) -> None:
+    test = draw_predictions(300)
+    sets = measure_conformal(ConformalPredictor.fit(draw_predictions(300, seed=1)), test)
+    paths = [
+        plot_reliability(measure_calibration(test, temperature=1.5), tmp_path / "reliability.png"),
+        plot_prediction_sets(sets, tmp_path / "sets.png"),
+    ]
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) > 300
+            assert len(image.convert("L").getcolors() or ()) > 20
+
+
+def test_reports_on_1500_images_take_seconds() -> None:
+    test = draw_predictions(1500)
+    start = time.perf_counter()
+    measure_calibration(test, temperature=1.2)
+    measure_conformal(ConformalPredictor.fit(draw_predictions(1500, seed=1)), test)
+    assert time.perf_counter() - start < 60

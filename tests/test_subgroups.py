@@ -1,0 +1,147 @@
+"""Metrics by subgroup against scikit-learn on the group alone, flags for small groups, and gaps between groups."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import Dataset
+from PIL import Image
+from random_predictions import draw_predictions
+from sklearn import metrics
+
+from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.labels import CODES
+from skinvision_hf.metrics import Predictions
+from skinvision_hf.subgroups import SMALL_GROUP, group_columns, measure_subgroups
+
+MELANOMA = CODES.index("mel")
+
+
+def draw_columns(count: int, *, seed: int = 0) -> dict[str, list[str]]:
+    generator = np.random.default_rng(seed)
+    return {
+        "sex": generator.choice(["female", "male", "unknown"], count, p=[0.5, 0.48, 0.02]).tolist(),
+        "age": generator.choice(["under 30", "30 to 44", "45 to 59", "75 and over"], count).tolist(),
+    }
+
+
+def test_metrics_of_a_group_are_those_of_its_images_alone() -> None:
+    test, columns = draw_predictions(700, seed=3), draw_columns(700)
+    report = measure_subgroups(test, columns)
+    female = next(group for group in report.groups["sex"] if group.name == "female")
+    rows = np.array(columns["sex"]) == "female"
+    labels, probabilities = test.labels[rows], test.probabilities[rows]
+    predicted = probabilities.argmax(axis=1)
+    got = {name: estimate.value for name, estimate in female.metrics.items()}
+    assert female.images == rows.sum()
+    assert female.lesions == len({lesion for lesion, row in zip(test.lesion_ids, rows, strict=True) if row})
+    assert not female.small
+    assert got["accuracy"] == pytest.approx(metrics.accuracy_score(labels, predicted), abs=1e-6)
+    assert got["balanced_accuracy"] == pytest.approx(metrics.balanced_accuracy_score(labels, predicted), abs=1e-6)
+    assert got["macro_f1"] == pytest.approx(metrics.f1_score(labels, predicted, average="macro"), abs=1e-6)
+    areas = [metrics.roc_auc_score(labels == k, probabilities[:, k]) for k in range(7)]
+    assert got["mean_auc"] == pytest.approx(np.mean(areas), abs=1e-6)
+    assert got["log_loss"] == pytest.approx(metrics.log_loss(labels, probabilities, labels=range(7)), abs=1e-5)
+    assert got["melanoma_sensitivity"] == pytest.approx((predicted == MELANOMA)[labels == MELANOMA].mean(), abs=1e-6)
+    assert got["melanoma_specificity"] == pytest.approx((predicted != MELANOMA)[labels != MELANOMA].mean(), abs=1e-6)
+    assert female.metrics["melanoma_sensitivity"].n == (labels == MELANOMA).sum()
+    assert all(e.low is not None and e.low <= e.value <= e.high for n, e in female.metrics.items() if n != "ece")
+
+
+def test_small_groups_are_shown_flagged_and_not_compared() -> None:
+    test = draw_predictions(300)
+    sex = ["unknown"] * (SMALL_GROUP - 1) + ["female"] * 100 + ["male"] * (300 - 100 - SMALL_GROUP + 1)
+    report = measure_subgroups(test, {"sex": sex})
+    assert [(group.name, group.small) for group in report.groups["sex"]] == [
+        ("female", False),
+        ("male", False),
+        ("unknown", True),
+    ]
+    assert report.groups["sex"][2].metrics["accuracy"].value is not None
+    assert all("unknown" not in (gap.best, gap.worst) for gap in report.gaps["sex"])
+    assert report.gap("sex", "melanoma_sensitivity") is None, "no group has thirty melanomas"
+    assert "Groups of fewer than 30 images (1 of them) are shown and marked, but not compared" in report.summary
+
+
+def with_labels(predictions: Predictions, labels: np.ndarray) -> Predictions:
+    return Predictions(predictions.image_ids, predictions.lesion_ids, labels, predictions.logits)
+
+
+def test_a_real_gap_is_found_and_an_accidental_one_is_not() -> None:
+    test = draw_predictions(800, seed=1)
+    failing = np.arange(800) < 400
+    labels = np.where(failing, (test.probabilities.argmax(axis=1) + 1) % 7, test.probabilities.argmax(axis=1))
+    report = measure_subgroups(with_labels(test, labels), {"body site": np.where(failing, "back", "face").tolist()})
+    gap = report.gap("body site", "accuracy")
+    assert gap is not None
+    assert (gap.best, gap.worst, gap.excludes_zero) == ("face", "back", True)
+    assert gap.difference.value == pytest.approx(1)
+    assert (
+        "100 percentage points higher for 'face' than for 'back', with an interval that excludes zero" in report.summary
+    )
+
+    same = measure_subgroups(test, {"body site": np.where(np.arange(800) % 2, "back", "face").tolist()})
+    gap = same.gap("body site", "accuracy")
+    assert gap is not None
+    assert not gap.excludes_zero
+    low, high = gap.difference.low, gap.difference.high
+    assert low is not None and high is not None and low < 0 < high
+    assert "which may be chance" in same.summary
+
+
+def test_a_group_with_one_diagnosis_only_is_measured_on_that() -> None:
+    test = draw_predictions(400)
+    confirmation = np.where(test.labels == CODES.index("nv"), "follow-up", "histology").tolist()
+    follow_up = measure_subgroups(test, {"confirmation": confirmation}).groups["confirmation"][0]
+    assert follow_up.metrics["balanced_accuracy"].value == pytest.approx(follow_up.metrics["accuracy"].value)
+    assert follow_up.metrics["mean_auc"].value is None
+    assert follow_up.metrics["melanoma_sensitivity"].value is None
+    assert follow_up.metrics["melanoma_sensitivity"].n == 0
+
+
+def test_groups_are_read_from_the_columns_of_a_split() -> None:
+    split = Dataset.from_dict(
+        {
+            "sex": ["male", "female", "unknown", ""],
+            "age": [29.0, 30.0, None, 85.0],
+            "localization": ["back", "face", "", "unknown"],
+            "dx_type": ["histo", "follow_up", "consensus", "confocal"],
+        }
+    )
+    assert group_columns(split) == {
+        "sex": ["male", "female", "unknown", "unknown"],
+        "age": ["under 30", "30 to 44", "unknown", "75 and over"],
+        "body site": ["back", "face", "unknown", "unknown"],
+        "confirmation": ["histology", "follow-up", "consensus or confocal", "consensus or confocal"],
+    }
+    assert "confirmation" not in group_columns(split.remove_columns("dx_type"))
+
+
+def test_groups_come_in_a_sensible_order_and_the_section_is_json() -> None:
+    report = measure_subgroups(draw_predictions(300), draw_columns(300))
+    assert [g.name for g in report.groups["age"]] == ["under 30", "30 to 44", "45 to 59", "75 and over"]
+    assert report.groups["sex"][-1].name == "unknown"
+    section = report.to_dict()
+    assert json.loads(json.dumps(section, allow_nan=False)) == section
+    assert section["skin_tone"].startswith("Skin tone is not in the data")
+    assert section["skin_tone"] in section["summary"]
+
+
+def test_a_picture_of_the_groups_is_drawn(tmp_path: Path) -> None:
+    report = measure_subgroups(draw_predictions(200), draw_columns(200))
+    with Image.open(plot_subgroups(report, tmp_path / "subgroups.png")) as image:
+        assert min(image.size) > 300
+        assert len(image.convert("L").getcolors() or ()) > 20
+
+
+def test_four_attributes_of_1500_images_take_seconds() -> None:
+    generator = np.random.default_rng(0)
+    columns = draw_columns(1500) | {
+        "body site": [f"site {k}" for k in generator.integers(0, 15, 1500)],
+        "confirmation": generator.choice(["histology", "follow-up", "consensus or confocal"], 1500).tolist(),
+    }
+    start = time.perf_counter()
+    measure_subgroups(draw_predictions(1500), columns)
+    assert time.perf_counter() - start < 60
