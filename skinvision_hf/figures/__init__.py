@@ -1,0 +1,1 @@
+"""Every picture, from arrays and reports; the only room that imports matplotlib."""
