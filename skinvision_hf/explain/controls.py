@@ -1,0 +1,65 @@
+"""What a heat map must beat: the centre, noise, and networks that know nothing."""
+
+import copy
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skinvision_hf.modeling import SkinVisionForImageClassification
+
+__all__ = ["CONTROLS", "RANDOMISATIONS", "centre_prior", "noise_maps", "randomise"]
+
+CONTROLS = ("centre", "noise")
+RANDOMISATIONS = ("classifier", "all")
+
+SPREAD = 0.25
+"""Standard deviation of the centre prior, as a share of the image's sides."""
+
+
+def centre_prior(size: tuple[int, int]) -> np.ndarray:
+    """A photographer's habit as a heat map: a Gaussian in the middle of the image, the same for every image.
+
+    Args:
+        size: Width and height of the image.
+
+    Returns:
+        The map (height, width) float32 in [0, 1].
+    """
+    across, down = (np.exp(-((((np.arange(n) + 0.5) / n - 0.5) / SPREAD) ** 2) / 2) for n in size)
+    return np.outer(down, across).astype(np.float32)
+
+
+def noise_maps(count: int, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
+    """Uniform noise (count, h, w) float32 in [0, 1], as coarse as the heat maps that it is compared with."""
+    return generator.random((count, *shape), dtype=np.float32)
+
+
+def randomise(
+    model: SkinVisionForImageClassification, what: str, pixels: Tensor, *, seed: int = 0
+) -> SkinVisionForImageClassification:
+    """Copy a network and make it forget, to see whether its heat maps notice (Adebayo et al. 2018, arXiv:1810.03292).
+
+    Args:
+        model: The network; it is not changed.
+        what: `classifier` for the last layer alone, `all` for every layer.
+        pixels: Normalised images (n, 3, height, width) from which a fully random network takes the statistics of its
+            batch norms; without them its signal would die on the way and no map could be drawn at all.
+        seed: Seed of the new weights.
+
+    Returns:
+        The copy, in evaluation mode.
+    """
+    random = copy.deepcopy(model).eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        if what == "classifier":
+            random.timm_model.get_classifier().reset_parameters()
+            return random
+        for module in random.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None
+        random.train()(pixels)
+    return random.eval()

@@ -1,0 +1,341 @@
+"""Heat maps: exact, in the right place, on a network that is only ever read."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import timm
+import torch
+from drawing import draw_lesion
+from PIL import Image
+from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from skinvision_hf.cli import main
+from skinvision_hf.config import CAM_METHODS, ModelConfig
+from skinvision_hf.errors import ModelError
+from skinvision_hf.explain import heat_maps
+from skinvision_hf.explain.geometry import place_maps
+from skinvision_hf.inference import SkinVision
+from skinvision_hf.labels import CODES, DISCLAIMER
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.transforms import crop_box, eval_transform
+
+
+@pytest.fixture
+def vision(tiny_release: Path) -> SkinVision:
+    return SkinVision.from_pretrained(tiny_release, device="cpu")
+
+
+def features(vision: SkinVision, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    """Pixels at twice the input size, for maps of 4 x 4 cells, and the feature maps."""
+    cfg = vision.model.config.pretrained_cfg | {"input_size": [3, 128, 128]}
+    transform = eval_transform(cfg)
+    pixels = torch.stack([transform(draw_lesion(seed)) for seed in range(count)])
+    with torch.no_grad():
+        return pixels, vision.model.timm_model.forward_features(pixels)
+
+
+def stretched(maps: np.ndarray) -> np.ndarray:
+    low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
+    return (maps - low) / (high - low)
+
+
+@pytest.mark.parametrize("method", ["gradcam", "hirescam"])
+def test_at_the_last_layer_the_map_is_the_classifiers_weights_times_the_features(
+    vision: SkinVision, method: str
+) -> None:
+    _, maps = features(vision)
+    weights = vision.model.timm_model.get_classifier().weight.detach()
+    for target in range(len(CODES)):
+        closed = torch.einsum("c,nchw->nhw", weights[target].double(), maps.double()).clamp(min=0).numpy()
+        assert closed.max(axis=(1, 2)).min() > 0, "the maps must say something for this test to mean something"
+        got = heat_maps(vision.model.timm_model, maps, [target] * len(maps), method)
+        np.testing.assert_allclose(got, stretched(closed), atol=1e-5)
+
+
+class Logits(torch.nn.Module):
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.model(pixels).logits
+
+
+@pytest.mark.parametrize(
+    ("method", "stock"), list(zip(CAM_METHODS, [GradCAM, GradCAMPlusPlus, LayerCAM, HiResCAM, EigenCAM], strict=True))
+)
+def test_maps_are_those_of_pytorch_grad_cam_on_the_whole_network(
+    vision: SkinVision, method: str, stock: Callable[..., Any]
+) -> None:
+    pixels, maps = features(vision)
+    targets = [0, 2, 4, 5]
+    with stock(Logits(vision.model), [vision.model.timm_model.bn2]) as cam:
+        expected = cam(pixels, [ClassifierOutputTarget(k) for k in targets])
+    got = heat_maps(vision.model.timm_model, maps, targets, method)
+    large = np.stack([cv2.resize(heat, (128, 128)) for heat in got])
+    np.testing.assert_allclose(stretched(large), expected, atol=1e-4)
+    assert np.ptp(got, axis=(1, 2)).min() > 0.9
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_an_explanation_has_the_images_size_and_the_prediction(vision: SkinVision, method: str) -> None:
+    image = draw_lesion(3, (210, 140))
+    explanation = vision.explain(image, method=method)
+    assert explanation.heatmap.shape == (140, 210)
+    assert explanation.heatmap.dtype == np.float32
+    assert explanation.heatmap.min() >= 0
+    assert explanation.heatmap.max() <= 1
+    assert explanation.heatmap.max() == pytest.approx(1, abs=1e-5)
+    assert explanation.prediction == vision.predict(image)
+    assert (explanation.target, explanation.method) == (explanation.prediction.label, method)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        explanation.target = "nv"  # type: ignore[misc]
+    with pytest.raises(ValueError, match="read-only"):
+        explanation.heatmap[0, 0] = 1
+
+
+def test_each_diagnosis_has_its_own_map(vision: SkinVision) -> None:
+    maps = [vision.explain(draw_lesion(2), target=code).heatmap for code in CODES]
+    assert all(np.abs(maps[0] - other).max() > 0.05 for other in maps[1:])
+    assert vision.explain(draw_lesion(2), target="vasc").target == "vasc"
+
+
+def test_unknown_diagnoses_and_methods_are_refused_with_the_known_ones(vision: SkinVision) -> None:
+    with pytest.raises(ModelError, match=r"no diagnosis 'melanoma'; choose one of akiec, .*, vasc"):
+        vision.explain(draw_lesion(), target="melanoma")
+    with pytest.raises(ModelError, match=r"no method 'GradCAM'; choose one of gradcam, .*, eigencam"):
+        vision.explain(draw_lesion(), method="GradCAM")
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad, contextlib.nullcontext])
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_the_callers_grad_mode_changes_nothing(vision: SkinVision, mode: Callable[[], Any], method: str) -> None:
+    expected = vision.explain(draw_lesion(), method=method).heatmap
+    with mode():
+        np.testing.assert_array_equal(vision.explain(draw_lesion(), method=method).heatmap, expected)
+
+
+def test_a_network_that_was_loaded_in_inference_mode_can_be_explained(tiny_release: Path, vision: SkinVision) -> None:
+    with torch.inference_mode():
+        other = SkinVision.from_pretrained(tiny_release, device="cpu")
+    np.testing.assert_array_equal(other.explain(draw_lesion()).heatmap, vision.explain(draw_lesion()).heatmap)
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_the_model_is_handed_back_as_it_was_found(vision: SkinVision, method: str) -> None:
+    model = vision.model
+    model.train()
+    model.timm_model.bn2.eval()
+    parameters = list(model.parameters())
+    parameters[0].requires_grad_(False)
+    parameters[-1].grad = torch.full_like(parameters[-1], 0.5)
+    modes = [module.training for module in model.modules()]
+    state = {key: value.clone() for key, value in model.state_dict().items()}
+
+    vision.explain(draw_lesion(), method=method)
+
+    assert [module.training for module in model.modules()] == modes
+    assert [p.requires_grad for p in parameters] == [False] + [True] * (len(parameters) - 1)
+    assert [p.grad is None for p in parameters] == [True] * (len(parameters) - 1) + [False]
+    assert torch.equal(parameters[-1].grad, torch.full_like(parameters[-1], 0.5))
+    assert all(not module._forward_hooks and not module._backward_hooks for module in model.modules())
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
+
+
+def test_changed_weights_are_explained_at_once(vision: SkinVision) -> None:
+    before = vision.explain(draw_lesion(), target="mel").heatmap
+    with torch.no_grad():
+        vision.model.timm_model.get_classifier().weight.neg_()
+    assert np.abs(vision.explain(draw_lesion(), target="mel").heatmap - before).max() > 0.1
+
+
+def test_threads_that_explain_and_predict_at_once_get_the_answers_of_one_thread(vision: SkinVision) -> None:
+    images = [draw_lesion(seed) for seed in range(8)]
+    jobs = [(n % 8, CAM_METHODS[n % 5], CODES[n % 7]) for n in range(160)]
+    heat = {job: vision.explain(images[job[0]], method=job[1], target=job[2]).heatmap for job in set(jobs)}
+    answers = [vision.predict(image).probabilities for image in images]
+
+    def work(number: int) -> float:
+        image, method, target = jobs[number]
+        if number % 2:
+            got = list(vision.predict(images[image]).probabilities.values())
+            return float(np.abs(np.array(got) - list(answers[image].values())).max())
+        explanation = vision.explain(images[image], method=method, target=target)
+        return float(np.abs(explanation.heatmap - heat[jobs[number]]).max())
+
+    with ThreadPoolExecutor(12) as pool:
+        assert max(pool.map(work, range(len(jobs)))) < 1e-4
+    assert not vision.model.training
+    assert all(p.grad is None for p in vision.model.parameters())
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_a_map_that_says_nothing_is_all_zeros_and_can_be_drawn(vision: SkinVision, method: str) -> None:
+    """Nothing speaks for any diagnosis when the features are the same everywhere, or are all zero."""
+    with torch.no_grad():
+        vision.model.timm_model.bn2.weight.zero_()
+        vision.model.timm_model.bn2.bias.zero_()
+    explanation = vision.explain(draw_lesion(), method=method)
+    assert np.array_equal(explanation.heatmap, np.zeros((150, 200), np.float32))
+    assert np.array_equal(np.asarray(explanation.overlay()), np.asarray(draw_lesion()))
+    assert explanation.figure().mode == "RGB"
+
+
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_convnext", "test_mobilenetv4", "test_byobnet"])
+def test_other_convolutional_networks_can_be_explained(architecture: str, tmp_path: Path) -> None:
+    if not timm.is_model(architecture):
+        pytest.skip(f"this timm has no {architecture}")
+    torch.manual_seed(0)
+    model = SkinVisionForImageClassification.create(
+        ModelConfig(architecture=architecture, init="random", image_size=96)
+    )
+    heatmap = SkinVision(model, tmp_path, device="cpu").explain(draw_lesion(), target="mel").heatmap
+    assert heatmap.shape == (150, 200)
+    assert np.isfinite(heatmap).all()
+
+
+def test_networks_without_feature_maps_are_refused_with_the_remedy(tmp_path: Path) -> None:
+    model = SkinVisionForImageClassification.create(ModelConfig(architecture="test_vit", init="random", image_size=160))
+    with pytest.raises(ModelError, match=r"has no feature maps .*explain a convolutional network"):
+        SkinVision(model, tmp_path, device="cpu").explain(draw_lesion())
+
+
+# A mark on the image must come out where it was put, whatever the network was shown of it.
+
+
+@pytest.mark.parametrize("crop_mode", ["squash", "center", "border"])
+@pytest.mark.parametrize("crop_pct", [1.0, 0.8])
+@pytest.mark.parametrize("size", [(300, 200), (200, 300), (256, 256)])
+def test_a_mark_comes_back_to_where_it_is_in_the_image(crop_mode: str, crop_pct: float, size: tuple[int, int]) -> None:
+    cfg = {
+        "input_size": [3, 128, 128],
+        "crop_mode": crop_mode,
+        "crop_pct": crop_pct,
+        "mean": (0.0,) * 3,
+        "std": (1.0,) * 3,
+        "interpolation": "bilinear",
+    }
+    width, height = size
+    spot = (width // 2 + 30, height // 2 - 40)
+    pixels = np.zeros((height, width, 3), np.uint8)
+    pixels[spot[1] - 8 : spot[1] + 8, spot[0] - 8 : spot[0] + 8] = 255
+    seen = eval_transform(cfg)(Image.fromarray(pixels))[:1].numpy()
+    heatmap = place_maps(seen, crop_box(cfg, size), size, target=size)[0]
+    assert heatmap.shape == (height, width)
+    y, x = (np.average(grid, weights=heatmap) + 0.5 for grid in np.indices(heatmap.shape))
+    assert abs(x - spot[0]) < 1
+    assert abs(y - spot[1]) < 1
+    assert heatmap.max() > 0.9
+    if crop_mode == "squash" and crop_pct == 1:
+        assert np.abs(heatmap - pixels[..., 0] / 255).mean() < 0.01
+
+
+def test_outside_of_what_the_network_saw_the_map_is_zero() -> None:
+    heat = np.ones((1, 5, 5), np.float32)
+    placed = place_maps(heat, (50.0, 0.0, 250.0, 200.0), (300, 200), target=(300, 200))[0]
+    assert np.array_equal(placed[:, 50:250], np.ones((200, 200), np.float32))
+    assert not placed[:, :50].any()
+    assert not placed[:, 250:].any()
+
+
+def test_padding_that_the_network_saw_is_left_out() -> None:
+    heat = np.zeros((1, 4, 4), np.float32)
+    heat[:, [0, 3]] = 1  # hot only in the top and bottom quarter, most of which is padding
+    placed = place_maps(heat, (0.0, -50.0, 300.0, 250.0), (300, 200), target=(300, 200))[0]
+    assert placed.shape == (200, 300)
+    assert placed[100].max() < 0.01
+    assert placed[0].min() > 0.5
+
+
+def test_the_same_map_fits_every_size_of_the_image(vision: SkinVision) -> None:
+    heat = np.random.default_rng(0).random((2, 5, 5)).astype(np.float32)
+    small = place_maps(heat, (0, 0, 600, 450), (600, 450), target=(200, 150))
+    large = place_maps(heat, (0, 0, 600, 450), (600, 450), target=(600, 450))
+    np.testing.assert_allclose(small, large[:, 1::3, 1::3], atol=1e-6)
+
+
+def test_interpolation_is_that_of_opencv() -> None:
+    heat = np.random.default_rng(0).random((7, 7)).astype(np.float32)
+    expected = cv2.resize(heat, (200, 150), interpolation=cv2.INTER_LINEAR)
+    np.testing.assert_allclose(place_maps(heat, (0, 0, 200, 150), (200, 150), target=(200, 150)), expected, atol=1e-5)
+
+
+def test_opacity_goes_from_the_image_to_the_colours(vision: SkinVision) -> None:
+    explanation = vision.explain(draw_lesion())
+    image = np.asarray(explanation.image, dtype=float)
+    distance = [np.abs(np.asarray(explanation.overlay(o), dtype=float) - image).mean() for o in (0, 0.3, 0.6, 1)]
+    assert distance[0] == 0
+    assert distance == sorted(distance)
+    assert distance[-1] > 5
+    assert explanation.overlay().size == explanation.image.size
+    hottest = np.unravel_index(explanation.heatmap.argmax(), explanation.heatmap.shape)
+    assert np.asarray(explanation.overlay(1.0))[hottest].tolist() == [253, 231, 36]  # the hot end of viridis
+
+
+@pytest.mark.parametrize("size", [(200, 150), (40, 900), (3000, 1000)])
+def test_the_figure_of_any_image_is_a_picture_of_bounded_size(vision: SkinVision, size: tuple[int, int]) -> None:
+    figure = vision.explain(draw_lesion(0, size)).figure()
+    assert figure.mode == "RGB"
+    assert figure.width == 1650
+    assert figure.height < 1300
+
+
+def test_the_command_writes_the_picture_and_says_what_it_shows(
+    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image, output = tmp_path / "lesion.jpg", tmp_path / "new" / "why.png"
+    draw_lesion().save(image)
+    arguments = ["explain", str(image), "--output", str(output), "--target", "mel", "--model", str(tiny_release)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "What speaks for Melanoma" in printed
+    assert DISCLAIMER in printed
+    with Image.open(output) as picture:
+        assert picture.format == "PNG"
+        assert picture.width == 1650
+
+
+def test_the_command_never_overwrites_the_image(
+    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tmp_path / "lesion.png"
+    draw_lesion().save(image)
+    before = image.read_bytes()
+    assert main(["explain", str(image), "--output", str(image), "--model", str(tiny_release)]) == 2
+    assert "would overwrite the image" in capsys.readouterr().err
+    assert image.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--output", "why.jpg"], "ends in .png"),
+        (["--output", "why.png", "--target", "melanoma"], "invalid choice: 'melanoma'"),
+        (["--output", "why.png", "--method", "guess"], "invalid choice: 'guess'"),
+        ([], "required: --output"),
+    ],
+)
+def test_the_command_names_what_is_wrong_with_an_option(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["explain", "lesion.jpg", *options])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_the_command_rejects_what_is_no_image(
+    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "missing.jpg")
+    assert main(["explain", missing, "--output", str(tmp_path / "why.png"), "--model", str(tiny_release)]) == 2
+    assert "missing.jpg" in capsys.readouterr().err
+    assert not (tmp_path / "why.png").exists()
