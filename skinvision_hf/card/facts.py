@@ -1,0 +1,231 @@
+"""What a release knows about itself, read from its own files into typed data."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from safetensors import SafetensorError, safe_open
+
+from skinvision_hf.card.sections import Section, read_sections
+from skinvision_hf.errors import ModelError
+from skinvision_hf.labels import CODES
+from skinvision_hf.metrics.estimates import Estimate
+from skinvision_hf.splits import LEAKY_SPLIT
+
+__all__ = ["Evaluation", "Links", "ReleaseFacts", "Training", "read_facts", "read_json"]
+
+METRICS_FILE = "metrics.json"
+TRAINING_FILE = "training.json"
+DRAWN = "synthetic"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where the parts that belong together are on the Hub, as far as they are there.
+
+    Attributes:
+        model_id: The model.
+        dataset_id: The data set that it was trained on.
+        space_id: The Space that shows it.
+    """
+
+    model_id: str | None = None
+    dataset_id: str | None = None
+    space_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The measured part of a release: `metrics.json`.
+
+    Attributes:
+        split: Name of the split, such as `ham10000-v1`.
+        part: The part of it that was evaluated, such as `test`.
+        images: Images in that part.
+        lesions: Lesions in that part.
+        overall: Overall metrics by name.
+        per_class: Metrics by code of the diagnosis, then by name.
+        validation: Overall metrics on the validation part; empty when they were not recorded.
+        sections: What else was measured, by the name of its section.
+    """
+
+    split: str
+    part: str
+    images: int
+    lesions: int
+    overall: Mapping[str, Estimate]
+    per_class: Mapping[str, Mapping[str, Estimate]]
+    validation: Mapping[str, Estimate]
+    sections: Mapping[str, Section]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the images are drawings, as in trials of the software, and no photographs."""
+        return self.split.startswith(DRAWN)
+
+    @property
+    def leaky(self) -> bool:
+        """Whether photographs of one lesion may be in training and in test."""
+        return self.split.endswith(LEAKY_SPLIT)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How the network was trained: `training.json`.
+
+    Attributes:
+        command: The exact command, without folders of the machine.
+        config: All settings by name.
+        split: Name of the split.
+        images: Images by part of the split.
+        data_fingerprint: SHA-256 by part of the split; see `skinvision_hf.data.fingerprint`.
+        best: Phase, epoch, metric and value of the epoch that was kept.
+        seconds: Duration.
+        hardware: Device, cores and machine.
+        versions: Version by library.
+        skinvision_version: Version of this package.
+    """
+
+    command: str
+    config: Mapping[str, Any]
+    split: str
+    images: Mapping[str, int]
+    data_fingerprint: Mapping[str, str]
+    best: Mapping[str, Any]
+    seconds: float
+    hardware: Mapping[str, Any]
+    versions: Mapping[str, str]
+    skinvision_version: str
+
+
+@dataclass(frozen=True)
+class ReleaseFacts:
+    """All that a card says about one release.
+
+    Attributes:
+        folder: The release.
+        architecture: timm name of the network.
+        input_size: Channels, height and width of its input.
+        crop_mode: How an image becomes square.
+        parameters: Number of trained values.
+        weights_bytes: Size of the weights on disk.
+        initial_weights: What training started from: `timm`, `lite0`, `random`, or the name of a file.
+        evaluation: What was measured.
+        training: How it was trained.
+        figures: Paths of the figures, relative to the folder.
+        examples: Paths of the example images, relative to the folder.
+    """
+
+    folder: Path
+    architecture: str
+    input_size: tuple[int, int, int]
+    crop_mode: str
+    parameters: int
+    weights_bytes: int
+    initial_weights: str
+    evaluation: Evaluation
+    training: Training
+    figures: tuple[str, ...]
+    examples: tuple[str, ...]
+
+
+def read_facts(folder: str | Path) -> ReleaseFacts:
+    """Read a release folder.
+
+    Raises:
+        ModelError: If one of its files is missing, damaged, or lacks a field.
+    """
+    folder = Path(folder)
+    config = read_json(folder / "config.json", "train it with scripts/train.py")
+    metrics = read_json(folder / METRICS_FILE, "evaluate it with scripts/evaluate_model.py")
+    training = read_json(folder / TRAINING_FILE, "only a release of scripts/train.py has one")
+    parameters, size = _weights(folder / "model.safetensors")
+    cfg = _read(lambda: config["pretrained_cfg"], folder / "config.json")
+    return ReleaseFacts(
+        folder=folder,
+        architecture=_read(lambda: config["architecture"], folder / "config.json"),
+        input_size=_read(lambda: tuple(cfg["input_size"]), folder / "config.json"),
+        crop_mode=cfg.get("crop_mode", "center"),
+        parameters=parameters,
+        weights_bytes=size,
+        initial_weights=_read(lambda: training["config"]["model"]["init"], folder / TRAINING_FILE),
+        evaluation=_read(lambda: _evaluation(metrics), folder / METRICS_FILE),
+        training=_read(lambda: _training(training), folder / TRAINING_FILE),
+        figures=_names(folder, "figures"),
+        examples=_names(folder, "examples"),
+    )
+
+
+def read_json(path: Path, remedy: str) -> dict[str, Any]:
+    """Read a JSON object of a release.
+
+    Raises:
+        ModelError: If there is none; the message ends with the remedy.
+    """
+    if not path.is_file():
+        raise ModelError(f"{path.parent} has no {path.name}; {remedy}")
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is no JSON ({error}); write it again") from error
+    if not isinstance(value, dict):
+        raise ModelError(f"{path} holds no JSON object; write it again")
+    return value
+
+
+def _read(read: Callable[[], T], path: Path) -> T:
+    try:
+        return read()
+    except KeyError as error:
+        raise ModelError(
+            f"{path} lacks the field {error}; write it again with this version of skinvision_hf"
+        ) from error
+    except (TypeError, AttributeError) as error:
+        raise ModelError(f"{path} has a field of the wrong kind ({error}); write it again") from error
+
+
+def _evaluation(metrics: dict[str, Any]) -> Evaluation:
+    split = metrics["split"]
+    return Evaluation(
+        split=split["name"],
+        part=split["part"],
+        images=split["images"],
+        lesions=split["lesions"],
+        overall=_estimates(metrics["overall"]),
+        per_class={code: _estimates(metrics["per_class"][code]) for code in CODES},
+        validation=_estimates(metrics.get("validation", {}).get("overall", {})),
+        sections=read_sections(metrics),
+    )
+
+
+def _estimates(values: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: Estimate(**value) for name, value in values.items()}
+
+
+def _training(record: dict[str, Any]) -> Training:
+    return Training(**{name: record[name] for name in Training.__dataclass_fields__})
+
+
+def _weights(path: Path) -> tuple[int, int]:
+    """Number of trained values and size in bytes."""
+    if not path.is_file():
+        raise ModelError(f"{path.parent} has no {path.name}; train it with scripts/train.py")
+    count = 0
+    try:
+        with safe_open(path, framework="numpy") as file:
+            for key in file.keys():  # noqa: SIM118 - the handle is no dictionary
+                size = 1
+                for length in file.get_slice(key).get_shape():
+                    size *= length
+                count += 0 if "running_" in key or key.endswith("num_batches_tracked") else size
+    except SafetensorError as error:
+        raise ModelError(f"{path} is damaged; write the release again") from error
+    return count, path.stat().st_size
+
+
+def _names(folder: Path, subfolder: str) -> tuple[str, ...]:
+    paths = sorted((folder / subfolder).glob("*"))
+    return tuple(path.relative_to(folder).as_posix() for path in paths if path.suffix in (".png", ".jpg"))

@@ -1,0 +1,167 @@
+"""The model card: metadata for the Hub, and the text from `model_card.md`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
+
+from skinvision_hf.card.facts import Links, ReleaseFacts, read_facts
+from skinvision_hf.card.templating import render_template
+from skinvision_hf.files import atomic_write
+from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
+from skinvision_hf.splits import duplicate_pairs
+
+__all__ = ["CARD_FILE", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "render_card", "write_card"]
+
+CARD_FILE = "README.md"
+TEMPLATE = "model_card.md"
+DATASET = "HAM10000"
+NO_LINKS = Links()
+# The licence of HAM10000, which the weights inherit.
+WEIGHTS_LICENCE = "cc-by-nc-4.0"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as the card names it.
+
+    Attributes:
+        name: Key in metrics.json.
+        title: What a reader sees.
+        hub: Name of the metric on the Hub.
+        lower_is_better: Whether small values are good.
+    """
+
+    name: str
+    title: str
+    hub: str
+    lower_is_better: bool = False
+
+
+MAIN_METRICS = (
+    Metric("balanced_accuracy", "Balanced accuracy", "balanced_accuracy"),
+    Metric("accuracy", "Accuracy", "accuracy"),
+    Metric("macro_f1", "Macro F1", "f1"),
+    Metric("weighted_f1", "Weighted F1", "f1"),
+    Metric("mean_auc", "Mean one-vs-rest ROC AUC", "roc_auc"),
+    Metric("melanoma_sensitivity", "Melanoma sensitivity", "recall"),
+    Metric("melanoma_specificity", "Melanoma specificity", "specificity"),
+    Metric("log_loss", "Log loss", "log_loss", lower_is_better=True),
+    Metric("brier_score", "Brier score", "brier_score", lower_is_better=True),
+    Metric("ece", "Expected calibration error", "expected_calibration_error", lower_is_better=True),
+)
+
+# Where the initial weights come from, for the Hub's model tree.
+BASE_MODELS = {"lite0": "timm/tf_efficientnet_lite0.in1k"}
+TAGS = ["image-classification", "skin-lesion", "dermatoscopy", "dermatology", "ham10000", "medical-imaging", "timm"]
+
+
+def render_card(folder: str | Path, *, links: Links = NO_LINKS) -> ModelCard:
+    """Render the card of a release from its own files.
+
+    Args:
+        folder: The release.
+        links: Where it is, or will be, on the Hub, with its data set and its Space. Without a model there, the
+            snippets load the folder that they run in.
+
+    Raises:
+        ModelError: If the release lacks a file or a field that the card needs.
+    """
+    facts = read_facts(folder)
+    metadata = _metadata(facts, links)
+    text = render_template(
+        TEMPLATE,
+        metadata=metadata.to_yaml(),
+        title=_title(facts, links),
+        facts=facts,
+        evaluation=facts.evaluation,
+        training=facts.training,
+        metrics=MAIN_METRICS,
+        diagnoses=DIAGNOSES,
+        disclaimer=DISCLAIMER,
+        duplicate_pairs=len(duplicate_pairs()),
+        licence=WEIGHTS_LICENCE,
+        model_ref=links.model_id or ".",
+        timm_ref=f"hf-hub:{links.model_id}" if links.model_id else "local-dir:.",
+        links=links,
+        base_model=base_model(facts),
+        endpoint=constants.ENDPOINT,
+        figure_titles={path: _figure_title(path) for path in facts.figures},
+    )
+    return ModelCard(text)
+
+
+def write_card(folder: str | Path, *, links: Links = NO_LINKS) -> Path:
+    """Render the card of a release into its folder; see `render_card`.
+
+    Returns:
+        The path of the card.
+    """
+    return atomic_write(Path(folder) / CARD_FILE, render_card(folder, links=links).content)
+
+
+def base_model(facts: ReleaseFacts) -> str | None:
+    """The Hub's name of what training started from, or None where it has none."""
+    if facts.initial_weights == "timm":
+        return f"timm/{facts.architecture}"
+    return BASE_MODELS.get(facts.initial_weights)
+
+
+def _metadata(facts: ReleaseFacts, links: Links) -> ModelCardData:
+    parent = base_model(facts)
+    optional: dict[str, Any] = {"base_model_relation": "finetune"} if parent else {}
+    if links.model_id and facts.examples:
+        optional["widget"] = [
+            {"src": f"{constants.ENDPOINT}/{links.model_id}/resolve/main/{path}", "example_title": Path(path).stem}
+            for path in facts.examples
+        ]
+    return ModelCardData(
+        license=WEIGHTS_LICENCE,
+        library_name="timm",
+        pipeline_tag="image-classification",
+        base_model=parent,
+        datasets=[links.dataset_id or DATASET],
+        language="en",
+        metrics=sorted({metric.hub for metric in MAIN_METRICS}),
+        tags=TAGS,
+        model_name=_title(facts, links),
+        eval_results=_results(facts, links),
+        **optional,
+    )
+
+
+def _results(facts: ReleaseFacts, links: Links) -> list[EvalResult]:
+    """The model-index: each metric with the split that it was measured on and its interval."""
+    evaluation = facts.evaluation
+    measured = [
+        (metric, evaluation.overall[metric.name]) for metric in MAIN_METRICS if metric.name in evaluation.overall
+    ]
+    return [
+        EvalResult(
+            task_type="image-classification",
+            task_name="Skin lesion classification",
+            dataset_type=links.dataset_id or DATASET,
+            dataset_name=f"{DATASET}, split {evaluation.split}",
+            dataset_split=evaluation.part,
+            dataset_args={"split": evaluation.split, "images": evaluation.images, "lesions": evaluation.lesions},
+            metric_type=metric.hub,
+            metric_name=metric.title,
+            metric_value=_rounded(estimate.value),
+            metric_args={"interval_95": [_rounded(estimate.low), _rounded(estimate.high)], "images": estimate.n},
+        )
+        for metric, estimate in measured
+        if estimate.value is not None
+    ]
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def _title(facts: ReleaseFacts, links: Links) -> str:
+    return links.model_id.rpartition("/")[2] if links.model_id else f"skinvision-{facts.architecture.replace('_', '-')}"
+
+
+def _figure_title(path: str) -> str:
+    return Path(path).stem.replace("_", " ").replace("-", " ").capitalize()

@@ -1,0 +1,214 @@
+"""The cards: every number comes from the release's own files, and the lint finds what a reader would stumble over."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from complete_release import complete_release, draw_figure
+from drawing import draw_lesion
+from huggingface_hub import ModelCard
+
+from skinvision_hf.card import Links, lint_card, read_facts, render_card, write_card
+from skinvision_hf.card.model import MAIN_METRICS
+from skinvision_hf.errors import ModelError
+from skinvision_hf.inference import SkinVision
+from skinvision_hf.labels import CODES, DISCLAIMER
+
+LINKS = Links("ann/skinvision-b0", "ann/ham10000-leak-free", "ann/skinvision")
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def release(tiny_release: Path, tmp_path: Path) -> Path:
+    return complete_release(tiny_release, tmp_path / "release")
+
+
+def change_json(path: Path, change: Callable[[dict], object]) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))
+
+
+def test_the_metadata_says_what_the_hub_needs_to_know(release: Path) -> None:
+    data = render_card(release, links=LINKS).data
+    assert data.license == "cc-by-nc-4.0"
+    assert (data.library_name, data.pipeline_tag) == ("timm", "image-classification")
+    assert (data.base_model, data.base_model_relation) == ("timm/tf_efficientnet_lite0.in1k", "finetune")
+    assert data.datasets == ["ann/ham10000-leak-free"]
+    assert {"accuracy", "balanced_accuracy", "f1", "roc_auc"} <= set(data.metrics)
+    assert "ham10000" in data.tags
+
+
+def test_the_model_index_holds_every_main_metric_with_its_split_and_interval(release: Path) -> None:
+    measured = json.loads((release / "metrics.json").read_text())["overall"]
+    results = {result.metric_name: result for result in render_card(release, links=LINKS).data.eval_results}
+    assert len(results) == len(MAIN_METRICS)
+    for metric in MAIN_METRICS:
+        result, estimate = results[metric.title], measured[metric.name]
+        assert result.metric_value == round(estimate["value"], 4)
+        assert result.metric_args["interval_95"] == [round(estimate["low"], 4), round(estimate["high"], 4)]
+        assert result.dataset_split == "test"
+        assert result.dataset_args["split"] == "ham10000-v1"
+
+
+def test_the_numbers_of_the_text_follow_the_release(release: Path) -> None:
+    def change(metrics: dict) -> None:
+        metrics["overall"]["balanced_accuracy"] = {"value": 0.8125, "low": 0.7531, "high": 0.8642, "n": 4321}
+        metrics["per_class"]["df"]["auc"] = {"value": 0.9375, "low": 0.9, "high": 0.95, "n": 4321}
+        metrics["split"] |= {"images": 4321, "lesions": 3210}
+
+    change_json(release / "metrics.json", change)
+    change_json(release / "training.json", lambda t: t.update(command="accelerate launch scripts/train.py --seed 77"))
+    text = render_card(release, links=LINKS).text
+    assert "| Balanced accuracy | 0.812 (0.753 to 0.864) |" in text
+    assert "0.938 (0.900 to 0.950)" in next(
+        line for line in text.splitlines() if line.startswith("| Dermatofibroma | ")
+    )
+    assert "4,321 images of 3,210 lesions" in text
+    assert "accelerate launch scripts/train.py --seed 77" in text
+    assert DISCLAIMER in text
+
+
+def test_a_section_that_was_not_measured_says_so(release: Path) -> None:
+    text = render_card(release).text
+    for section in ("Calibration", "Explanations"):
+        body = re.search(rf"^## {section}\n(.*?)^## ", text, re.DOTALL | re.MULTILINE)
+        assert body is not None
+        assert "Not measured for this release." in body.group(1)
+
+
+def test_a_leaking_split_is_named_as_such(release: Path) -> None:
+    change_json(release / "metrics.json", lambda m: m["split"].update(name="image-level-leaky"))
+    text = render_card(release).text
+    assert "too good" in text
+    assert "by image, which leaks" in text
+    assert "keeps all photographs of one lesion together" not in text
+
+
+def test_every_item_of_the_reporting_guidelines_is_answered(release: Path) -> None:
+    rows = re.findall(r"^\| [^|]+ \| ([^|]*) \| ?([^|]*) ?\| [^|]+ \|$", render_card(release).text, re.MULTILINE)
+    tripod = {int(number) for items, _ in rows for number in re.findall(r"\b(\d+)[a-g]?\b", items)}
+    claim = {int(number) for _, items in rows for number in re.findall(r"\b(\d+)\b", items)}
+    assert set(range(1, 28)) <= tripod
+    assert set(range(1, 45)) <= claim
+
+
+def test_figures_and_examples_of_the_release_are_shown(release: Path) -> None:
+    draw_figure(release / "figures" / "roc_curve.png")
+    draw_figure(release / "examples" / "lesion-mel.png")
+    card = render_card(release, links=LINKS)
+    assert "![Confusion matrix](figures/confusion_matrix.png)" in card.text
+    assert "![Roc curve](figures/roc_curve.png)" in card.text
+    assert card.data.widget[0]["src"].endswith("/ann/skinvision-b0/resolve/main/examples/lesion-mel.png")
+
+
+@pytest.mark.parametrize("links", [LINKS, Links()])
+def test_a_card_of_ours_has_no_fault(release: Path, links: Links) -> None:
+    path = write_card(release, links=links)
+    assert path == release / "README.md"
+    assert lint_card(release) == []
+    assert ModelCard.load(path).data.pipeline_tag == "image-classification"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("## Summary", "## Summary {{ value }}", "unresolved placeholder: {{"),
+        ("## Summary", "## Summary\n[More Information Needed]", "unresolved placeholder: [More"),
+        ("license: cc-by-nc-4.0\n", "", "metadata lacks license"),
+        ("  results:\n", "  results: : [\n", "metadata is no YAML"),
+        (
+            "type: balanced_accuracy\n      value: 0.",
+            "type: balanced_accuracy\n      value: .nan #",
+            "no finite number",
+        ),
+        ("| Accuracy | 0.", "| Accuracy | nan ", "shows nan where a value belongs"),
+        ("figures/confusion_matrix.png", "figures/lost.png", "the figure figures/lost.png is named but not"),
+        ("## Summary", "## Summary\n[more](docs/absent.md)", "the link docs/absent.md is named but not"),
+        ("## Summary", "## Summary\n[more](#nowhere)", "the link #nowhere leads to no section"),
+        ("## Summary", "## Summary\n[more](../outside.md)", "the link ../outside.md is named but not"),
+        ("## Limits and bias", "## Other", "the section 'Limits and bias' is missing"),
+        ("      split: test\n", "", "names no split"),
+        ("interval_95:", "range:", "has no interval"),
+    ],
+)
+def test_the_lint_finds(release: Path, old: str, new: str, fault: str) -> None:
+    path = write_card(release)
+    (release.parent / "outside.md").write_text("not part of the release")
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new))
+    assert any(fault in found for found in lint_card(release)), lint_card(release)
+
+
+def test_the_lint_finds_a_missing_card_and_missing_metadata(release: Path) -> None:
+    assert lint_card(release) == ["README.md is missing"]
+    (release / "README.md").write_text("# A model\n")
+    assert lint_card(release) == ["README.md has no metadata block between lines of ---"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda r: (r / "metrics.json").unlink(), "has no metrics.json; evaluate it with scripts/evaluate_model.py"),
+        (lambda r: (r / "training.json").unlink(), "has no training.json"),
+        (lambda r: (r / "metrics.json").write_text("{"), "metrics.json is no JSON"),
+        (lambda r: (r / "metrics.json").write_text("[]"), "holds no JSON object"),
+        (lambda r: change_json(r / "metrics.json", lambda m: m.pop("split")), "lacks the field 'split'"),
+        (lambda r: change_json(r / "metrics.json", lambda m: m["per_class"].pop("mel")), "lacks the field 'mel'"),
+        (lambda r: change_json(r / "metrics.json", lambda m: m.update(overall=3)), "a field of the wrong kind"),
+        (lambda r: (r / "model.safetensors").write_bytes(b"no weights"), "model.safetensors is damaged"),
+    ],
+)
+def test_a_release_that_lacks_something_is_refused(
+    release: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    damage(release)
+    with pytest.raises(ModelError, match=message):
+        render_card(release)
+
+
+def test_the_number_of_parameters_leaves_out_statistics(release: Path) -> None:
+    network = SkinVision.from_pretrained(release).model.timm_model
+    assert read_facts(release).parameters == sum(parameter.numel() for parameter in network.parameters())
+
+
+def test_each_snippet_of_a_local_card_runs_and_gives_the_same_probabilities(release: Path, tmp_path: Path) -> None:
+    write_card(release)
+    draw_lesion(3).save(release / "lesion.jpg", quality=95)
+    snippets = re.findall(r"```python\n(.*?)```", (release / "README.md").read_text(), re.DOTALL)
+    answers = []
+    for snippet in snippets:
+        run = subprocess.run([sys.executable, "-c", snippet], cwd=release, capture_output=True, text=True)
+        assert run.returncode == 0, run.stderr
+        answers.append(dict(line.split() for line in run.stdout.splitlines()))
+    assert len(answers) == 3
+    assert set(answers[0]) == set(CODES)
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_there_is_one_template_and_it_is_at_the_top_of_the_checkout() -> None:
+    top, packaged = ROOT / "model_card.md", ROOT / "skinvision_hf" / "templates" / "model_card.md"
+    assert top.is_symlink()
+    assert top.resolve() == packaged
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_renders_a_card(release: Path, tmp_path: Path) -> None:
+    source = shutil.copytree(
+        ROOT, tmp_path / "source", symlinks=True, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", ".venv")
+    )
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", tmp_path / "site", source], check=True)
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import skinvision_hf; assert skinvision_hf.__file__.startswith(sys.argv[1])\n"
+        "from skinvision_hf.card import write_card, lint_card\n"
+        "write_card(sys.argv[2]); assert lint_card(sys.argv[2]) == []"
+    )
+    subprocess.run([sys.executable, "-c", code, tmp_path / "site", release], check=True, cwd=tmp_path)
