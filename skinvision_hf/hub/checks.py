@@ -1,0 +1,81 @@
+"""What a release must fulfil to be published: three loaders agree, its numbers are numbers, its card is whole."""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from skinvision_hf.card import lint_card, read_facts
+from skinvision_hf.card.model import MAIN_METRICS
+from skinvision_hf.errors import HubError
+from skinvision_hf.inference import SkinVision
+from skinvision_hf.labels import CODES
+
+__all__ = ["check_release"]
+
+TOLERANCE = 1e-4
+
+
+def check_release(folder: Path) -> None:
+    """Check a release folder as it would be published.
+
+    Raises:
+        ModelError: If it cannot be loaded.
+        HubError: If the loaders disagree, a metric is missing or no finite number, or the card has a fault.
+    """
+    if (folder / "preprocessor_config.json").exists():
+        raise HubError("transformers would pick a wrong processor by preprocessor_config.json; delete that file")
+    answers = dict(_answers(folder))
+    reference = answers.pop("skinvision_hf")
+    for loader, answer in answers.items():
+        if not np.allclose(answer, reference, rtol=TOLERANCE, atol=TOLERANCE):
+            raise HubError(f"{folder.name}: {loader} and skinvision_hf give different answers; save the release again")
+    faults = [*_metric_faults(folder), *lint_card(folder)]
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        raise HubError(f"the release is not fit to be published: {faults[0]}{more}; evaluate and write it again")
+
+
+def _answers(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
+    """Probabilities of one picture from each loader."""
+    noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    image = Image.fromarray(noise)
+    prediction = SkinVision.from_pretrained(folder, device="cpu").predict(image)
+    yield "skinvision_hf", np.array([prediction.probabilities[code] for code in CODES])
+    with torch.inference_mode():
+        model = AutoModelForImageClassification.from_pretrained(folder).eval()
+        pixels = AutoImageProcessor.from_pretrained(folder)(image, return_tensors="pt")["pixel_values"]
+        yield "transformers", model(pixels).logits.softmax(dim=1)[0].numpy()
+        network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
+        yield "timm", network(transform(image)[None]).softmax(dim=1)[0].numpy()
+
+
+def _metric_faults(folder: Path) -> Iterator[str]:
+    facts = read_facts(folder)
+    for metric in MAIN_METRICS:
+        estimate = facts.evaluation.overall.get(metric.name)
+        if estimate is None or estimate.value is None:
+            yield f"metrics.json has no {metric.name}"
+        elif estimate.low is None or estimate.high is None:
+            yield f"metrics.json has no interval for {metric.name}"
+    for path in sorted(folder.glob("*.json")):
+        if any(not math.isfinite(value) for value in _numbers(json.loads(path.read_text(encoding="utf-8")))):
+            yield f"{path.name} holds a value that is no finite number"
+
+
+def _numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _numbers(item)
+    elif isinstance(value, float):
+        yield value

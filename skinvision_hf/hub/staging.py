@@ -1,0 +1,108 @@
+"""The folders as they will be on the Hub, written to a temporary place, so that what is checked is what is sent."""
+
+import shutil
+from itertools import zip_longest
+from pathlib import Path
+
+from datasets import DatasetDict
+from huggingface_hub import RepoCard
+
+from skinvision_hf.card import CARD_FILE, Links, render_dataset_card, write_card
+from skinvision_hf.data import load_ham10000
+from skinvision_hf.errors import HubError
+from skinvision_hf.files import atomic_write
+from skinvision_hf.labels import CODES
+from skinvision_hf.releases import RELEASE_FILES
+
+__all__ = ["stage_dataset", "stage_release", "stage_space"]
+
+# Half a gigabyte of images at their original size.
+ROWS_PER_FILE = 2000
+COLUMNS = ["image", "label", "image_id", "lesion_id", "age", "sex", "localization"]
+SPACE_FILES = ("app.py", "README.md", "requirements.txt")
+
+
+def stage_release(
+    release: Path,
+    target: Path,
+    *,
+    links: Links,
+    examples: int = 0,
+    examples_from: str = "synthetic",
+) -> None:
+    """Copy a release, add example images, and write its card for where it will be.
+
+    Args:
+        release: The release folder; it is not changed.
+        target: Folder to fill.
+        links: Where it will be on the Hub, with its data set and its Space.
+        examples: Number of example images to add, in turn from each diagnosis of the test part.
+        examples_from: Where they come from: any source of `skinvision_hf.data.load_ham10000`.
+    """
+    for source in sorted({path for pattern in RELEASE_FILES for path in release.glob(pattern) if path.is_file()}):
+        copy = target / source.relative_to(release)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, copy)
+    if examples:
+        _add_examples(target / "examples", examples, examples_from)
+    write_card(target, links=links)
+
+
+def _add_examples(folder: Path, number: int, source: str) -> None:
+    """Save the first images of each diagnosis in turn, so that the choice is nobody's."""
+    test = load_ham10000(source)["test"]
+    by_label: dict[int, list[int]] = {}
+    for row, label in enumerate(test["label"]):
+        by_label.setdefault(label, []).append(row)
+    turns = zip_longest(*(by_label[label] for label in sorted(by_label)))
+    rows = [row for turn in turns for row in turn if row is not None][:number]
+    folder.mkdir(exist_ok=True)
+    for item in test.select(rows):
+        item["image"].convert("RGB").save(folder / f"{item['image_id']}-{CODES[item['label']]}.png")
+
+
+def stage_dataset(source: str | Path, target: Path, *, split: str, repo_id: str, links: Links) -> None:
+    """Write a prepared data set: Parquet files that hold the images, and a card.
+
+    Args:
+        source: See `skinvision_hf.data.load_ham10000`.
+        target: Folder to fill.
+        split: Name of the split.
+        repo_id: Where it will be on the Hub.
+        links: The model that was trained on it and its Space, to link to.
+    """
+    data = DatasetDict({k: d.select_columns(COLUMNS) for k, d in load_ham10000(source, split=split).items()})
+    (target / "data").mkdir(parents=True)
+    for part, dataset in data.items():
+        shards = max(1, -(-len(dataset) // ROWS_PER_FILE))
+        for number in range(shards):
+            rows = dataset.shard(shards, number, contiguous=True)
+            rows.to_parquet(target / "data" / f"{part}-{number:05d}-of-{shards:05d}.parquet")
+    card = render_dataset_card(data, split=split, repo_id=repo_id, links=links)
+    atomic_write(target / CARD_FILE, card.content)
+
+
+def stage_space(folder: Path, target: Path, *, model_id: str, dataset_id: str | None = None) -> None:
+    """Copy the Space's files and name its model and data set in its card.
+
+    Args:
+        folder: The folder `space` of a checkout.
+        target: Folder to fill.
+        model_id: The model on the Hub that it shows.
+        dataset_id: The model's data set on the Hub, to link to.
+
+    Raises:
+        HubError: If the folder lacks a file of a Space.
+    """
+    for name in SPACE_FILES:
+        if not (folder / name).is_file():
+            raise HubError(
+                f"{folder} has no {name}; the Space is part of a checkout of the code, so run this there, or name "
+                "its folder"
+            )
+    shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    card = RepoCard.load(target / CARD_FILE)
+    card.data["models"] = [model_id]
+    if dataset_id:
+        card.data["datasets"] = [dataset_id]
+    atomic_write(target / CARD_FILE, str(card))

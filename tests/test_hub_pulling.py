@@ -1,0 +1,182 @@
+"""Pulling a published release: by name, revision and token, from a warm cache, or a clear line why it cannot be."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hub_server import Fault, HubServer
+from huggingface_hub import HfApi, constants
+
+from skinvision_hf.errors import ModelError
+from skinvision_hf.inference import SkinVision
+from skinvision_hf.modeling import SkinVisionForImageClassification
+
+REPO = "ann/skinvision-b0"
+CACHED = r"models--ann--skinvision-b0/snapshots/\w+"
+TOKEN = "hf_writesecret0123456789"
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """A server to which the client of this very process speaks, without a token."""
+    with HubServer(tmp_path / "server", tokens={TOKEN: {"name": "ann", "role": "write"}}).running() as running:
+        running.speak_here(monkeypatch)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield running
+
+
+def upload(folder: Path, **options: object) -> str:
+    """Put a folder on the server as it is, and return the commit."""
+    api = HfApi(token=TOKEN)
+    api.create_repo(REPO, exist_ok=True, private=bool(options.pop("private", False)))
+    return api.upload_folder(repo_id=REPO, folder_path=folder, **options).oid
+
+
+def with_other_weights(release: Path, target: Path) -> Path:
+    model = SkinVisionForImageClassification.from_pretrained(release)
+    torch.nn.init.constant_(model.timm_model.get_classifier().bias, 0.5)
+    shutil.copytree(release, target)
+    model.save_pretrained(target)
+    return target
+
+
+def bias(reference: str, **options: object) -> float:
+    return float(SkinVision.from_pretrained(reference, **options).model.timm_model.get_classifier().bias[0].detach())
+
+
+def test_branch_tag_and_commit_name_a_revision(server: HubServer, tiny_release: Path, tmp_path: Path) -> None:
+    first = upload(tiny_release)
+    HfApi(token=TOKEN).create_tag(REPO, tag="v1.0")
+    second = upload(with_other_weights(tiny_release, tmp_path / "other"))
+    old = bias(str(tiny_release))
+    assert old != 0.5
+    assert bias(REPO) == bias(REPO, revision="main") == bias(REPO, revision=second) == 0.5
+    assert bias(REPO, revision="v1.0") == bias(REPO, revision=first) == old
+
+
+def test_a_warm_cache_needs_no_request(
+    server: HubServer, tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = upload(tiny_release)
+    here = {"cache_dir": tmp_path / "mine"}
+    loaded = SkinVision.from_pretrained(REPO, **here)
+    assert loaded.release.is_relative_to(tmp_path / "mine")
+    server.requests.clear()
+    assert SkinVision.from_pretrained(REPO, local_files_only=True, **here).release == loaded.release
+    assert SkinVision.from_pretrained(REPO, revision=commit, local_files_only=True, **here).release == loaded.release
+    SkinVisionForImageClassification.from_pretrained(REPO, local_files_only=True, **here)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert SkinVision.from_pretrained(REPO, **here).release == loaded.release
+    assert server.requests == []
+    with pytest.raises(ModelError, match="is not in the local cache"):
+        SkinVision.from_pretrained(REPO, cache_dir=tmp_path / "cold", local_files_only=True)
+
+
+def test_a_hub_that_is_gone_leaves_the_warm_cache(
+    server: HubServer, tiny_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload(tiny_release)
+    loaded = SkinVision.from_pretrained(REPO)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    assert SkinVision.from_pretrained(REPO).release == loaded.release
+    with pytest.raises(ModelError, match="is not in the local cache and the Hub cannot be reached"):
+        SkinVision.from_pretrained("ann/other")
+
+
+def test_only_the_files_of_a_release_are_downloaded(server: HubServer, tiny_release: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(tiny_release, tmp_path / "more")
+    (folder / "notes.txt").write_text("not part of a release")
+    (folder / "checkpoint.bin").write_bytes(b"0" * 1000)
+    upload(folder)
+    names = {path.name for path in SkinVision.from_pretrained(REPO).release.iterdir()}
+    assert {"config.json", "model.safetensors"} <= names
+    assert not names & {"notes.txt", "checkpoint.bin"}
+
+
+def test_a_private_release_needs_a_token_which_stays_with_the_hub(server: HubServer, tiny_release: Path) -> None:
+    upload(tiny_release, private=True)
+    with pytest.raises(ModelError, match="no model ann/skinvision-b0 on the Hub that you can read"):
+        SkinVision.from_pretrained(REPO)
+    server.requests.clear()
+    SkinVision.from_pretrained(REPO, token=TOKEN)
+    assert any(TOKEN in str(seen) for seen in server.requests if seen.host == "127.0.0.1")
+    storage = [seen for seen in server.requests if seen.host == "localhost"]
+    assert storage
+    assert not any(TOKEN in str(seen) for seen in storage)
+
+
+def change_config(folder: Path, **changes: object) -> None:
+    config = json.loads((folder / "config.json").read_text()) | changes
+    (folder / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "config.json").unlink(), f"{REPO} is no SkinVision release: it has no config.json"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "is no SkinVision release"),
+        (lambda f: change_config(f, label_names=list("abcdefg")), f"{CACHED} is no SkinVision release: its labels are"),
+        (lambda f: change_config(f, architecture="no_such_net"), "which this timm does not know; upgrade timm"),
+        (lambda f: change_config(f, architecture="test_resnet"), "do not fit its config.json"),
+        (lambda f: (f / "model.safetensors").unlink(), f"{CACHED} has no model.safetensors"),
+        (lambda f: (f / "model.safetensors").write_bytes(b"0" * 99), f"the model.safetensors of .*{CACHED} is damaged"),
+        (lambda f: (f / "config.json").write_text("{"), f"the config.json of .*{CACHED} cannot be read"),
+    ],
+)
+def test_a_repository_that_is_no_sound_release_says_why(
+    server: HubServer, tiny_release: Path, tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    folder = shutil.copytree(tiny_release, tmp_path / "damaged")
+    damage(folder)
+    upload(folder)
+    with pytest.raises(ModelError, match=message) as caught:
+        SkinVision.from_pretrained(REPO)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("reference", "options", "message"),
+    [
+        ("ann/nothing", {}, "there is no model ann/nothing on the Hub that you can read"),
+        (REPO, {"revision": "v9"}, "has no revision 'v9'; see its branches and tags"),
+        (REPO, {"revision": "0" * 40}, "has no revision '0000"),
+        ("no valid/id here", {}, "neither a folder nor a valid Hub id"),
+        ("nowhere", {}, "neither a folder nor a Hub id"),
+        (REPO, {"token": "hf_unknownsecret"}, "set HF_TOKEN to a valid token"),
+    ],
+)
+def test_what_is_not_there_is_one_line(
+    server: HubServer, tiny_release: Path, reference: str, options: dict[str, str], message: str
+) -> None:
+    upload(tiny_release)
+    with pytest.raises(ModelError, match=message) as caught:
+        SkinVision.from_pretrained(reference, **options)
+    assert "\n" not in str(caught.value)
+    assert "hf_unknownsecret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        (Fault("GET", "/api/models/", "error", times=99), "cannot be reached; check the network"),
+        (Fault("GET", "/lfs/", "error", status=403, times=99), "status 403"),
+        (Fault("HEAD", "/resolve/", "error", status=500, times=99), "cannot be reached; check the network"),
+        (Fault("GET", "/lfs/", "cut", times=99), "check the network"),
+    ],
+    ids=lambda value: f"{value.path}-{value.kind}" if isinstance(value, Fault) else "",
+)
+def test_a_download_that_fails_is_one_line_and_the_next_one_succeeds(
+    server: HubServer, tiny_release: Path, monkeypatch: pytest.MonkeyPatch, fault: Fault, message: str
+) -> None:
+    upload(tiny_release)
+    # The client waits longer and longer between its tries.
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda _: None)
+    server.faults.append(fault)
+    with pytest.raises(ModelError, match=message) as caught:
+        SkinVision.from_pretrained(REPO)
+    assert "\n" not in str(caught.value)
+    server.faults.clear()
+    assert bias(REPO) == bias(str(tiny_release))

@@ -1,0 +1,219 @@
+"""From training to every client, as users run them: each in a process of its own, against a server over HTTP."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from complete_release import draw_figure, metrics
+from drawing import draw_lesion
+from hub_server import HubServer
+
+from skinvision_hf.labels import CODES
+
+ROOT = Path(__file__).resolve().parents[1]
+REPO, DATASET, SPACE = "ann/skinvision-tiny", "ann/ham10000-leak-free", "ann/skinvision"
+TOKEN = "hf_writesecret0123456789"
+TRAINING = [
+    "--data",
+    "synthetic",
+    "--model.architecture",
+    "test_efficientnet",
+    "--model.init",
+    "random",
+    "--model.image_size",
+    "64",
+    "--head.epochs",
+    "1",
+    "--finetune.epochs",
+    "1",
+    "--num_workers",
+    "0",
+    "--batch_size",
+    "16",
+    "--limit",
+    "40",
+]
+
+
+def run(*command: str | Path, environment: dict[str, str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    everything = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"} | environment
+    return subprocess.run(
+        [sys.executable, *map(str, command)], env=everything, cwd=cwd, capture_output=True, text=True, timeout=280
+    )
+
+
+@dataclass
+class Published:
+    """A server to which everything was published, and what the command said."""
+
+    server: HubServer
+    release: Path
+    output: str
+    folder: Path
+
+    def client(self, name: str, **more: str) -> dict[str, str]:
+        """The environment of a client with an empty cache and no token."""
+        return self.server.environment(self.folder / "homes" / name) | more
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
+    """Train on drawn lesions, then publish data set, model and Space with one command."""
+    folder = tmp_path_factory.mktemp("published")
+    release = folder / "release"
+    offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "training-home")}
+    trained = run("scripts/train.py", *TRAINING, "--output_dir", release, environment=offline)
+    assert trained.returncode == 0, trained.stderr
+    (release / "metrics.json").write_text(json.dumps(metrics()))
+    draw_figure(release / "figures" / "confusion_matrix.png")
+    with HubServer(folder / "server", tokens={TOKEN: {"name": "ann", "role": "write"}}).running() as server:
+        environment = server.environment(folder / "homes" / "publisher", TOKEN)
+        options = ["--all", "--release", release, "--dataset", "synthetic", "--repo_id", REPO, "--tag", "v1.0"]
+        made = run("scripts/publish.py", *options, "--examples", "3", environment=environment)
+        assert made.returncode == 0, made.stderr
+        yield Published(server, release, made.stdout + made.stderr, folder)
+
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+
+
+def test_the_command_shows_what_it_sends_and_prints_three_addresses(published: Published) -> None:
+    url = published.server.url
+    for line in (f"To model {REPO}, a new repository:", "add    model.safetensors", "tag v1.0"):
+        assert line in published.output
+    for address in (f"{url}/datasets/{DATASET}", f"{url}/{REPO}", f"{url}/spaces/{SPACE}"):
+        assert f"Published: {address}" in published.output
+
+
+def test_the_token_is_in_no_output_no_file_and_no_request_to_the_storage(published: Published) -> None:
+    assert TOKEN not in published.output
+    repositories = (("model", REPO), ("dataset", DATASET), ("space", SPACE))
+    contents = [content for name in repositories for content in published.server.files(*name).values()]
+    contents += [path.read_bytes() for path in published.release.rglob("*") if path.is_file()]
+    assert not any(TOKEN.encode() in content for content in contents)
+    storage = [seen for seen in published.server.requests if seen.host == "localhost"]
+    assert any(seen.method == "PUT" for seen in storage)
+    assert not any(TOKEN in str(seen) for seen in storage)
+
+
+def snippets(published: Published) -> list[str]:
+    card = published.server.files("model", REPO)["README.md"].decode()
+    return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
+
+
+HIGH_LEVEL = f"""
+from PIL import Image
+import torch
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+model = AutoModelForImageClassification.from_pretrained("{REPO}").eval()
+pixels = AutoImageProcessor.from_pretrained("{REPO}")(Image.open("lesion.jpg"), return_tensors="pt")
+with torch.inference_mode():
+    probabilities = model(**pixels).logits.softmax(1)[0].tolist()
+for number, probability in enumerate(probabilities):
+    print(model.config.id2label[number], probability)
+"""
+
+
+def test_every_client_gives_the_same_probabilities_from_an_empty_cache(published: Published, tmp_path: Path) -> None:
+    draw_lesion(3).save(tmp_path / "lesion.jpg", quality=95)
+    codes = [*snippets(published), HIGH_LEVEL, snippets(published)[2].replace(f'"{REPO}"', f'"{published.release}"')]
+    assert len(codes) == 5
+    answers = []
+    for number, code in enumerate(codes):
+        client = run("-c", code, environment=published.client(f"client{number}"), cwd=tmp_path)
+        assert client.returncode == 0, client.stderr
+        by_code = {label: float(value) for label, value in map(str.split, client.stdout.splitlines())}
+        answers.append([by_code[code] for code in CODES])
+    np.testing.assert_allclose(answers, [answers[-1]] * len(answers), atol=6e-4)
+
+
+def test_the_published_data_set_loads_by_its_name_alone(published: Published, tmp_path: Path) -> None:
+    code = (
+        "import json, sys\nfrom datasets import load_dataset\nfrom skinvision_hf import load_ham10000\n"
+        f'data = load_dataset("{DATASET}")\nours, drawn = load_ham10000("{DATASET}"), load_ham10000("synthetic")\n'
+        "assert set(data) == {'train', 'validation', 'test'}\n"
+        "for part in data:\n"
+        "    assert data[part]['image_id'] == drawn[part]['image_id'] == ours[part]['image_id']\n"
+        "    assert data[part]['label'] == drawn[part]['label']\n"
+        "    assert data[part][0]['image'].tobytes() == drawn[part][0]['image'].tobytes()\n"
+        "lesions = [set(data[part]['lesion_id']) for part in data]\n"
+        "assert not (lesions[0] & lesions[1] or lesions[0] & lesions[2] or lesions[1] & lesions[2])\n"
+        "print(data['train'].features['label'].names)"
+    )
+    client = run("-c", code, environment=published.client("data"), cwd=tmp_path)
+    assert client.returncode == 0, client.stderr
+    assert client.stdout.strip() == str(list(CODES))
+
+
+def test_a_download_by_hand_loads_everywhere_without_a_network(published: Published, tmp_path: Path) -> None:
+    draw_lesion(4).save(tmp_path / "lesion.jpg")
+    hf = Path(sys.executable).with_name("hf")
+    download = subprocess.run(
+        [hf, "download", REPO, "--local-dir", tmp_path / "copy"],
+        env=os.environ | published.client("hf"),
+        capture_output=True,
+        text=True,
+    )
+    assert download.returncode == 0, download.stderr
+    outputs = set()
+    for code in snippets(published):
+        local = code.replace(f"hf-hub:{REPO}", "local-dir:copy").replace(f'"{REPO}"', '"copy"')
+        client = run("-c", local, environment=published.client("offline", HF_HUB_OFFLINE="1"), cwd=tmp_path)
+        assert client.returncode == 0, client.stderr
+        outputs.add("\n".join(sorted(client.stdout.splitlines())))
+    assert len(outputs) == 1
+
+
+def test_the_command_line_pulls_a_tag_and_then_needs_no_server(published: Published, tmp_path: Path) -> None:
+    draw_lesion(5).save(tmp_path / "lesion.png")
+    command = ["-m", "skinvision_hf.cli", "predict", "--model", REPO, "--revision", "v1.0", "--json"]
+    online = run(*command, tmp_path / "lesion.png", environment=published.client("cli"))
+    assert online.returncode == 0, online.stderr
+    before = len(published.server.requests)
+    offline = run(*command, tmp_path / "lesion.png", environment=published.client("cli", HF_HUB_OFFLINE="1"))
+    assert offline.stdout == online.stdout
+    assert len(published.server.requests) == before
+
+
+def test_the_space_answers_with_the_published_model(published: Published, tmp_path: Path) -> None:
+    variables = published.server.repository("space", SPACE)["variables"]
+    assert variables["MODEL_ID"]["value"] == REPO
+    assert variables["MODEL_REVISION"]["value"] == "v1.0"
+    for name, content in published.server.files("space", SPACE).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    environment = published.client("space") | {key: item["value"] for key, item in variables.items()}
+    code = "from app import build_demo; build_demo(); print('built')"
+    built = run("-c", code, environment=environment, cwd=tmp_path)
+    assert built.returncode == 0, built.stderr
+    assert "built" in built.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--repo_id", REPO], 2, "give --release DIR, --dataset SRC, --space --model_id ID, or --all"),
+        (["--all", "--release", "x", "--repo_id", REPO], 2, "give --release DIR"),
+        (["--space", "--repo_id", SPACE], 2, "give --release DIR"),
+        (["--release", "no-such-folder", "--repo_id", REPO], 2, "error: no-such-folder is neither a folder nor"),
+        (["--release", "RELEASE", "--repo_id", "bob/model"], 2, "error: the token is of ann, who has no place in bob"),
+        (["--space", "--model_id", "ann/none", "--repo_id", SPACE], 2, "error: there is no ann/none on the Hub"),
+    ],
+)
+def test_a_command_that_cannot_work_says_so_in_one_line(
+    published: Published, options: list[str], code: int, message: str
+) -> None:
+    environment = published.client("wrong", HF_TOKEN=TOKEN)
+    options = [str(published.release) if option == "RELEASE" else option for option in options]
+    made = run("scripts/publish.py", *options, environment=environment)
+    assert made.returncode == code
+    assert message in made.stderr
+    assert "Traceback" not in made.stderr
+    assert TOKEN not in made.stdout + made.stderr
