@@ -1,0 +1,32 @@
+"""What the demo page shows, as HTML and Markdown; `space/app.py` puts it on a page."""
+
+from skinvision_hf.demo.about import About, describe_release, example_images
+from skinvision_hf.demo.answer import (
+    HEADER,
+    PRIVACY,
+    answer_html,
+    disclaimer_html,
+    ranked_bars,
+    unlike_html,
+    waiting_html,
+)
+from skinvision_hf.demo.overlay import OPACITY, OPACITY_SCRIPT, overlay_html
+from skinvision_hf.demo.uploads import MAX_BYTES, read_upload
+
+__all__ = [
+    "HEADER",
+    "MAX_BYTES",
+    "OPACITY",
+    "OPACITY_SCRIPT",
+    "PRIVACY",
+    "About",
+    "answer_html",
+    "describe_release",
+    "disclaimer_html",
+    "example_images",
+    "overlay_html",
+    "ranked_bars",
+    "read_upload",
+    "unlike_html",
+    "waiting_html",
+]

@@ -1,0 +1,78 @@
+"""The tab 'About this model': a release's own numbers in Markdown, as far as it has them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skinvision_hf.card import ReleaseFacts, read_facts
+from skinvision_hf.card.model import MAIN_METRICS
+from skinvision_hf.card.templating import render_template
+from skinvision_hf.errors import ModelError
+from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
+
+__all__ = ["About", "describe_release", "example_images"]
+
+TEMPLATE = "about.md"
+UNMEASURED = (
+    "## About this model\n\nThis release carries no measurements, so nobody knows how good it is. "
+    f"Its answers are for trying the page only.\n\n> {DISCLAIMER}\n"
+)
+# The optional sections of metrics.json that say in a paragraph what they found, in the order of reading.
+SECTIONS = {
+    "calibration": "Can its certainty be trusted?",
+    "conformal": "Short lists instead of one answer",
+    "operating_points": "Alarms: how many, and how many right",
+    "subgroups": "Is it as good for everyone?",
+    "guard": "Pictures that are no lesions",
+    "explanations": "Does it look at the lesion?",
+}
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class About:
+    """What the tab shows.
+
+    Attributes:
+        text: Markdown.
+        figures: Path and caption of each figure.
+    """
+
+    text: str
+    figures: tuple[tuple[str, str], ...]
+
+
+def describe_release(folder: Path) -> About:
+    """Read a release's measurements; one that has none, or damaged ones, says so instead of failing the page."""
+    try:
+        facts = read_facts(folder)
+    except ModelError:
+        return About(UNMEASURED, ())
+    text = render_template(
+        TEMPLATE,
+        facts=facts,
+        evaluation=facts.evaluation,
+        metrics=[metric for metric in MAIN_METRICS if metric.name in facts.evaluation.overall],
+        diagnoses=DIAGNOSES,
+        findings=_findings(facts),
+        disclaimer=DISCLAIMER,
+    )
+    return About(text, tuple((str(folder / path), _caption(path)) for path in facts.figures))
+
+
+def example_images(folder: Path) -> list[str]:
+    """Paths of the example images that a release carries, in order; an empty list when it has none."""
+    return [str(path) for path in sorted((folder / "examples").glob("*")) if path.suffix.lower() in PICTURES]
+
+
+def _findings(facts: ReleaseFacts) -> list[tuple[str, str]]:
+    """Title and paragraph of each section that has one."""
+    sections: dict[str, Any] = dict(facts.evaluation.sections)
+    found = [(title, sections.get(name)) for name, title in SECTIONS.items()]
+    return [
+        (title, section["summary"]) for title, section in found if isinstance(section, dict) and "summary" in section
+    ]
+
+
+def _caption(path: str) -> str:
+    return Path(path).stem.replace("_", " ").replace("-", " ").capitalize()

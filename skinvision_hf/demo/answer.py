@@ -1,0 +1,82 @@
+"""The answer as HTML: the most likely diagnosis, how sure the model is, and seven ranked bars."""
+
+from html import escape
+
+from skinvision_hf.demo.wording import NO_GUARD, UNLIKE, certainty, group_name, malignant_note, set_note
+from skinvision_hf.labels import DISCLAIMER, diagnosis
+from skinvision_hf.prediction import Prediction
+
+__all__ = ["HEADER", "PRIVACY", "answer_html", "disclaimer_html", "ranked_bars", "unlike_html", "waiting_html"]
+
+HEADER = (
+    '<header class="sv-header"><h1>SkinVision</h1><p>What a neural network sees in a dermatoscopic photograph '
+    "of a skin lesion: seven diagnoses, how sure it is, and where it looks.</p></header>"
+)
+PRIVACY = (
+    '<p class="sv-privacy">Images are not kept: yours is deleted within minutes, is shown to nobody, and is not '
+    "used for training.</p>"
+)
+
+
+def answer_html(prediction: Prediction) -> str:
+    """Return the whole answer; what it says about doubtful images comes first."""
+    notice = {True: "", False: _notice(UNLIKE), None: _notice(NO_GUARD)}[prediction.in_distribution]
+    notes = [certainty(prediction), malignant_note(prediction), set_note(prediction)]
+    return (
+        f'{notice}<section class="sv-answer" aria-label="Answer"><p class="sv-eyebrow">Most likely</p>'
+        f'<h2 class="sv-label">{escape(prediction.name)}{_pill(prediction.label)}</h2>'
+        f'<p class="sv-confidence"><strong>{_percent(prediction.confidence)}</strong> probability</p>'
+        + "".join(f'<p class="sv-note">{escape(note)}</p>' for note in notes if note)
+        + f"<h3>All seven diagnoses</h3>{ranked_bars(prediction)}</section>"
+    )
+
+
+def ranked_bars(prediction: Prediction) -> str:
+    """Return the seven diagnoses, the most probable first, each with a bar, its group and one sentence."""
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+    return f'<ol class="sv-bars">{"".join(_bar(code, probability) for code, probability in ranked)}</ol>'
+
+
+def unlike_html() -> str:
+    """Return the notice that stands in for an answer when the picture is not like the training images."""
+    return _notice(UNLIKE)
+
+
+def waiting_html() -> str:
+    """Return what stands in the place of an answer before there is an image."""
+    return (
+        '<section class="sv-waiting"><h2>Your answer appears here</h2><p>Choose a photograph, paste one from the '
+        "clipboard, or take one with the camera. The model was made for dermatoscopic close-ups of a single lesion.</p>"
+        "</section>"
+    )
+
+
+def disclaimer_html() -> str:
+    """Return the disclaimer, which the page keeps in view."""
+    first, _, rest = DISCLAIMER.partition(". ")
+    return f'<div role="note" aria-label="Disclaimer"><strong>{escape(first)}.</strong> {escape(rest)}</div>'
+
+
+def _bar(code: str, probability: float) -> str:
+    entry = diagnosis(code)
+    kind = "malignant" if entry.malignant else "benign"
+    return (
+        f'<li class="sv-{kind}" data-code="{code}"><div class="sv-row">'
+        f'<span class="sv-name">{escape(entry.name)}</span>'
+        f'{_pill(code)}<span class="sv-percent">{_percent(probability)}</span></div>'
+        f'<div class="sv-track" aria-hidden="true"><div class="sv-fill" style="width:{100 * probability:.2f}%"></div>'
+        f"</div><p>{escape(entry.description)}</p></li>"
+    )
+
+
+def _pill(code: str) -> str:
+    kind = "malignant" if diagnosis(code).malignant else "benign"
+    return f'<span class="sv-pill sv-{kind}">{group_name(code)}</span>'
+
+
+def _notice(text: str) -> str:
+    return f'<div class="sv-notice" role="note"><strong>Before you read on.</strong> {escape(text)}</div>'
+
+
+def _percent(probability: float) -> str:
+    return f"{probability:.1%}" if probability >= 0.001 else "&lt;0.1%"

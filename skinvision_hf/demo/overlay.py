@@ -1,0 +1,59 @@
+"""The heat map over the image as HTML; the browser blends them, so that opacity costs no request."""
+
+import base64
+import io
+from html import escape
+
+import numpy as np
+from PIL import Image
+
+from skinvision_hf.explain import Explanation
+from skinvision_hf.figures.heat_layer import heat_layer
+from skinvision_hf.labels import diagnosis
+
+__all__ = ["OPACITY", "OPACITY_SCRIPT", "overlay_html"]
+
+OPACITY = 0.6
+"""Opacity of the heat map at first."""
+
+OPACITY_SCRIPT = "(value) => { document.documentElement.style.setProperty('--sv-opacity', value); }"
+"""What the slider runs in the browser; see `overlay_html`."""
+
+# Enough for a large screen, and small enough for a telephone's connection.
+IMAGE_SIDE, LAYER_SIDE = 900, 300
+
+
+def overlay_html(explanation: Explanation) -> str:
+    """Return the image with its heat map above it, whose opacity is the CSS variable `--sv-opacity`.
+
+    Both travel inside the page: no file is written, so that there is none to delete.
+    """
+    name = diagnosis(explanation.target).name
+    cold = not explanation.heatmap.any()
+    text = (
+        f"Nothing in this image speaks for {name}."
+        if cold
+        else f"Bright areas speak for {name}, seen by the model. A heat map explains the model, not the skin."
+    )
+    image = _shrink(explanation.image, IMAGE_SIDE)
+    heat = _shrink(Image.fromarray((explanation.heatmap * 255).astype(np.uint8)), LAYER_SIDE)
+    layer = heat_layer(np.asarray(heat, dtype=np.float32) / 255)
+    return (
+        f'<figure class="sv-overlay" data-target="{explanation.target}"><div class="sv-stack">'
+        f'<img src="{_data_uri(image, "JPEG")}" alt="Your image">'
+        f'<img class="sv-heat" src="{_data_uri(layer, "PNG")}" alt="Heat map of what speaks for {escape(name)}"></div>'
+        f'<div class="sv-scale" aria-hidden="true"><span>little</span><i></i><span>much</span></div>'
+        f"<figcaption>{escape(text)}</figcaption></figure>"
+    )
+
+
+def _shrink(image: Image.Image, side: int) -> Image.Image:
+    copy = image.copy()
+    copy.thumbnail((side, side))
+    return copy
+
+
+def _data_uri(image: Image.Image, kind: str) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, quality=88, optimize=True)
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"

@@ -1,0 +1,67 @@
+"""What a prediction means, in words for a lay reader; nothing here is medical advice."""
+
+from skinvision_hf.labels import diagnosis
+from skinvision_hf.prediction import Prediction
+
+__all__ = ["NO_GUARD", "UNLIKE", "certainty", "group_name", "malignant_note", "set_note"]
+
+UNLIKE = (
+    "This picture does not look like the dermatoscopic photographs that the model learned from, so its answer would "
+    "mean nothing. It needs a close-up of one lesion, taken through a dermatoscope."
+)
+NO_GUARD = (
+    "This release cannot tell whether a picture is a dermatoscopic one: it would name a diagnosis for a cat, too. Read "
+    "the answer only if the picture is a close-up of one lesion, taken through a dermatoscope."
+)
+
+# From the highest: the least confidence, in [0, 1], at which the model is called so.
+LEVELS = ((0.9, "very sure"), (0.7, "fairly sure"), (0.5, "leaning, but not sure"), (0.0, "unsure"))
+# From here on malignant diagnoses deserve a word, although a benign one is the most likely.
+NOTABLE = 0.05
+
+
+def certainty(prediction: Prediction) -> str:
+    """Say how sure the model is, and what that would mean over many images."""
+    level = next(word for least, word in LEVELS if prediction.confidence >= least)
+    wrong = round(100 * (1 - prediction.confidence))
+    times = "fewer than 1" if wrong < 1 else f"about {wrong}"
+    text = (
+        f"The model is {level}. Taken at its word, {times} of 100 such images would show something else; the tab "
+        "'About this model' tells how far its word can be trusted."
+    )
+    second = sorted(prediction.probabilities, key=lambda code: -prediction.probabilities[code])[1]
+    if prediction.confidence >= LEVELS[0][0]:
+        return text
+    return f"{text} Its second choice is {_in_sentence(second)}, at {prediction.probabilities[second]:.0%}."
+
+
+def malignant_note(prediction: Prediction) -> str:
+    """Say what the malignant diagnoses add up to, which the most likely diagnosis alone can hide."""
+    share = f"The three malignant or pre-malignant diagnoses together get {prediction.malignant_probability:.0%}"
+    hidden = not diagnosis(prediction.label).malignant and prediction.malignant_probability >= NOTABLE
+    return f"{share}, although the most likely one is benign." if hidden else f"{share}."
+
+
+def set_note(prediction: Prediction) -> str | None:
+    """Say which diagnoses the model does not rule out; None when the release makes no such sets."""
+    if prediction.prediction_set is None or prediction.coverage is None:
+        return None
+    often = f"{prediction.coverage:.0%} of the time"
+    names = [_in_sentence(code) for code in prediction.prediction_set]
+    if not names:
+        return f"No diagnosis fits well enough for a list that would hold the true one {often}."
+    if len(names) == 1:
+        return f"A list that holds the true diagnosis {often} would name only this: {names[0]}."
+    return f"A list that holds the true diagnosis {often} would name {', '.join(names[:-1])} and {names[-1]}."
+
+
+def group_name(code: str) -> str:
+    """Say whether a diagnosis is benign or malignant; actinic keratoses are not cancers yet in every case."""
+    if code == "akiec":
+        return "pre-malignant or malignant"
+    return "malignant" if diagnosis(code).malignant else "benign"
+
+
+def _in_sentence(code: str) -> str:
+    name = diagnosis(code).name
+    return name[0].lower() + name[1:]
