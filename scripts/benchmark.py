@@ -1,4 +1,4 @@
-"""Measure the package's speed: `python scripts/benchmark.py inference [--model REF]`.
+"""Measure the package's speed: `python scripts/benchmark.py inference` or `training --data DATA`.
 
 Prints one JSON object. For education and research only; not a medical device.
 """
@@ -21,6 +21,17 @@ def inference(arguments: argparse.Namespace) -> object:
     return measure_inference(vision, image_size=(arguments.width, arguments.height), repeats=arguments.repeats)
 
 
+def training(arguments: argparse.Namespace) -> object:
+    """Time the training loop against bare steps on tensors in memory."""
+    from skinvision_hf.benchmarking import measure_training
+    from skinvision_hf.config import ModelConfig, TrainConfig
+    from skinvision_hf.data import load_ham10000
+
+    model = ModelConfig(architecture=arguments.architecture, image_size=arguments.image_size, init=arguments.init)
+    config = TrainConfig(data=arguments.data, output_dir="", model=model)
+    return measure_training(config, load_ham10000(arguments.data), steps=arguments.steps)
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     if (number := int(text)) < 1:
@@ -38,6 +49,13 @@ def benchmark(argv: Sequence[str] | None) -> int:
     command.add_argument("--height", type=positive, default=450, help="of the image, in pixels (default: %(default)s)")
     command.add_argument("--repeats", type=positive, default=200, help="timed calls (default: %(default)s)")
     command.set_defaults(measure=inference)
+    command = subparsers.add_parser("training", help="the training loop against bare steps on tensors in memory")
+    command.add_argument("--data", required=True, help="HAM10000, as for scripts/train.py")
+    command.add_argument("--image_size", type=positive, default=128, help="in pixels (default: %(default)s)")
+    command.add_argument("--architecture", default="efficientnet_b0", help="timm name (default: %(default)s)")
+    command.add_argument("--init", default="lite0", help="initial weights (default: %(default)s)")
+    command.add_argument("--steps", type=positive, default=20, help="batches a measurement (default: %(default)s)")
+    command.set_defaults(measure=training)
     arguments = parser.parse_args(argv)
     print(json.dumps(asdict(arguments.measure(arguments)), indent=2))
     return 0

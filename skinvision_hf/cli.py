@@ -7,13 +7,16 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinvision_hf._version import __version__
-from skinvision_hf.errors import ImageError, run_command
-from skinvision_hf.labels import DISCLAIMER, diagnosis
+from skinvision_hf.config import CAM_METHOD, CAM_METHODS
+from skinvision_hf.errors import ImageError, ModelError, run_command
+from skinvision_hf.labels import CODES, DISCLAIMER, diagnosis
 
 if TYPE_CHECKING:
+    from skinvision_hf.operating_points import OperatingPoint
     from skinvision_hf.prediction import Prediction
 
 __all__ = ["COMMANDS", "Command", "add_model_options", "main"]
@@ -49,29 +52,58 @@ def add_model_options(parser: argparse.ArgumentParser) -> None:
 def _add_predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="image file, such as a JPEG or PNG")
     add_model_options(parser)
+    parser.add_argument(
+        "--coverage",
+        type=_share,
+        help="how often the set of likely diagnoses shall hold the truth, such as 0.95; 0.9 by default",
+    )
+    parser.add_argument(
+        "--min_sensitivity",
+        type=_share,
+        help="say whether to suspect malignancy, with the threshold that finds this share of malignant lesions, "
+        "such as 0.95",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of tables")
+
+
+def _share(text: str) -> float:
+    value = float(text)
+    if not 0 < value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1; give a share such as 0.95")
+    return value
 
 
 def _predict(arguments: argparse.Namespace) -> int:
     from skinvision_hf.inference import SkinVision
+    from skinvision_hf.operating_points import load_operating_point
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
+    if arguments.coverage and vision.conformal is None:
+        raise ModelError("this release carries no conformal scores, so it makes no sets; leave --coverage out")
+    options = {"coverage": arguments.coverage} if arguments.coverage else {}
+    point = None
+    if arguments.min_sensitivity:
+        point = load_operating_point(vision.release, min_sensitivity=arguments.min_sensitivity)
     code = 0
     for path in arguments.images:
         try:
-            prediction = vision.predict(path)
+            prediction = vision.predict(path, **options)
         except ImageError as error:
             print(f"error: {error}", file=sys.stderr, flush=True)
             code = 2
             continue
-        answer = json.dumps({"path": path, **prediction.to_dict()}) if arguments.json else _table(path, prediction)
+        if arguments.json:
+            suspicion = {} if point is None else {"suspicion": point.judge(prediction.probabilities)}
+            answer = json.dumps({"path": path, **prediction.to_dict(), **suspicion})
+        else:
+            answer = _table(path, prediction, point)
         print(answer, flush=True)
     print(DISCLAIMER, file=sys.stderr if arguments.json else sys.stdout)
     return code
 
 
-def _table(path: str, prediction: "Prediction") -> str:
-    """The seven diagnoses of one image, the most probable first, with bars."""
+def _table(path: str, prediction: "Prediction", point: "OperatingPoint | None") -> str:
+    """The seven diagnoses of one image, the most probable first, with bars, and what follows from them."""
     from skinvision_hf.images import printable
 
     ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
@@ -84,6 +116,11 @@ def _table(path: str, prediction: "Prediction") -> str:
         lines.append(f"  {names[code]:<{width}}  {kind:<9}  {value:6.1%}  {bar}".rstrip())
     lines.append(f"  {'Malignant in total':<{width}}  {'':<9}  {prediction.malignant_probability:6.1%}")
     lines.append(f"  {_typicality(prediction)}")
+    if prediction.prediction_set is not None:
+        members = ", ".join(names[code] for code in prediction.prediction_set)
+        lines.append(f"  The truth is in this list {prediction.coverage:.0%} of the time: {members}.")
+    if point is not None:
+        lines.append(f"  {point.explain(prediction.probabilities)}")
     return "\n".join(lines) + "\n"
 
 
@@ -98,7 +135,47 @@ def _typicality(prediction: "Prediction") -> str:
     )
 
 
-COMMANDS: tuple[Command, ...] = (Command("predict", "classify images of skin lesions", _add_predict_options, _predict),)
+def _add_explain_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("image", metavar="IMAGE", help="image file, such as a JPEG or PNG")
+    parser.add_argument("--output", required=True, type=_png, metavar="FILE.png", help="where the picture goes")
+    parser.add_argument("--target", choices=CODES, help="diagnosis to explain; by default the most probable one")
+    parser.add_argument(
+        "--method", choices=CAM_METHODS, default=CAM_METHOD, help="how the heat map is computed (default: %(default)s)"
+    )
+    add_model_options(parser)
+
+
+def _png(text: str) -> Path:
+    path = Path(text)
+    if path.suffix.lower() != ".png" or path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no name for a picture; give one that ends in .png")
+    return path
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    import io
+
+    from skinvision_hf.files import atomic_write
+    from skinvision_hf.images import printable
+    from skinvision_hf.inference import SkinVision
+
+    if arguments.output.exists() and Path(arguments.image).exists() and arguments.output.samefile(arguments.image):
+        raise ImageError("--output would overwrite the image; give the picture another name")
+    vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
+    explanation = vision.explain(arguments.image, target=arguments.target, method=arguments.method)
+    picture = io.BytesIO()
+    explanation.figure().save(picture, "PNG")
+    atomic_write(arguments.output, picture.getvalue())
+    print(f"{printable(arguments.image)}: {explanation.prediction}")
+    print(f"What speaks for {diagnosis(explanation.target).name} is shown in {printable(arguments.output)}")
+    print(DISCLAIMER)
+    return 0
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command("predict", "classify images of skin lesions", _add_predict_options, _predict),
+    Command("explain", "show which parts of an image speak for a diagnosis", _add_explain_options, _explain),
+)
 
 
 def _build_parser() -> argparse.ArgumentParser:

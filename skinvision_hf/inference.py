@@ -3,14 +3,17 @@
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, Protocol, cast, overload
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from skinvision_hf.calibration import COVERAGE, ConformalPredictor, prediction_sets
+from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write
+from skinvision_hf.guard import FeatureGuard
 from skinvision_hf.images import ImageSource, is_image_source, open_image
 from skinvision_hf.labels import CODES
 from skinvision_hf.modeling import SkinVisionForImageClassification
@@ -18,14 +21,18 @@ from skinvision_hf.prediction import Prediction
 from skinvision_hf.releases import RELEASE_FILES, resolve_release
 from skinvision_hf.transforms import eval_transform
 
+if TYPE_CHECKING:
+    from skinvision_hf.explain import Explanation
+
 __all__ = ["EvaluationMode", "Guard", "Prediction", "SkinVision"]
 
 
 class Guard(Protocol):
     """What tells images like the training images from others."""
 
-    threshold: float
-    """Typicality from which on an image counts as in distribution."""
+    @property
+    def threshold(self) -> float:
+        """Typicality from which on an image counts as in distribution."""
 
     def score(self, features: Tensor) -> Tensor:
         """From pooled features (n, d) of the network to typicality (n,), in [0, 1]."""
@@ -70,6 +77,7 @@ class SkinVision:
         device: Where it runs.
         transform: From an RGB image to the network's input (3, height, width).
         guard: Tells images like the training images from others; None when the release carries none.
+        conformal: Makes prediction sets; None when the release carries no conformal scores.
         evaluation_mode: Context manager in which the network must run.
     """
 
@@ -82,11 +90,13 @@ class SkinVision:
         *,
         device: str | torch.device | None = None,
         guard: Guard | None = None,
+        conformal: ConformalPredictor | None = None,
     ) -> None:
         self.model = model
         self.release = release
         self.transform = eval_transform(model.config.pretrained_cfg)
         self.guard = guard
+        self.conformal = conformal
         self.evaluation_mode = EvaluationMode(model)
         self.device = torch.device("cpu")
         self.to(device if device is not None else _best_device())
@@ -118,7 +128,14 @@ class SkinVision:
         release = resolve_release(
             ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return cls(SkinVisionForImageClassification.from_pretrained(release), release, device=device)
+        model = SkinVisionForImageClassification.from_pretrained(release)
+        return cls(
+            model,
+            release,
+            device=device,
+            guard=FeatureGuard.load(release, dimension=model.timm_model.head_hidden_size),
+            conformal=ConformalPredictor.load(release),
+        )
 
     def to(self, device: str | torch.device) -> "SkinVision":
         """Move the network to a device and return this object.
@@ -137,12 +154,24 @@ class SkinVision:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path is also an iterable of strings
-        self, images: ImageSource, *, batch_size: int = ...
+        self, images: ImageSource, *, batch_size: int = ..., coverage: float = ..., class_conditional: bool = ...
     ) -> Prediction: ...
     @overload
-    def predict(self, images: Iterable[ImageSource], *, batch_size: int = ...) -> list[Prediction]: ...
     def predict(
-        self, images: ImageSource | Iterable[ImageSource], *, batch_size: int = 32
+        self,
+        images: Iterable[ImageSource],
+        *,
+        batch_size: int = ...,
+        coverage: float = ...,
+        class_conditional: bool = ...,
+    ) -> list[Prediction]: ...
+    def predict(
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        *,
+        batch_size: int = 32,
+        coverage: float = COVERAGE,
+        class_conditional: bool = True,
     ) -> Prediction | list[Prediction]:
         """Classify one image or several.
 
@@ -150,40 +179,85 @@ class SkinVision:
             images: A path, encoded bytes, a binary file object, a PIL image or a NumPy array; or a list, or any other
                 iterable, of them. See `skinvision_hf.images.open_image` for what is done with them.
             batch_size: Images that go through the network at once; only so many are held in memory.
+            coverage: How often a prediction set shall hold the truth, between 0 and 1.
+            class_conditional: Whether it shall do so for each diagnosis, or only over all images.
 
         Returns:
             One prediction for one image; a list, in the same order, for several.
 
         Raises:
             ImageError: If an image cannot be used; the message names it.
-            ModelError: If the network's answer is not finite.
+            ModelError: If the network's answer is not finite, or the coverage is not between 0 and 1.
         """
+        sets = self._sets(coverage, class_conditional)
         if is_image_source(images) or not isinstance(images, Iterable):
-            return self._predict_batch(self.transform(open_image(cast(ImageSource, images))).unsqueeze(0))[0]
+            return self._predict_batch(self.transform(open_image(cast(ImageSource, images))).unsqueeze(0), sets)[0]
         predictions: list[Prediction] = []
         batch: list[Tensor] = []
         for number, image in enumerate(cast(Iterable[ImageSource], images)):
             batch.append(self.transform(open_image(image, name=f"image {number}")))
             if len(batch) == batch_size:
-                predictions += self._predict_batch(torch.stack(batch))
+                predictions += self._predict_batch(torch.stack(batch), sets)
                 batch.clear()
-        return predictions + (self._predict_batch(torch.stack(batch)) if batch else [])
+        return predictions + (self._predict_batch(torch.stack(batch), sets) if batch else [])
 
-    def _predict_batch(self, pixels: Tensor) -> list[Prediction]:
-        """Predict from normalised pixels (n, 3, height, width); features and logits come from one forward pass."""
-        network, guard = self.model.timm_model, self.guard
+    def explain(self, image: ImageSource, *, target: str | None = None, method: str = CAM_METHOD) -> "Explanation":
+        """Show which parts of an image speak for a diagnosis.
+
+        Args:
+            image: One image, of any kind that `predict` takes.
+            target: Code of the diagnosis to explain; the most probable one when None.
+            method: One of `skinvision_hf.config.CAM_METHODS`.
+
+        Returns:
+            The heat map at the image's own size, with the prediction.
+
+        Raises:
+            ImageError: If the image cannot be used.
+            ModelError: If there is no such diagnosis or method, or the network has no feature maps to look at.
+        """
+        from skinvision_hf.explain import check_choice, explain_maps
+
+        check_choice(target, method)
+        picture = open_image(image)
         with torch.inference_mode(), self.evaluation_mode:
-            maps = network.forward_features(pixels.to(self.device).contiguous(memory_format=torch.channels_last))
-            logits = network.forward_head(maps)
-            typicality = guard.score(network.forward_head(maps, pre_logits=True)).tolist() if guard else None
-            probabilities = logits.float().cpu().double().softmax(dim=1).numpy()
+            maps = self._feature_maps(self.transform(picture).unsqueeze(0))
+            prediction = self._predict_maps(maps, self._sets(COVERAGE, True))[0]
+        return explain_maps(self.model, maps, picture, prediction, target=target, method=method)
+
+    def _sets(self, coverage: float, class_conditional: bool) -> tuple[float, np.ndarray] | None:
+        """The coverage and the thresholds that prediction sets need; None when the release has no scores for them."""
+        if self.conformal is None:
+            return None
+        return coverage, self.conformal.thresholds(coverage, class_conditional=class_conditional)
+
+    def _predict_batch(self, pixels: Tensor, sets: tuple[float, np.ndarray] | None) -> list[Prediction]:
+        """Predict from normalised pixels (n, 3, height, width)."""
+        with torch.inference_mode(), self.evaluation_mode:
+            return self._predict_maps(self._feature_maps(pixels), sets)
+
+    def _feature_maps(self, pixels: Tensor) -> Tensor:
+        """The network's last feature maps, from which guard, classifier and explanations all work."""
+        pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
+        return self.model.timm_model.forward_features(pixels)
+
+    def _predict_maps(self, maps: Tensor, sets: tuple[float, np.ndarray] | None) -> list[Prediction]:
+        network, guard = self.model.timm_model, self.guard
+        logits = network.forward_head(maps)
+        typicality = guard.score(network.forward_head(maps, pre_logits=True)).tolist() if guard else None
+        probabilities = logits.float().cpu().double().softmax(dim=1).numpy()
         if not np.isfinite(probabilities).all():
             raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
-        if guard is None or typicality is None:
-            return [Prediction.from_probabilities(row) for row in probabilities.tolist()]
+        in_set = prediction_sets(probabilities, sets[1]).tolist() if sets else None
         return [
-            Prediction.from_probabilities(row, in_distribution=score >= guard.threshold, typicality=score)
-            for row, score in zip(probabilities.tolist(), typicality, strict=True)
+            Prediction.from_probabilities(
+                row,
+                in_distribution=typicality[n] >= guard.threshold if guard and typicality else None,
+                typicality=typicality[n] if typicality else None,
+                in_set=in_set[n] if in_set else None,
+                coverage=sets[0] if sets else None,
+            )
+            for n, row in enumerate(probabilities.tolist())
         ]
 
     def save_pretrained(self, folder: str | Path) -> Path:

@@ -21,7 +21,11 @@ class Prediction:
         malignant_probability: Sum over the malignant codes mel, bcc and akiec, in [0, 1].
         in_distribution: Whether the image is like those that the model learned from; None when the release carries no
             guard, so that nobody knows.
-        typicality: How typical the image is of them, in [0, 1]; None without a guard.
+        typicality: Share of validation images that look no more typical than this one, in [0, 1]; None without a
+            guard.
+        prediction_set: Codes of the diagnoses among which the truth is as often as asked, the most probable first; a
+            single one is a confident answer. None when the release carries no conformal scores.
+        coverage: How often that is, in (0, 1); None without a set.
     """
 
     label: str
@@ -31,12 +35,20 @@ class Prediction:
     malignant_probability: float
     in_distribution: bool | None = None
     typicality: float | None = None
+    prediction_set: tuple[str, ...] | None = None
+    coverage: float | None = None
 
     @classmethod
     def from_probabilities(
-        cls, probabilities: Sequence[float], *, in_distribution: bool | None = None, typicality: float | None = None
+        cls,
+        probabilities: Sequence[float],
+        *,
+        in_distribution: bool | None = None,
+        typicality: float | None = None,
+        in_set: Sequence[bool] | None = None,
+        coverage: float | None = None,
     ) -> "Prediction":
-        """Make a prediction from seven probabilities in the order of `CODES`."""
+        """Make a prediction from seven probabilities, and membership in its set, in the order of `CODES`."""
         by_code = dict(zip(CODES, probabilities, strict=True))
         label = max(by_code, key=by_code.__getitem__)
         return cls(
@@ -47,6 +59,8 @@ class Prediction:
             malignant_probability=sum(by_code[code] for code in MALIGNANT_CODES),
             in_distribution=in_distribution,
             typicality=typicality,
+            prediction_set=None if in_set is None else _ranked(by_code, in_set),
+            coverage=None if in_set is None else coverage,
         )
 
     def __str__(self) -> str:
@@ -55,4 +69,11 @@ class Prediction:
 
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes as a dictionary that JSON can hold."""
-        return asdict(self)
+        members = None if self.prediction_set is None else list(self.prediction_set)
+        return asdict(self) | {"prediction_set": members}
+
+
+def _ranked(by_code: dict[str, float], in_set: Sequence[bool]) -> tuple[str, ...]:
+    """The codes in a set, the most probable first."""
+    members = [code for code, inside in zip(CODES, in_set, strict=True) if inside]
+    return tuple(sorted(members, key=lambda code: -by_code[code]))

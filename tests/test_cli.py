@@ -12,11 +12,15 @@ from pathlib import Path
 import pytest
 from drawing import draw_lesion
 from PIL import Image
+from random_predictions import draw_predictions
 
 from skinvision_hf import __version__
+from skinvision_hf.calibration import ConformalPredictor
 from skinvision_hf.cli import main
+from skinvision_hf.files import write_json
 from skinvision_hf.inference import Prediction, SkinVision
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
+from skinvision_hf.operating_points import load_operating_point, measure_operating_points
 
 COMMAND = [sys.executable, "-m", "skinvision_hf.cli"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -79,9 +83,71 @@ def test_the_table_says_what_the_guard_found(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     answer = Prediction.from_probabilities([0, 0, 0, 0, 1, 0, 0], in_distribution=typical, typicality=0.4)
-    monkeypatch.setattr(SkinVision, "predict", lambda self, image: answer)
+    monkeypatch.setattr(SkinVision, "predict", lambda self, image, **options: answer)
     assert main(["predict", lesion, "--model", str(tiny_release)]) == 0
     assert text in capsys.readouterr().out
+
+
+@pytest.fixture
+def full_release(tiny_release: Path, tmp_path: Path) -> Path:
+    """The tiny release with conformal scores and operating points."""
+    folder = SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(tmp_path / "full")
+    ConformalPredictor.fit(draw_predictions(400)).save(folder)
+    report = measure_operating_points(draw_predictions(400), draw_predictions(300, seed=1))
+    write_json(folder / "metrics.json", {"operating_points": report.to_dict()})
+    return folder
+
+
+def test_a_set_and_a_suspicion_follow_the_table(
+    lesion: str, full_release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", str(full_release), "--coverage", "0.95", "--min_sensitivity", "0.9"]
+    assert main(["predict", lesion, *options]) == 0
+    output = capsys.readouterr().out
+    prediction = SkinVision.from_pretrained(full_release, device="cpu").predict(lesion, coverage=0.95)
+    point = load_operating_point(full_release, min_sensitivity=0.9)
+    names = ", ".join(DIAGNOSES[CODES.index(code)].name for code in prediction.prediction_set or ())
+    assert f"  The truth is in this list 95% of the time: {names}.\n" in output
+    word = "SUSPECTED" if prediction.malignant_probability >= point.threshold else "not suspected"
+    assert f"  Malignant: {word}, by a threshold of {point.threshold:.1%}" in output
+    assert f"found {point.sensitivity.percent()} of such test images" in output
+
+
+def test_json_holds_the_set_and_the_suspicion(
+    lesion: str, full_release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", lesion, "--model", str(full_release), "--min_sensitivity", "0.8", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    point = load_operating_point(full_release, min_sensitivity=0.8)
+    assert answer["coverage"] == 0.9
+    assert answer["label"] in answer["prediction_set"]
+    assert answer["suspicion"]["positive"] == (answer["malignant_probability"] >= point.threshold)
+    assert answer["suspicion"]["sensitivity"] == point.sensitivity.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--coverage", "0.9"], "carries no conformal scores, so it makes no sets; leave --coverage out"),
+        (["--min_sensitivity", "0.9"], "holds no operating points; measure them with scripts/evaluate_model.py"),
+    ],
+)
+def test_a_release_that_cannot_say_more_says_so(
+    options: list[str], message: str, lesion: str, tiny_release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["predict", lesion, "--model", str(tiny_release), *options]) == 2
+    output, errors = capsys.readouterr()
+    assert output == ""
+    assert message in errors
+    assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("value", ["95", "0", "1", "much", "nan"])
+def test_a_share_outside_of_0_to_1_is_a_wrong_call(value: str, lesion: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["predict", lesion, "--coverage", value])
+    assert stopped.value.code == 2
+    assert "argument --coverage" in capsys.readouterr().err
 
 
 def test_json_lines_hold_path_and_all_numbers_and_nothing_else_is_on_stdout(

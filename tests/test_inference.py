@@ -62,6 +62,8 @@ def test_all_fields_follow_from_the_seven_probabilities() -> None:
         "malignant_probability",
         "in_distribution",
         "typicality",
+        "prediction_set",
+        "coverage",
     }
     with pytest.raises(FrozenInstanceError):
         prediction.label = "nv"  # type: ignore[misc]

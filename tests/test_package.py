@@ -16,8 +16,9 @@ PACKAGE = ROOT / "skinvision_hf"
 
 # Each room imports only rooms before it, when it is loaded.
 ORDER = """
-_version errors labels files config splits data releases initialisation transforms losses modeling metrics calibration
-evaluation checkpoints phases training guard images prediction inference explain figures card hub benchmarking cli
+_version errors labels files config splits data releases initialisation transforms losses modeling metrics
+calibration operating_points subgroups evaluation checkpoints phases training guard images prediction inference
+explain figures card reporting hub benchmarking demo cli
 """
 ROOMS = ORDER.split()
 

@@ -1,4 +1,4 @@
-"""How fast the package is, measured against the bare parts that it stands on, in one run on one machine."""
+"""One prediction against the bare network."""
 
 import statistics
 import time

@@ -1,0 +1,58 @@
+"""Measure a model: `python scripts/evaluate_model.py --data DATA --output_dir DIR [--model REF]`.
+
+Writes metrics.json (every number with a 95 % interval over lesions), predictions.csv and figures. With --compare A B,
+two models or two predictions.csv, it tells whether B is better than A on the same images. For education and research
+only; not a medical device.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from skinvision_hf.errors import run_command
+from skinvision_hf.splits import MANIFEST_SPLIT, SPLIT_NAMES
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(
+        prog="evaluate_model.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
+    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two models or two predictions.csv")
+    parser.add_argument(
+        "--data", help="HAM10000 as for scripts/train.py, or labelled images: a folder for each class, or a CSV file"
+    )
+    parser.add_argument("--split", choices=SPLIT_NAMES, default="test", help="part to measure (default: %(default)s)")
+    parser.add_argument("--split_name", default=MANIFEST_SPLIT, help="name of the split (default: %(default)s)")
+    parser.add_argument("--output_dir", required=True, help="folder for the results")
+    parser.add_argument("--batch_size", type=int, default=64, help="images at once (default: %(default)s)")
+    return parser
+
+
+def evaluate(argv: Sequence[str] | None) -> int:
+    """Measure or compare, and print the tables."""
+    arguments = build_parser().parse_args(argv)
+
+    from skinvision_hf.reporting import compare_models, evaluate_model
+
+    options = {"part": arguments.split, "split": arguments.split_name, "batch_size": arguments.batch_size}
+    if arguments.compare:
+        first, second = arguments.compare
+        print(compare_models(first, second, arguments.data, arguments.output_dir, **options))
+    else:
+        report = evaluate_model(
+            arguments.model, arguments.data, arguments.output_dir, revision=arguments.revision, **options
+        )
+        print(report)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; see `skinvision_hf.errors.run_command` for the exit codes."""
+    return run_command(evaluate, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""The training loop against bare forward, backward and optimiser steps on tensors in memory."""
+
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from datasets import Dataset, DatasetDict
+
+from skinvision_hf.config import TrainConfig
+from skinvision_hf.phases import PhaseParts, Run, train_epoch
+
+__all__ = ["TrainingTiming", "measure_training"]
+
+
+@dataclass(frozen=True)
+class TrainingTiming:
+    """Rates of one run, in images per second, medians over the rounds.
+
+    Attributes:
+        input_size: Channels, height and width of the network's input.
+        batch_size: Images a step.
+        threads: CPU threads that torch used.
+        bare_rate: Forward, backward and optimiser step of all layers on tensors in memory.
+        loop_rate: The training loop of phase 2 on JPEG files: decoding, augmentation, loss, averaging, progress bar.
+        share: Median over the rounds of `loop_rate / bare_rate`, the two measured one after the other.
+        head_rate: The training loop of phase 1, with a frozen backbone.
+        head_share_of_epoch: Time of a phase 1 epoch over that of a phase 2 epoch.
+        peak_memory_gb: Largest resident memory of this process, in gigabytes; its data workers come on top.
+    """
+
+    input_size: tuple[int, ...]
+    batch_size: int
+    threads: int
+    bare_rate: float
+    loop_rate: float
+    share: float
+    head_rate: float
+    head_share_of_epoch: float
+    peak_memory_gb: float
+
+
+def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20, rounds: int = 3) -> TrainingTiming:
+    """Measure both phases of training on real images; nothing is kept.
+
+    Args:
+        config: Settings of the run; its output folder is not used.
+        data: The splits; `steps` batches of training images are used.
+        steps: Batches a measurement.
+        rounds: How often bare steps and loop are measured in turn, so that the machine's other load meets both.
+    """
+    images = min(steps * config.batch_size, len(data["train"]))
+    steps = images // config.batch_size
+    part = DatasetDict(data | {"train": _first(data["train"], steps * config.batch_size)})
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run.start(replace(config, output_dir=folder), part)
+        size = tuple(run.model.config.pretrained_cfg["input_size"])
+        head = PhaseParts.build(run, config.head)
+        train_epoch(run, head, "warm up")
+        head_rate = statistics.median(train_epoch(run, head, "phase 1")["images_per_second"] for _ in range(rounds))
+        parts = PhaseParts.build(run, config.finetune)
+        bare = _bare_step(parts, config, size)
+        bare()
+        train_epoch(run, parts, "warm up")
+        bare_rates, loop_rates = [], []
+        for _ in range(rounds):
+            bare_rates.append(steps * config.batch_size / _seconds(bare, steps))
+            loop_rates.append(train_epoch(run, parts, "phase 2")["images_per_second"])
+    loop_rate = statistics.median(loop_rates)
+    return TrainingTiming(
+        input_size=size,
+        batch_size=config.batch_size,
+        threads=torch.get_num_threads(),
+        bare_rate=statistics.median(bare_rates),
+        loop_rate=loop_rate,
+        share=statistics.median(loop / bare for loop, bare in zip(loop_rates, bare_rates, strict=True)),
+        head_rate=head_rate,
+        head_share_of_epoch=loop_rate / head_rate,
+        peak_memory_gb=_peak_memory_gb(),
+    )
+
+
+def _first(dataset: Dataset, count: int) -> Dataset:
+    return dataset.select(range(count))
+
+
+def _bare_step(parts: PhaseParts, config: TrainConfig, size: tuple[int, ...]) -> Callable[[], Any]:
+    """A step on random tensors with the loop's own network and optimiser, and plain cross-entropy."""
+    device = next(parts.model.parameters()).device
+    pixels = torch.randn(config.batch_size, *size, device=device).contiguous(memory_format=torch.channels_last)
+    labels = torch.arange(config.batch_size, device=device) % 7
+    parts.model.train()
+
+    def step() -> None:
+        torch.nn.functional.cross_entropy(parts.model(pixels).logits, labels).backward()
+        parts.optimizer.step()
+        parts.optimizer.zero_grad()
+
+    return step
+
+
+def _seconds(step: Callable[[], Any], steps: int) -> float:
+    start = time.perf_counter()
+    for _ in range(steps):
+        step()
+    return time.perf_counter() - start
+
+
+def _peak_memory_gb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e9 if sys.platform == "darwin" else 1e6)

@@ -1,0 +1,215 @@
+"""What makes trained weights a release, and what is said of any model: calibration, guard, numbers, figures, card."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets import Dataset, DatasetDict
+
+from skinvision_hf.calibration import ConformalPredictor
+from skinvision_hf.calibration.coverage import measure_conformal
+from skinvision_hf.calibration.reliability import measure_calibration
+from skinvision_hf.calibration.temperature import calibrate_release, recorded_temperature
+from skinvision_hf.card import write_card
+from skinvision_hf.data import load_part, split_name
+from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation import PREDICTIONS_FILE, predict_dataset, write_metrics
+from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
+from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
+from skinvision_hf.figures.guard import plot_far, plot_shifts
+from skinvision_hf.figures.operating_points import plot_abstention, plot_decision, plot_roc
+from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.guard.evaluation import evaluate_guard
+from skinvision_hf.guard.fitting import fit_guard
+from skinvision_hf.metrics import Comparison, EvalReport, Predictions, compare, evaluate_predictions, lesion_weights
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.operating_points import measure_operating_points
+from skinvision_hf.phases import HISTORY_FILE
+from skinvision_hf.releases import resolve_release
+from skinvision_hf.subgroups import group_columns, measure_subgroups
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["compare_models", "evaluate_model", "finish_release"]
+
+BATCH_SIZE = 64
+
+
+def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> EvalReport:
+    """Make a release of a trained network: calibrate it, fit its guard, measure it on test, draw and describe it.
+
+    Temperature, prediction sets, thresholds and guard come from training and validation images only; the test part is
+    read once, for the report. Doing it again gives the same release.
+
+    Args:
+        folder: With the `config.json` and `model.safetensors` of a trained network; everything else is added.
+        data: The three parts that it was trained on, with the column `dx_type`.
+        split: Name of the split.
+
+    Returns:
+        The report on the test part.
+    """
+    folder, name = Path(folder), split_name(data, split)
+    model = SkinVisionForImageClassification.from_pretrained(folder)
+    record = calibrate_release(folder, predict_dataset(model, data["validation"]))
+    model = SkinVisionForImageClassification.from_pretrained(folder)
+    guard, comparison = fit_guard(model, data["train"], data["validation"])
+    guard.save(folder)
+    validation, test = (predict_dataset(model, data[part]) for part in ("validation", "test"))
+    predictor = ConformalPredictor.fit(validation)
+    predictor.save(folder)
+
+    report = evaluate_predictions(test, split=name, part="test")
+    tuned = evaluate_predictions(validation, split=name, part="validation")
+    weights = lesion_weights(test.lesion_ids)
+    calibration = measure_calibration(test, temperature=record.temperature, weights=weights)
+    conformal = measure_conformal(predictor, test, weights=weights)
+    points = measure_operating_points(validation, test, weights=weights)
+    subgroups = measure_subgroups(test, group_columns(data["test"]), weights=weights)
+    guarded = evaluate_guard(model, guard, data["test"], comparison)
+    write_metrics(
+        folder,
+        report.to_dict()
+        | {
+            "validation": {"overall": tuned.to_dict()["overall"]},
+            "calibration": calibration.to_dict(),
+            "conformal": conformal.to_dict(),
+            "operating_points": points.to_dict(),
+            "subgroups": subgroups.to_dict(),
+            "guard": guarded.to_dict(),
+        },
+    )
+    test.to_csv(folder / PREDICTIONS_FILE)
+
+    figures = folder / "figures"
+    draw_evaluation(figures, test, report)
+    plot_reliability(calibration, figures / "reliability.png")
+    plot_prediction_sets(conformal, figures / "prediction_sets.png")
+    plot_roc(points, figures / "operating_points.png")
+    plot_decision(points, figures / "decision_curve.png")
+    plot_abstention(points, figures / "abstention.png")
+    plot_subgroups(subgroups, figures / "subgroups.png")
+    plot_far(guarded, figures / "guard_far.png")
+    plot_shifts(guarded, figures / "guard_shifts.png")
+    if (folder / HISTORY_FILE).is_file():
+        plot_training(folder / HISTORY_FILE, figures / "training_curves.png")
+    write_card(folder)
+    return report
+
+
+def evaluate_model(
+    ref: str | Path | None,
+    source: str | Path | None,
+    output_dir: str | Path,
+    *,
+    part: str,
+    split: str,
+    revision: str | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> EvalReport:
+    """Measure a model on one part of a data set and write metrics.json, predictions.csv and figures.
+
+    Under `accelerate launch` or `torchrun` the images are shared over the processes, with the same result.
+
+    Args:
+        ref: Release folder or Hub id; None for the bundled release.
+        source: HAM10000, or labelled images; see `skinvision_hf.data.load_part`.
+        output_dir: Where to.
+        part: train, validation or test; labelled images have no parts.
+        split: Name of the split.
+        revision: Branch, tag or commit of a Hub id.
+        batch_size: Images at once.
+
+    Raises:
+        DataError: If the data or the output folder cannot be used.
+        ModelError: If the model cannot be loaded.
+    """
+    folder = resolve_release(ref, revision=revision)
+    dataset, name, part = load_part(_required(source), part=part, split=split)
+    accelerator = _accelerator()
+    model = SkinVisionForImageClassification.from_pretrained(folder)
+    predictions = _predict(model, dataset, batch_size, accelerator)
+    report = evaluate_predictions(predictions, split=name, part=part)
+    if accelerator is not None and not accelerator.is_main_process:
+        return report
+    weights = lesion_weights(predictions.lesion_ids)
+    calibration = measure_calibration(predictions, temperature=recorded_temperature(model), weights=weights)
+    subgroups = measure_subgroups(predictions, group_columns(dataset), weights=weights)
+    sections: dict[str, Any] = report.to_dict()
+    sections |= {"calibration": calibration.to_dict(), "subgroups": subgroups.to_dict()}
+    predictor = ConformalPredictor.load(folder)
+    if predictor is not None:
+        sections["conformal"] = measure_conformal(predictor, predictions, weights=weights).to_dict()
+    output_dir = Path(output_dir)
+    write_metrics(output_dir, sections)
+    predictions.to_csv(output_dir / PREDICTIONS_FILE)
+    figures = output_dir / "figures"
+    draw_evaluation(figures, predictions, report)
+    plot_reliability(calibration, figures / "reliability.png")
+    plot_subgroups(subgroups, figures / "subgroups.png")
+    plot_misclassified(dataset, predictions, output_dir / MISCLASSIFIED)
+    if (folder / HISTORY_FILE).is_file():
+        plot_training(folder / HISTORY_FILE, figures / "training_curves.png")
+    return report
+
+
+def compare_models(
+    first: str,
+    second: str,
+    source: str | Path | None,
+    output_dir: str | Path,
+    *,
+    part: str,
+    split: str,
+    batch_size: int = BATCH_SIZE,
+) -> Comparison:
+    """Compare two models on the same images and write comparison.json.
+
+    Args:
+        first: Release folder, Hub id, or a predictions.csv.
+        second: The other one.
+        source: As for `evaluate_model`; not needed for two predictions.csv.
+        output_dir: Where to.
+        part: As for `evaluate_model`.
+        split: Name of the split.
+        batch_size: Images at once.
+
+    Raises:
+        DataError: If the two are not about the same images.
+        ModelError: If a model cannot be loaded.
+    """
+    both = []
+    for ref in (first, second):
+        if ref.endswith(".csv"):
+            both.append(Predictions.from_csv(ref))
+        else:
+            model = SkinVisionForImageClassification.from_pretrained(ref)
+            both.append(_predict(model, load_part(_required(source), part=part, split=split)[0], batch_size, None))
+    result = compare(*both)
+    write_metrics(output_dir, {"comparison": result.to_dict()})
+    return result
+
+
+def _required(source: str | Path | None) -> str | Path:
+    if source is None:
+        raise DataError("--data is missing; name HAM10000's folder, labelled images, or 'synthetic'")
+    return source
+
+
+def _predict(
+    model: SkinVisionForImageClassification, dataset: Dataset, batch_size: int, accelerator: "Accelerator | None"
+) -> Predictions:
+    if accelerator is not None:
+        model.to(accelerator.device)
+    return predict_dataset(model, dataset, batch_size=batch_size, accelerator=accelerator)
+
+
+def _accelerator() -> "Accelerator | None":
+    """Accelerate where several processes were started; one process needs no more than torch."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    import torch
+    from accelerate import Accelerator
+
+    return Accelerator(cpu=True if not torch.accelerator.is_available() else None)
