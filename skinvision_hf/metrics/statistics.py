@@ -64,7 +64,7 @@ def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[st
 
     def weighted_f1(weights: np.ndarray) -> np.ndarray:
         support = weights @ truth
-        return np.nansum(f1_scores(weights) * support, axis=1) / support.sum(axis=1)
+        return _ratio(np.nansum(f1_scores(weights) * support, axis=1), support.sum(axis=1))
 
     statistics: dict[str, Statistic] = {
         "accuracy": mean_of(right),
