@@ -12,7 +12,7 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.figures.style import ACCENT, CLASS_COLOURS, MUTED, SPLIT_COLOURS, new_figure, save_figure
 from skinvision_hf.labels import CODES, DIAGNOSES
 from skinvision_hf.metrics import EvalReport, Predictions
-from skinvision_hf.metrics.statistics import CLASS_METRICS, precision_recall_points, roc_points
+from skinvision_hf.metrics.statistics import CLASS_METRICS, metric_title, precision_recall_points, roc_points
 
 __all__ = [
     "MISCLASSIFIED",
@@ -132,9 +132,7 @@ def plot_class_metrics(report: EvalReport, path: str | Path) -> Path:
                 if estimate.low is not None and estimate.high is not None:
                     axis.plot([estimate.low, estimate.high], [row, row], color=MUTED, linewidth=2)
                 axis.plot(estimate.value, row, "o", color=CLASS_COLOURS[code], markeredgecolor="black")
-            axis.set(
-                title=metric.replace("_", " ").capitalize(), xlim=(-0.02, 1.02), yticks=range(7), yticklabels=names
-            )
+            axis.set(title=metric_title(metric), xlim=(-0.02, 1.02), yticks=range(7), yticklabels=names)
         axes[0].invert_yaxis()
         return save_figure(figure, path, note="Lines: 95 % intervals over lesions. Educational, not a medical device")
 
@@ -212,7 +210,7 @@ def plot_training(history: str | Path, path: str | Path) -> Path:
             axes[0].set(title="Loss", ylabel="Weighted loss, log loss")
             for key, colour in zip(("balanced_accuracy", "macro_f1", "mean_auc", "accuracy"), _colours(), strict=False):
                 values = [r[f"validation_{key}"] for r in records]
-                axes[1].plot(epochs, values, ".-", color=colour, label=key.replace("_", " "))
+                axes[1].plot(epochs, values, ".-", color=colour, label=metric_title(key))
             axes[1].set(title="Validation", ylabel="Metric")
             axes[2].semilogy(epochs, [max(r["learning_rate"], 1e-7) for r in records], ".-", color=MUTED)
             axes[2].set(title="Learning rate at the end of the epoch", ylabel="Rate")

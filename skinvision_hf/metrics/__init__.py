@@ -4,7 +4,7 @@ from skinvision_hf.metrics.comparison import Comparison, compare
 from skinvision_hf.metrics.estimates import RESAMPLES, Estimate, bootstrap, lesion_weights, mean_of
 from skinvision_hf.metrics.predictions import Predictions
 from skinvision_hf.metrics.report import EvalReport, evaluate_predictions
-from skinvision_hf.metrics.statistics import compute
+from skinvision_hf.metrics.statistics import compute, metric_title
 
 __all__ = [
     "RESAMPLES",
@@ -18,4 +18,5 @@ __all__ = [
     "evaluate_predictions",
     "lesion_weights",
     "mean_of",
+    "metric_title",
 ]

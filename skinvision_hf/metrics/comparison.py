@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from skinvision_hf.errors import DataError
 from skinvision_hf.metrics.estimates import RESAMPLES, Estimate, bootstrap, lesion_weights
 from skinvision_hf.metrics.predictions import Predictions
-from skinvision_hf.metrics.statistics import overall_statistics
+from skinvision_hf.metrics.statistics import metric_title, overall_statistics
 
 __all__ = ["Comparison", "compare"]
 
@@ -45,7 +45,7 @@ class Comparison:
 
     def __str__(self) -> str:
         """A Markdown table and the test in a sentence."""
-        rows = [f"| {name.replace('_', ' ')} | {estimate} |" for name, estimate in self.differences.items()]
+        rows = [f"| {metric_title(name)} | {estimate} |" for name, estimate in self.differences.items()]
         return "\n".join(
             [
                 f"second less first on the same {self.images} images; paired 95 % intervals over lesions",

@@ -10,7 +10,7 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics.estimates import RESAMPLES, Estimate, bootstrap, lesion_weights
 from skinvision_hf.metrics.predictions import Predictions
-from skinvision_hf.metrics.statistics import CLASS_METRICS, class_statistics, overall_statistics
+from skinvision_hf.metrics.statistics import CLASS_METRICS, class_statistics, metric_title, overall_statistics
 
 __all__ = ["METRICS_FILE", "SCHEMA_VERSION", "EvalReport", "evaluate_predictions"]
 
@@ -82,9 +82,9 @@ class EvalReport:
             "",
             "| metric | value (95 % interval) |",
             "| --- | --- |",
-            *(f"| {name.replace('_', ' ')} | {self.overall[name]} |" for name in SHOWN),
+            *(f"| {metric_title(name)} | {self.overall[name]} |" for name in SHOWN),
             "",
-            f"| diagnosis | images | {' | '.join(name.replace('_', ' ') for name in CLASS_METRICS)} |",
+            f"| diagnosis | images | {' | '.join(map(metric_title, CLASS_METRICS))} |",
             f"| --- | --- |{' --- |' * len(CLASS_METRICS)}",
         ]
         for code, metrics in self.per_class.items():

@@ -14,6 +14,7 @@ __all__ = [
     "class_statistics",
     "compute",
     "equal_bins",
+    "metric_title",
     "overall_statistics",
     "precision_recall_points",
     "roc_points",
@@ -27,6 +28,7 @@ OVERALL_METRICS = (
 CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
 CALIBRATION_BINS = 15
 SMALLEST_PROBABILITY = 1e-15
+ACRONYMS = {"f1": "F1", "auc": "AUC", "ece": "ECE"}
 
 
 def compute(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
@@ -41,6 +43,11 @@ def compute(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
     """
     ones = np.ones((1, len(labels)))
     return {name: float(s(ones)[0]) for name, (s, _) in overall_statistics(labels, probabilities).items()}
+
+
+def metric_title(name: str) -> str:
+    """Return a metric's name as people write it: `macro_f1` is macro F1."""
+    return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
 
 
 def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple[Statistic, int]]:
