@@ -1,0 +1,254 @@
+"""From trained weights to a release, and from a release to numbers: what is written is what was measured."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import DatasetDict
+from PIL import Image
+from test_training import environment, processes_launcher, tiny_config
+
+from skinvision_hf.config import PhaseConfig
+from skinvision_hf.data import load_ham10000
+from skinvision_hf.errors import DataError, ModelError
+from skinvision_hf.evaluation import collect_logits, make_loader, predict_dataset, write_metrics
+from skinvision_hf.labels import CODES
+from skinvision_hf.metrics import Predictions, evaluate_predictions
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.reporting import compare_models, evaluate_model, finish_release
+from skinvision_hf.training import run_training
+from skinvision_hf.transforms import eval_transform
+
+ROOT = Path(__file__).resolve().parents[1]
+EVALUATE = ROOT / "scripts" / "evaluate_model.py"
+SOURCE = "synthetic[:420]"
+
+
+@pytest.fixture(scope="module")
+def data() -> DatasetDict:
+    return load_ham10000(SOURCE, dx_type=True)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What training alone leaves."""
+    phase = PhaseConfig(epochs=6, learning_rate=3e-3)
+    return run_training(tiny_config(tmp_path_factory.mktemp("trained") / "run", data=SOURCE, finetune=phase))
+
+
+@pytest.fixture(scope="module")
+def release(trained: Path, data: DatasetDict, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = shutil.copytree(trained, tmp_path_factory.mktemp("finished") / "release")
+    finish_release(folder, data, split="ham10000-v1")
+    return folder
+
+
+@pytest.fixture
+def model(tiny_release: Path) -> SkinVisionForImageClassification:
+    return SkinVisionForImageClassification.from_pretrained(tiny_release)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files: Iterator[Path] = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def evaluate(*arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*launcher, str(EVALUATE), *arguments], env=environment(), capture_output=True, text=True, timeout=280
+    )
+
+
+def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
+    model: SkinVisionForImageClassification, data: DatasetDict
+) -> None:
+    small, large = (predict_dataset(model, data["test"], batch_size=size, progress=False) for size in (7, 64))
+    assert small.image_ids == tuple(data["test"]["image_id"])
+    assert small.labels.tolist() == data["test"]["label"][:]
+    np.testing.assert_allclose(small.logits, large.logits, rtol=1e-4, atol=1e-5)
+
+    transform = eval_transform(model.config.pretrained_cfg)
+    with torch.no_grad():
+        third = model.eval()(transform(data["test"][2]["image"].convert("RGB")).unsqueeze(0)).logits
+    np.testing.assert_allclose(small.logits[2], third[0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_comes_back_in_the_mode_it_was_in(
+    model: SkinVisionForImageClassification, data: DatasetDict, training: bool
+) -> None:
+    loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
+    collect_logits(model.train(training), loader, progress=False)
+    assert model.training is training
+
+
+def test_sections_of_other_commands_stay_in_the_metrics(tmp_path: Path) -> None:
+    write_metrics(tmp_path, {"a": 1, "b": 2})
+    write_metrics(tmp_path, {"b": 3})
+    assert read_json(tmp_path / "metrics.json") == {"a": 1, "b": 3}
+
+    (tmp_path / "metrics.json").write_text("not json")
+    with pytest.raises(DataError, match="no JSON file of metrics"):
+        write_metrics(tmp_path, {"a": 1})
+    assert (tmp_path / "metrics.json").read_text() == "not json"
+
+
+def test_a_finished_release_holds_everything_that_is_said_of_it(release: Path) -> None:
+    metrics = read_json(release / "metrics.json")
+    assert {"overall", "per_class", "calibration", "conformal", "operating_points", "subgroups", "guard"} <= set(
+        metrics
+    )
+    for name in ("README.md", "conformal.json", "guard.safetensors", "predictions.csv"):
+        assert (release / name).stat().st_size > 0
+    figures = sorted((release / "figures").iterdir())
+    assert len(figures) >= 13
+    for figure in figures:
+        with Image.open(figure) as image:
+            assert min(image.size) > 300
+            assert image.convert("L").getextrema()[0] < 128, f"{figure.name} is blank"
+
+
+def test_the_numbers_of_a_release_follow_from_its_predictions(release: Path, data: DatasetDict) -> None:
+    predictions = Predictions.from_csv(release / "predictions.csv")
+    assert predictions.image_ids == tuple(data["test"]["image_id"])
+    metrics = read_json(release / "metrics.json")
+    assert metrics["split"] == {
+        "name": "synthetic, ham10000-v1",
+        "part": "test",
+        "images": len(data["test"]),
+        "lesions": 48,
+    }
+    again = evaluate_predictions(predictions, split="ham10000-v1", part="test").to_dict()
+    for name, estimate in metrics["overall"].items():
+        assert again["overall"][name] == pytest.approx(estimate, abs=1e-4), name
+
+
+def test_no_place_on_this_machine_is_named_in_a_release(release: Path) -> None:
+    for name, content in contents(release).items():
+        assert str(release.parent).encode() not in content, name
+        assert str(ROOT).encode() not in content, name
+
+
+@pytest.mark.slow
+def test_finishing_again_gives_the_same_release(release: Path, data: DatasetDict, tmp_path: Path) -> None:
+    copy = shutil.copytree(release, tmp_path / "again")
+    finish_release(copy, data, split="ham10000-v1")
+    before, after = read_json(release / "metrics.json"), read_json(copy / "metrics.json")
+    assert after["overall"] == {k: pytest.approx(v, abs=1e-3) for k, v in before["overall"].items()}
+    assert set(contents(copy)) == set(contents(release))
+
+
+@pytest.mark.slow
+def test_nothing_is_chosen_on_the_test_part(
+    trained: Path, release: Path, data: DatasetDict, tmp_path: Path
+) -> None:
+    """With other test labels, the numbers change, and nothing that the model does."""
+    folder = shutil.copytree(trained, tmp_path / "release")
+    wrong = data["test"].map(lambda row: {"label": (row["label"] + 1) % 7}, load_from_cache_file=False)
+    finish_release(folder, DatasetDict({**data, "test": wrong}), split="ham10000-v1")
+    for name in ("config.json", "model.safetensors", "guard.safetensors", "conformal.json"):
+        assert (folder / name).read_bytes() == (release / name).read_bytes(), name
+    changed, metrics = read_json(folder / "metrics.json"), read_json(release / "metrics.json")
+    assert changed["validation"] == metrics["validation"]
+    assert changed["overall"]["accuracy"]["value"] != metrics["overall"]["accuracy"]["value"]
+
+
+def test_evaluating_a_release_repeats_the_numbers_in_it(release: Path, tmp_path: Path) -> None:
+    evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    ours, theirs = read_json(tmp_path / "metrics.json"), read_json(release / "metrics.json")
+    for section in ("split", "overall", "per_class", "confusion_matrix", "subgroups", "conformal"):
+        assert ours[section] == theirs[section], section
+    assert (tmp_path / "predictions.csv").read_bytes() == (release / "predictions.csv").read_bytes()
+    assert (tmp_path / "data_set_images_misclassified.png").is_file()
+
+
+def test_images_by_class_and_tables_in_the_layout_of_isic_evaluate_too(
+    release: Path, data: DatasetDict, tmp_path: Path
+) -> None:
+    rows = ["image," + ",".join(code.upper() for code in CODES)]
+    for row in data["test"].select(range(21)):
+        code = CODES[row["label"]]
+        (tmp_path / "by_class" / code).mkdir(parents=True, exist_ok=True)
+        row["image"].save(tmp_path / "by_class" / code / f"{row['image_id']}.png")
+        (tmp_path / "isic").mkdir(exist_ok=True)
+        row["image"].save(tmp_path / "isic" / f"{row['image_id']}.png")
+        rows.append(f"{row['image_id']}," + ",".join("1.0" if c == code else "0.0" for c in CODES))
+    (tmp_path / "isic" / "truth.csv").write_text("\n".join(rows) + "\n")
+
+    reports = [
+        evaluate_model(release, source, tmp_path / "out" / str(k), part="test", split="ham10000-v1")
+        for k, source in enumerate((tmp_path / "by_class", tmp_path / "isic" / "truth.csv"))
+    ]
+    assert reports[0].images == reports[1].images == 21
+    assert np.array(reports[0].confusion_matrix).tolist() == np.array(reports[1].confusion_matrix).tolist()
+
+
+def test_a_model_compared_with_itself_shows_no_difference(release: Path, tmp_path: Path) -> None:
+    table = str(release / "predictions.csv")
+    same = compare_models(str(release), table, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    assert same.mcnemar_p == 1.0
+    assert abs(same.differences["balanced_accuracy"].value or 0.0) < 1e-9
+    assert read_json(tmp_path / "metrics.json")["comparison"]["images"] == same.images
+
+
+def test_a_missing_model_or_source_is_named(release: Path, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="nowhere"):
+        evaluate_model("./nowhere", SOURCE, tmp_path, part="test", split="ham10000-v1")
+    with pytest.raises(DataError, match="--data is missing"):
+        evaluate_model(release, None, tmp_path, part="test", split="ham10000-v1")
+
+
+def test_the_command_prints_the_tables_of_what_it_wrote(release: Path, tmp_path: Path) -> None:
+    result = evaluate(f"--model={release}", f"--data={SOURCE}", "--split=validation", f"--output_dir={tmp_path}")
+    assert result.returncode == 0, result.stderr
+    value = read_json(tmp_path / "metrics.json")["overall"]["balanced_accuracy"]["value"]
+    assert f"| balanced accuracy | {value:.3f} (" in result.stdout
+    assert "synthetic, ham10000-v1, validation" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model=./nowhere", f"--data={SOURCE}"], "nowhere"),
+        (["--model=tests", "--data=./nowhere"], "tests"),
+        (["--split=all"], "--split"),
+        (["--compare", "a.csv", "b.csv"], "a.csv"),
+    ],
+)
+def test_a_wrong_call_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
+    result = evaluate(*arguments, f"--output_dir={tmp_path}")
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_metrics_of_one(release: Path, tmp_path: Path) -> None:
+    """61 images over two processes: neither a multiple of the processes nor of the batches."""
+    for processes in (1, 2):
+        result = evaluate(
+            *(
+                f"--model={release}",
+                "--data=synthetic[:427]",
+                "--batch_size=8",
+                f"--output_dir={tmp_path / str(processes)}",
+            ),
+            launcher=(sys.executable,) if processes == 1 else processes_launcher(2),
+        )
+        assert result.returncode == 0, result.stderr
+    one, two = (contents(tmp_path / name) for name in ("1", "2"))
+    assert one["predictions.csv"].count(b"\n") == two["predictions.csv"].count(b"\n")
+    first, second = (json.loads(side["metrics.json"]) for side in (one, two))
+    assert first["confusion_matrix"] == second["confusion_matrix"]
+    assert first["overall"]["mean_auc"] == pytest.approx(second["overall"]["mean_auc"])
