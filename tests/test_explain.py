@@ -231,8 +231,11 @@ def test_a_mark_comes_back_to_where_it_is_in_the_image(crop_mode: str, crop_pct:
     heatmap = place_maps(seen, crop_box(cfg, size), size, target=size)[0]
     assert heatmap.shape == (height, width)
     y, x = (np.average(grid, weights=heatmap) + 0.5 for grid in np.indices(heatmap.shape))
-    assert abs(x - spot[0]) < 1
-    assert abs(y - spot[1]) < 1
+    # timm resizes and pads to whole pixels of the input, so one of those is as near as it gets.
+    left, _, right, _ = crop_box(cfg, size)
+    pixel = (right - left) / 128
+    assert abs(x - spot[0]) < pixel
+    assert abs(y - spot[1]) < pixel
     assert heatmap.max() > 0.9
     if crop_mode == "squash" and crop_pct == 1:
         assert np.abs(heatmap - pixels[..., 0] / 255).mean() < 0.01

@@ -15,7 +15,24 @@ from skinvision_hf.errors import ModelError
 
 __all__ = ["heat_maps"]
 
-CAMS = dict(zip(CAM_METHODS, (GradCAM, GradCAMPlusPlus, LayerCAM, HiResCAM, EigenCAM), strict=True))
+
+class _EigenCAM(EigenCAM):
+    """EigenCAM with as many directions as there are cells.
+
+    pytorch-grad-cam asks for one a channel, of which all but the first few are of no use, and takes 30 times longer.
+    """
+
+    def get_cam_image(
+        self, tensor: Tensor, layer: Any, target: Any, activations: np.ndarray, grads: Any, smooth: bool
+    ) -> np.ndarray:
+        """Project each cell on the direction in which the cells of the image differ most."""
+        cells = activations.reshape(*activations.shape[:2], -1).swapaxes(1, 2)
+        cells = cells - cells.mean(axis=1, keepdims=True)
+        _, _, directions = np.linalg.svd(cells, full_matrices=False)
+        return (cells @ directions[:, 0, :, None]).reshape(len(cells), *activations.shape[2:])
+
+
+CAMS = dict(zip(CAM_METHODS, (GradCAM, GradCAMPlusPlus, LayerCAM, HiResCAM, _EigenCAM), strict=True))
 
 
 class _Head(torch.nn.Module):
