@@ -132,7 +132,8 @@ def plot_class_metrics(report: EvalReport, path: str | Path) -> Path:
                 if estimate.low is not None and estimate.high is not None:
                     axis.plot([estimate.low, estimate.high], [row, row], color=MUTED, linewidth=2)
                 axis.plot(estimate.value, row, "o", color=CLASS_COLOURS[code], markeredgecolor="black")
-            axis.set(title=metric_title(metric), xlim=(-0.02, 1.02), yticks=range(7), yticklabels=names)
+            title = metric_title(metric)
+            axis.set(title=title[0].upper() + title[1:], xlim=(-0.02, 1.02), yticks=range(7), yticklabels=names)
         axes[0].invert_yaxis()
         return save_figure(figure, path, note="Lines: 95 % intervals over lesions. Educational, not a medical device")
 

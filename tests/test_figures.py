@@ -1,0 +1,71 @@
+"""Pictures of numbers: drawn whole for any predictions, also for those that have next to nothing to show."""
+
+import json
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from random_predictions import draw_predictions
+
+from skinvision_hf.data import load_ham10000
+from skinvision_hf.errors import DataError
+from skinvision_hf.figures.evaluation import draw_evaluation, plot_misclassified, plot_training
+from skinvision_hf.metrics import Predictions, evaluate_predictions
+
+CASES = {
+    "fair": draw_predictions(300),
+    "one image": draw_predictions(1),
+    "two classes": replace(draw_predictions(60), labels=np.arange(60) % 2),
+    "always the same answer": replace(draw_predictions(60), logits=np.zeros((60, 7))),
+}
+
+
+def draw(predictions: Predictions, folder: Path) -> list[Path]:
+    report = evaluate_predictions(predictions, split="drawn", part="test", resamples=20)
+    return draw_evaluation(folder, predictions, report)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_figures_are_drawn_without_a_warning(case: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        paths = draw(CASES[case], tmp_path)
+    assert len(paths) == len(set(paths)) == 5
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) > 300
+            assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
+
+
+def test_figures_show_the_numbers_they_are_given(tmp_path: Path) -> None:
+    """Other predictions, other pictures; the same predictions, the same bytes."""
+    first, same, other = (
+        draw(draw_predictions(200, seed=seed), tmp_path / name) for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    )
+    for one, two, three in zip(first, same, other, strict=True):
+        assert one.read_bytes() == two.read_bytes()
+        assert one.read_bytes() != three.read_bytes()
+
+
+def test_wrong_answers_are_shown_and_right_ones_are_not(tmp_path: Path) -> None:
+    dataset = load_ham10000("synthetic[:210]")["test"]
+    labels = np.array(dataset["label"][:])
+    names, lesions = tuple(dataset["image_id"][:]), tuple(dataset["lesion_id"][:])
+    logits = 9.0 * np.eye(7)[labels]
+    right = Predictions(image_ids=names, lesion_ids=lesions, labels=labels, logits=logits)
+    wrong = replace(right, logits=np.roll(logits, 1, axis=1))
+    pictures = [plot_misclassified(dataset, p, tmp_path / f"{k}.png") for k, p in enumerate((right, wrong, wrong))]
+    empty, full, again = (np.asarray(Image.open(path).convert("RGB"), dtype=float) for path in pictures)
+    assert (full != empty).mean() > 0.05
+    np.testing.assert_array_equal(full, again)
+
+
+def test_a_history_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    for text in ("no json", json.dumps({"phase": "head"})):
+        (tmp_path / "history.jsonl").write_text(text)
+        with pytest.raises(DataError, match=r"history\.jsonl is no training history"):
+            plot_training(tmp_path / "history.jsonl", tmp_path / "curves.png")
+    assert not (tmp_path / "curves.png").exists()
