@@ -19,6 +19,8 @@ from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation import collect_logits, make_loader, predict_dataset, write_metrics
+from skinvision_hf.guard.detectors import DETECTORS
+from skinvision_hf.guard.inputs import AMBIGUOUS, FAR
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics import Predictions, evaluate_predictions
 from skinvision_hf.modeling import SkinVisionForImageClassification
@@ -254,3 +256,23 @@ def test_two_processes_write_the_metrics_of_one(release: Path, tmp_path: Path) -
     first, second = (json.loads(side["metrics.json"]) for side in (one, two))
     assert first["confusion_matrix"] == second["confusion_matrix"]
     assert first["overall"]["mean_auc"] == pytest.approx(second["overall"]["mean_auc"])
+
+
+def keys_of(content: object) -> set[str]:
+    """All keys of nested objects."""
+    if isinstance(content, list):
+        return set().union(*map(keys_of, content))
+    if not isinstance(content, dict):
+        return set()
+    return set(content).union(*map(keys_of, content.values()))
+
+
+def test_every_key_of_the_metrics_is_documented(release: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
+    table = str(release / "predictions.csv")
+    compare_models(table, table, None, tmp_path, part="test", split="ham10000-v1")
+    kinds = {*DETECTORS, *FAR, *AMBIGUOUS, "all"}
+    for folder in (release, tmp_path):
+        keys = keys_of(read_json(folder / "metrics.json")) - kinds
+        missing = {key for key in keys if f"`{key}`" not in page and f"\n## {key}\n" not in page}
+        assert not missing

@@ -47,7 +47,7 @@ def plot_shifts(report: GuardReport, path: str | Path) -> Path:
             _line(axis, entries, "accepted", ACCENT, "s--")
             axis.set(title=shift, ylim=(0, 1.02), xticks=(0, *SEVERITIES))
         axes = figure.axes
-        axes[0].legend(fontsize=8, loc="lower left")
+        figure.legend(*axes[0].get_legend_handles_labels(), fontsize=8, loc="outside lower left", ncols=2)
         for axis in axes[4:]:
             axis.set_xlabel("Severity")
         for axis in axes[::4]:
