@@ -1,8 +1,8 @@
-"""One pass over a split: the network, every kind of heat map, and the scores of each."""
+"""One pass over a part of a split: the network, every kind of heat map, and the scores of each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,15 +14,29 @@ from tqdm.auto import tqdm
 from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.errors import DataError
 from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.controls import CONTROLS, centre_prior, noise_maps
-from skinvision_hf.explain.geometry import place_maps
+from skinvision_hf.explain.cells import cell_centres
+from skinvision_hf.explain.controls import CENTRE, CONTROLS, NOISE, centre_prior, noise_maps
+from skinvision_hf.explain.geometry import place_maps, relative
 from skinvision_hf.explain.scores import LocalisationScores, score_maps
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import crop_box, eval_transform
 
-__all__ = ["Collected", "collect_scores"]
+__all__ = ["TRAINED", "Collected", "Kind", "collect_scores", "control", "explain_batch"]
 
 BATCH_SIZE = 32
+TRAINED, NO_NETWORK = "trained", "none"
+
+
+class Kind(NamedTuple):
+    """A kind of heat map: a method, and the weights of the network that it looks into."""
+
+    map: str
+    network: str = TRAINED
+
+
+def control(name: str) -> Kind:
+    """A map that looks into no network; see `skinvision_hf.explain.controls`."""
+    return Kind(name, NO_NETWORK)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,18 +44,19 @@ class Collected:
     """What a pass over a part of a split found out, for the n images whose mask has an inside and an outside.
 
     Attributes:
-        kinds: Name of each kind of heat map: a method, a control, or `method of NAME` for the other network NAME.
+        kinds: Every method on every network, and the controls.
         scores: Scores (kinds, n).
-        similarity: Rank correlation of a method's map with the one it makes on another network, (n,), by kind.
+        similarity: Spearman's correlation of a map with the one of the same method on the trained network, (n,), for
+            each kind on another network.
         labels: True class of each image (n,).
-        predicted: Predicted class (n,), which is also the one that was explained.
+        predicted: Class that the trained network predicts (n,), which is also the one that was explained.
         lesion_ids: Lesion of each image.
         rows: Row of each image in the data set.
     """
 
-    kinds: tuple[str, ...]
+    kinds: tuple[Kind, ...]
     scores: LocalisationScores
-    similarity: Mapping[str, np.ndarray]
+    similarity: Mapping[Kind, np.ndarray]
     labels: np.ndarray
     predicted: np.ndarray
     lesion_ids: tuple[str, ...]
@@ -72,27 +87,26 @@ def collect_scores(
         raise DataError(
             "these images have no masks; use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"
         )
-    others = others or {}
-    networks = {"": model, **others}
-    kinds = (*CAM_METHODS, *CONTROLS, *(f"{m} of {name}" for name in others for m in CAM_METHODS))
-    cfg, generator = model.config.pretrained_cfg, np.random.default_rng(seed)
+    networks = {TRAINED: model, **(others or {})}
+    kinds = tuple(Kind(method, name) for name in networks for method in CAM_METHODS) + tuple(map(control, CONTROLS))
+    cfg, centres, generator = model.config.pretrained_cfg, cell_centres(model), np.random.default_rng(seed)
     scores: list[LocalisationScores] = []
-    similarity: dict[str, list[np.ndarray]] = {f"{m} of {name}": [] for name in others for m in CAM_METHODS}
+    similarity: dict[Kind, list[np.ndarray]] = {kind: [] for kind in kinds if kind.network in (others or {})}
     predicted: list[int] = []
     rows: list[int] = []
     for batch in tqdm(_batches(dataset, cfg), desc=description, unit="batch", total=-(-len(dataset) // BATCH_SIZE)):
-        targets, maps = _explain_all(networks, batch.pixels)
-        for kind in similarity:
-            similarity[kind].append(_rank_correlation(maps[kind.split(" of ")[0]], maps[kind]))
-        maps["noise"] = noise_maps(len(targets), next(iter(maps.values())).shape[1:], generator)
-        for n, (row, size, lesion) in enumerate(zip(batch.rows, batch.sizes, batch.lesions, strict=True)):
-            target_size = lesion.shape[1], lesion.shape[0]
-            coarse = np.stack([maps[kind][n] for kind in kinds if kind != "centre"])
-            placed = place_maps(coarse, crop_box(cfg, size), size, target=target_size)
-            placed = np.insert(placed, kinds.index("centre"), centre_prior(target_size), axis=0)
-            scores.append(score_maps(placed, lesion))
-            rows.append(row)
-            predicted.append(targets[n])
+        targets, maps = explain_batch(networks, batch.pixels)
+        for kind, values in similarity.items():
+            values.append(_rank_correlation(maps[Kind(kind.map)], maps[kind]))
+        maps[control(NOISE)] = noise_maps(len(targets), maps[kinds[0]].shape[1:], generator)
+        for n, (size, lesion) in enumerate(zip(batch.sizes, batch.lesions, strict=True)):
+            columns, lines = lesion.shape[1], lesion.shape[0]
+            coarse = np.stack([maps[kind][n] for kind in kinds if kind.map != CENTRE])
+            placed = place_maps(coarse, crop_box(cfg, size), size, target=(columns, lines), centres=centres)
+            prior = centre_prior((columns, lines))
+            scores.append(score_maps(np.insert(relative(placed), kinds.index(control(CENTRE)), prior, axis=0), lesion))
+        rows += batch.rows
+        predicted += targets
     if not rows:
         raise DataError("no image has a mask with a lesion on it; check the folder with the masks")
     labels, lesion_ids = dataset["label"][:], dataset["lesion_id"][:]
@@ -105,6 +119,30 @@ def collect_scores(
         lesion_ids=tuple(lesion_ids[row] for row in rows),
         rows=np.array(rows),
     )
+
+
+def explain_batch(
+    networks: Mapping[str, SkinVisionForImageClassification], pixels: Tensor
+) -> tuple[list[int], dict[Kind, np.ndarray]]:
+    """Explain images in every way; each network sees them once.
+
+    Args:
+        networks: By name; the first one predicts what all of them explain.
+        pixels: Normalised images (n, 3, height, width).
+
+    Returns:
+        The predicted classes, and the heat maps (n, h, w) by kind.
+    """
+    targets: Sequence[int] = []
+    maps: dict[Kind, np.ndarray] = {}
+    for name, model in networks.items():
+        network = model.timm_model
+        with torch.inference_mode():
+            device = next(network.parameters()).device
+            features = network.forward_features(pixels.to(device).contiguous(memory_format=torch.channels_last))
+            targets = targets or network.forward_head(features).argmax(dim=1).tolist()
+        maps |= {Kind(method, name): heat_maps(network, features, targets, method) for method in CAM_METHODS}
+    return list(targets), maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,23 +169,6 @@ def _batches(dataset: Dataset, cfg: dict[str, Any]) -> Iterator[_Batch]:
                 lesions.append(lesion)
         if rows:
             yield _Batch(torch.stack(pixels), rows, sizes, lesions)
-
-
-def _explain_all(
-    networks: Mapping[str, SkinVisionForImageClassification], pixels: Tensor
-) -> tuple[list[int], dict[str, np.ndarray]]:
-    """The classes that the first network predicts, and the maps of all networks for them, by kind."""
-    targets: Sequence[int] = []
-    maps: dict[str, np.ndarray] = {}
-    for name, model in networks.items():
-        network = model.timm_model
-        with torch.inference_mode():
-            device = next(network.parameters()).device
-            features = network.forward_features(pixels.to(device).contiguous(memory_format=torch.channels_last))
-            targets = targets or network.forward_head(features).argmax(dim=1).tolist()
-        for method in CAM_METHODS:
-            maps[f"{method} of {name}" if name else method] = heat_maps(network, features, targets, method)
-    return list(targets), maps
 
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -8,9 +8,10 @@ from torch import Tensor
 
 from skinvision_hf.modeling import SkinVisionForImageClassification
 
-__all__ = ["CONTROLS", "RANDOMISATIONS", "centre_prior", "noise_maps", "randomise"]
+__all__ = ["CENTRE", "CONTROLS", "NOISE", "RANDOMISATIONS", "centre_prior", "noise_maps", "randomise"]
 
-CONTROLS = ("centre", "noise")
+CENTRE, NOISE = "centre", "noise"
+CONTROLS = (CENTRE, NOISE)
 RANDOMISATIONS = ("classifier", "all")
 
 SPREAD = 0.25

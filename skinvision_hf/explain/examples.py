@@ -1,12 +1,12 @@
 """Which images are shown: drawn by lot, never picked by hand."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from skinvision_hf.labels import CODES
 
 __all__ = ["RULE", "Example", "choose_by_class", "choose_by_outcome"]
-
-from dataclasses import dataclass
 
 RULE = "the first images of each diagnosis in an order drawn by lot (seed {seed})"
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.geometry import place_maps
+from skinvision_hf.explain.cells import cell_centres
+from skinvision_hf.explain.geometry import place_maps, relative
 from skinvision_hf.labels import CODES
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.prediction import Prediction
@@ -92,6 +93,6 @@ def explain_maps(
     target = target or prediction.label
     heat = heat_maps(model.timm_model, maps, [CODES.index(target)], method)
     box = crop_box(model.config.pretrained_cfg, image.size)
-    heatmap = place_maps(heat, box, image.size, target=image.size)[0]
+    heatmap = relative(place_maps(heat, box, image.size, target=image.size, centres=cell_centres(model)))[0]
     heatmap.setflags(write=False)
     return Explanation(heatmap, target, method, prediction, image)

@@ -4,14 +4,68 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from pytorch_grad_cam.metrics.road import ROADCombined
+from datasets import Dataset
+from pytorch_grad_cam.metrics.perturbation_confidence import PerturbationConfidenceMetric
+from pytorch_grad_cam.metrics.road import ROADLeastRelevantFirst, ROADMostRelevantFirst
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
+from tqdm.auto import tqdm
 
-__all__ = ["KEPT_PERCENTAGES", "road_scores"]
+from skinvision_hf.explain.cells import cell_centres
+from skinvision_hf.explain.collecting import TRAINED, Kind, explain_batch
+from skinvision_hf.explain.controls import CENTRE, NOISE, centre_prior, noise_maps
+from skinvision_hf.explain.geometry import place_maps
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.transforms import eval_transform
+
+__all__ = ["KEPT_PERCENTAGES", "collect_faithfulness", "road_scores"]
 
 KEPT_PERCENTAGES = (50, 70, 90)
 """Shares of the pixels that stay, in percent, over which the score is averaged."""
+
+BATCH_SIZE = 8
+
+
+def collect_faithfulness(
+    model: SkinVisionForImageClassification, dataset: Dataset, *, description: str = "ROAD", seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Measure how faithful every kind of heat map is to the network, for the predicted diagnosis of each image.
+
+    Args:
+        model: The network, in evaluation mode.
+        dataset: The images; each takes seconds.
+        description: What the progress bar says.
+        seed: Seed of the noise.
+
+    Returns:
+        ROAD scores (n,) by method and by control; see `road_scores`.
+    """
+    transform, generator = eval_transform(model.config.pretrained_cfg), np.random.default_rng(seed)
+    device, centres = next(model.parameters()).device, cell_centres(model)
+    view = dataset.select_columns(["image"])
+    scores: dict[str, list[np.ndarray]] = {}
+    for start in tqdm(range(0, len(view), BATCH_SIZE), desc=description, unit="batch"):
+        images = view[start : start + BATCH_SIZE]["image"]
+        pixels = torch.stack([transform(image.convert("RGB")) for image in images]).to(device)
+        targets, by_kind = explain_batch({TRAINED: model}, pixels)
+        size = pixels.shape[3], pixels.shape[2]
+        coarse = {kind.map: maps for kind, maps in by_kind.items()}
+        coarse[NOISE] = noise_maps(len(images), by_kind[Kind("gradcam")].shape[1:], generator)
+        maps = {
+            name: place_maps(values, (0, 0, *size), size, target=size, centres=centres)
+            for name, values in coarse.items()
+        }
+        maps[CENTRE] = np.stack([centre_prior(size)] * len(images))
+        measured: dict[str, np.ndarray] = {}
+        for name, heat in maps.items():
+            # Grad-CAM and HiResCAM are the same map behind a pooled linear classifier.
+            twin = next((other for other in measured if np.allclose(heat, maps[other], atol=1e-4)), None)
+            if twin is None:
+                measured[name] = road_scores(model.timm_model, pixels, heat, targets, seed=seed + start)
+            else:
+                measured[name] = measured[twin]
+            scores.setdefault(name, []).append(measured[name])
+    return {name: np.concatenate(values) for name, values in scores.items()}
 
 
 def road_scores(
@@ -34,11 +88,17 @@ def road_scores(
     """
     generator = np.random.default_rng(seed)
     ranks = np.stack([_ranks(heat, generator) for heat in maps])
+    watched = [ClassifierOutputSoftmaxTarget(k) for k in targets]
+
+    def probabilities(metric: type[PerturbationConfidenceMetric]) -> np.ndarray:
+        return np.mean(
+            [metric(p)(pixels, ranks, watched, network, return_diff=False) for p in KEPT_PERCENTAGES], axis=0
+        )
+
+    # pytorch-grad-cam's ROADCombined, which also runs the network on the whole images and subtracts that from itself.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return ROADCombined(percentiles=list(KEPT_PERCENTAGES))(
-            pixels, ranks, [ClassifierOutputSoftmaxTarget(k) for k in targets], network
-        )
+        return (probabilities(ROADLeastRelevantFirst) - probabilities(ROADMostRelevantFirst)) / 2
 
 
 def _ranks(heat: np.ndarray, generator: np.random.Generator) -> np.ndarray:

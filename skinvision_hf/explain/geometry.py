@@ -2,11 +2,16 @@
 
 import numpy as np
 
-__all__ = ["place_maps"]
+__all__ = ["place_maps", "relative"]
 
 
 def place_maps(
-    maps: np.ndarray, box: tuple[float, float, float, float], size: tuple[int, int], *, target: tuple[int, int]
+    maps: np.ndarray,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+    *,
+    target: tuple[int, int],
+    centres: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
     """Lay maps of what the network saw over the image, with bilinear interpolation.
 
@@ -15,21 +20,29 @@ def place_maps(
         box: The region that the network saw, as `skinvision_hf.transforms.crop_box` returns it.
         size: Width and height of the image in which the box is measured.
         target: Width and height of the result.
+        centres: Middle of each row (h,) and each column (w,) as a share of the box, as
+            `skinvision_hf.explain.cells.cell_centres` returns them; evenly spread when None.
 
     Returns:
         Maps (..., target height, target width) float32; zero where the network did not look.
     """
     left, top, right, bottom = box
     (width, height), (columns, rows) = size, target
-    across = _weights(maps.shape[-1], left / width, right / width, columns)
-    down = _weights(maps.shape[-2], top / height, bottom / height, rows)
+    middle = centres or tuple((np.arange(cells) + 0.5) / cells for cells in maps.shape[-2:])
+    down = _weights(middle[0], top / height, bottom / height, rows)
+    across = _weights(middle[1], left / width, right / width, columns)
     return down @ maps.astype(np.float32) @ across.T
 
 
-def _weights(cells: int, low: float, high: float, pixels: int) -> np.ndarray:
-    """How much each cell of an axis counts in each pixel (pixels, cells), when the cells fill [low, high] of [0, 1]."""
+def relative(maps: np.ndarray) -> np.ndarray:
+    """Divide maps (..., height, width) by their hottest pixel, which need not be the middle of a cell; zeros stay."""
+    hottest = maps.max(axis=(-2, -1), keepdims=True)
+    return maps / np.where(hottest == 0, 1, hottest)
+
+
+def _weights(centres: np.ndarray, low: float, high: float, pixels: int) -> np.ndarray:
+    """How much each cell of an axis counts in each pixel (pixels, cells), when the view fills [low, high] of [0, 1]."""
     position = ((np.arange(pixels) + 0.5) / pixels - low) / (high - low)
-    between = np.clip(position * cells - 0.5, 0, cells - 1)
-    weights = np.clip(1 - np.abs(between[:, None] - np.arange(cells)), 0, 1)
+    weights = np.stack([np.interp(position, centres, cell) for cell in np.eye(len(centres))], axis=1)
     weights[(position < 0) | (position > 1)] = 0
     return weights.astype(np.float32)

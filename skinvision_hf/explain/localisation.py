@@ -1,19 +1,24 @@
-"""Scores of many images to estimates, and the choice of the best method."""
+"""Scores of many images to estimates with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 
+from skinvision_hf.explain.collecting import Collected, Kind, control
+from skinvision_hf.explain.controls import CENTRE
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics.estimates import Estimate, Statistic, bootstrap, mean_of
 
-__all__ = ["CRITERIA", "Localisation", "best_level", "favourite", "summarise"]
+__all__ = ["CRITERIA", "MEASURES", "Localisation", "best_level", "summarise"]
 
 CRITERIA = ("pointing_game", "energy_inside", "iou")
+RATIO = "inside_outside_ratio"
+MEASURES = (*CRITERIA, RATIO)
+
+Estimates = Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -21,26 +26,41 @@ class Localisation:
     """How well one kind of heat map finds the lesion on a part of a split.
 
     Attributes:
+        kind: The kind of heat map.
         overall: Over all images, by name: `pointing_game`, `energy_inside`, `iou` at the level, and
             `inside_outside_ratio`, the mean heat on the lesion by the mean heat around it.
-        per_class: The same for the images of each diagnosis, by its code.
+        over_centre: How much larger the first three are than those of the centre prior on the same images.
+        per_class: The numbers of `overall` for the images of each diagnosis, by its code.
+        by_outcome: The same for the images that the network classifies `correct`ly, and for the `incorrect` ones.
         level: Heat from which on a pixel counts as found; chosen on validation.
         empty_maps: Number of maps that are all zeros.
     """
 
-    overall: Mapping[str, Estimate]
-    per_class: Mapping[str, Mapping[str, Estimate]]
+    kind: Kind
+    overall: Estimates
+    over_centre: Estimates
+    per_class: Mapping[str, Estimates]
+    by_outcome: Mapping[str, Estimates]
     level: float
     empty_maps: int
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all attributes as a dictionary that JSON can hold."""
-        return {
-            **{name: estimate.to_dict() for name, estimate in self.overall.items()},
+    def to_dict(self, *, groups: bool = True) -> dict[str, Any]:
+        """Return the attributes as a dictionary that JSON can hold.
+
+        Args:
+            groups: Whether those by diagnosis and outcome are among them.
+        """
+        result = {
+            **self.kind._asdict(),
+            **_plain(self.overall),
+            "over_centre": _plain(self.over_centre),
             "iou_threshold": self.level,
             "empty_maps": self.empty_maps,
-            "per_class": {c: {name: e.to_dict() for name, e in v.items()} for c, v in self.per_class.items()},
         }
+        if groups:
+            result["per_class"] = {code: _plain(estimates) for code, estimates in self.per_class.items()}
+            result["by_outcome"] = {outcome: _plain(estimates) for outcome, estimates in self.by_outcome.items()}
+        return result
 
 
 def best_level(scores: LocalisationScores, kind: int) -> int:
@@ -48,49 +68,50 @@ def best_level(scores: LocalisationScores, kind: int) -> int:
     return int(scores.iou[kind].mean(axis=0).argmax())
 
 
-def summarise(
-    scores: LocalisationScores, kind: int, level: int, labels: np.ndarray, weights: np.ndarray
-) -> Localisation:
-    """Estimate how well one kind of heat map finds the lesion.
+def summarise(collected: Collected, levels: Mapping[Kind, int], weights: np.ndarray) -> dict[Kind, Localisation]:
+    """Estimate how well each kind of heat map finds the lesion.
 
     Args:
-        scores: Scores of n images.
-        kind: Which kind of map.
-        level: Index of the level for the IoU.
-        labels: True class of each image (n,).
+        collected: Scores of n images.
+        levels: Index of the level for the IoU, by kind.
         weights: How often each image counts in each resample, from `skinvision_hf.metrics.lesion_weights`.
     """
-    values = {
-        "pointing_game": scores.pointing[kind],
-        "energy_inside": scores.energy[kind],
-        "iou": scores.iou[kind, :, level],
-    }
+    labels, right = collected.labels, collected.predicted == collected.labels
+    groups = {code: np.flatnonzero(labels == k) for k, code in enumerate(CODES)}
+    outcomes = {"correct": np.flatnonzero(right), "incorrect": np.flatnonzero(~right)}
+    prior = _values(collected, control(CENTRE), levels)
+    result = {}
+    for kind in collected.kinds:
+        values, row = _values(collected, kind, levels), collected.kinds.index(kind)
+        heat = collected.scores.inside[row], collected.scores.outside[row]
+        result[kind] = Localisation(
+            kind=kind,
+            overall=_estimates(values, heat, slice(None), weights),
+            over_centre={name: bootstrap(mean_of(values[name] - prior[name]), weights) for name in CRITERIA},
+            per_class={code: _estimates(values, heat, rows, weights) for code, rows in groups.items()},
+            by_outcome={name: _estimates(values, heat, rows, weights) for name, rows in outcomes.items()},
+            level=float(LEVELS[levels[kind]]),
+            empty_maps=int(collected.scores.empty[row].sum()),
+        )
+    return result
 
-    def estimates(rows: np.ndarray) -> dict[str, Estimate]:
-        drawn = weights[:, rows]
-        ratio = _ratio_of_means(scores.inside[kind, rows], scores.outside[kind, rows])
-        means = {name: bootstrap(mean_of(value[rows]), drawn) for name, value in values.items()}
-        return {**means, "inside_outside_ratio": bootstrap(ratio, drawn)}
 
-    return Localisation(
-        overall=estimates(np.arange(len(labels))),
-        per_class={code: estimates(np.flatnonzero(labels == k)) for k, code in enumerate(CODES)},
-        level=float(LEVELS[level]),
-        empty_maps=int(scores.empty[kind].sum()),
-    )
+def _values(collected: Collected, kind: Kind, levels: Mapping[Kind, int]) -> dict[str, np.ndarray]:
+    """The score of each image, for the measures that are means over images."""
+    scores, row = collected.scores, collected.kinds.index(kind)
+    columns = (scores.pointing[row], scores.energy[row], scores.iou[row, :, levels[kind]])
+    return {name: column.astype(np.float64) for name, column in zip(CRITERIA, columns, strict=True)}
 
 
-def favourite(validation: Mapping[str, Localisation], methods: Sequence[str]) -> str:
-    """Choose the method with the best mean rank over `CRITERIA`; among equals the first.
-
-    Args:
-        validation: Results on the validation split, by method.
-        methods: The candidates, in order of preference.
-    """
-    # Grad-CAM and HiResCAM are the same map here, up to the last bits; those must not decide.
-    table = np.array([[round(validation[m].overall[name].value or 0, 4) for name in CRITERIA] for m in methods])
-    ranks = rankdata(-table, method="min", axis=0).mean(axis=1)
-    return methods[int(ranks.argmin())]
+def _estimates(
+    values: Mapping[str, np.ndarray],
+    heat: tuple[np.ndarray, np.ndarray],
+    rows: np.ndarray | slice,
+    weights: np.ndarray,
+) -> dict[str, Estimate]:
+    drawn = weights[:, rows]
+    means = {name: bootstrap(mean_of(value[rows]), drawn) for name, value in values.items()}
+    return {**means, RATIO: bootstrap(_ratio_of_means(heat[0][rows], heat[1][rows]), drawn)}
 
 
 def _ratio_of_means(upper: np.ndarray, lower: np.ndarray) -> Statistic:
@@ -101,3 +122,7 @@ def _ratio_of_means(upper: np.ndarray, lower: np.ndarray) -> Statistic:
             return (weights @ upper) / (weights @ lower)
 
     return statistic
+
+
+def _plain(estimates: Estimates) -> dict[str, Any]:
+    return {name: estimate.to_dict() for name, estimate in estimates.items()}

@@ -1,0 +1,105 @@
+"""A network and two parts of a split to an `ExplanationReport`."""
+
+import numpy as np
+import torch
+from datasets import Dataset, DatasetDict
+
+from skinvision_hf.explain.collecting import Collected, Kind, collect_scores
+from skinvision_hf.explain.controls import RANDOMISATIONS, randomise
+from skinvision_hf.explain.faithfulness import collect_faithfulness
+from skinvision_hf.explain.localisation import best_level, summarise
+from skinvision_hf.explain.report import ExplanationReport, PartScores, favourite, mean_ranks
+from skinvision_hf.inference import EvaluationMode
+from skinvision_hf.metrics import Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.transforms import eval_transform
+
+__all__ = ["ROAD_IMAGES", "draw_parts", "evaluate_explanations"]
+
+ROAD_IMAGES = 64
+"""Images of each part on which faithfulness is measured; each of them takes seconds."""
+
+NORM_IMAGES = 64
+
+
+def draw_parts(data: DatasetDict, count: int, *, seed: int = 0) -> DatasetDict:
+    """Draw at most so many images of each part by lot, for trial runs."""
+    return DatasetDict({name: _draw(part, count, seed) for name, part in data.items()})
+
+
+def evaluate_explanations(
+    model: SkinVisionForImageClassification,
+    data: DatasetDict,
+    *,
+    split: str,
+    road_images: int = ROAD_IMAGES,
+    seed: int = 0,
+) -> tuple[ExplanationReport, Collected]:
+    """Measure the heat maps of a network against masks, against controls, and against the network itself.
+
+    Args:
+        model: The network; it is handed back as it was.
+        data: The three parts, with the column `mask`.
+        split: Name of the split.
+        road_images: Images, drawn by lot, of validation and of test on which faithfulness is measured.
+        seed: Seed of everything that is drawn.
+
+    Returns:
+        The report, and what it is made of: the scores of each test image.
+
+    Raises:
+        DataError: If there are no masks.
+        ModelError: If the network has no feature maps to look at.
+    """
+    with EvaluationMode(model):
+        pixels = _pixels(model, _draw(data["train"], NORM_IMAGES, seed))
+        others = {name: randomise(model, name, pixels, seed=seed) for name in RANDOMISATIONS}
+        parts = {
+            name: collect_scores(model, data[name], others=others, description=f"explain {name}", seed=seed)
+            for name in ("validation", "test")
+        }
+        roads = {
+            name: _faithfulness(model, data[name].select(part.rows), road_images, name, seed)
+            for name, part in parts.items()
+        }
+    tuning = parts["validation"]
+    levels = {kind: best_level(tuning.scores, row) for row, kind in enumerate(tuning.kinds)}
+    scores = {name: _scores(part, len(data[name]), levels, roads[name]) for name, part in parts.items()}
+    ranks = mean_ranks(scores["validation"])
+    report = ExplanationReport(
+        split=split, validation=scores["validation"], test=scores["test"], ranks=ranks, favourite=favourite(ranks)
+    )
+    return report, parts["test"]
+
+
+def _scores(collected: Collected, images: int, levels: dict[Kind, int], road: dict[str, Estimate]) -> PartScores:
+    weights = lesion_weights(collected.lesion_ids)
+    return PartScores(
+        images=len(collected.rows),
+        lesions=len(set(collected.lesion_ids)),
+        left_out=images - len(collected.rows),
+        lesion_area=bootstrap(mean_of(collected.scores.area[0]), weights),
+        localisation=summarise(collected, levels, weights),
+        similarity={kind: bootstrap(mean_of(values), weights) for kind, values in collected.similarity.items()},
+        road=road,
+    )
+
+
+def _faithfulness(
+    model: SkinVisionForImageClassification, dataset: Dataset, count: int, part: str, seed: int
+) -> dict[str, Estimate]:
+    drawn = _draw(dataset, count, seed)
+    weights = lesion_weights(drawn["lesion_id"][:])
+    scores = collect_faithfulness(model, drawn, description=f"ROAD {part}", seed=seed)
+    return {name: bootstrap(mean_of(values), weights) for name, values in scores.items()}
+
+
+def _draw(dataset: Dataset, count: int, seed: int) -> Dataset:
+    """At most so many images, drawn by lot, in their order."""
+    return dataset.select(np.sort(np.random.default_rng(seed).permutation(len(dataset))[:count]))
+
+
+def _pixels(model: SkinVisionForImageClassification, dataset: Dataset) -> torch.Tensor:
+    transform = eval_transform(model.config.pretrained_cfg)
+    images = [transform(image.convert("RGB")) for image in dataset.select_columns(["image"])["image"]]
+    return torch.stack(images).to(next(model.parameters()).device)
