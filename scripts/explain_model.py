@@ -54,9 +54,7 @@ def explain(argv: Sequence[str] | None) -> int:
     draw_scores(report, folder / "figures")
     draw_panels(vision, data["test"], collected, folder / "panels", seed=seed)
     print(report)
-    print(
-        f"\nValidation favours {report.favourite}; the default is {CAM_METHOD} (CAM_METHOD in skinvision_hf/config.py)."
-    )
+    print(f"\nValidation favours {report.favourite}; the default method is {CAM_METHOD}.")
     return 0
 
 
