@@ -21,7 +21,7 @@ from skinvision_hf.explain.scores import LocalisationScores, score_maps
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import crop_box, eval_transform
 
-__all__ = ["TRAINED", "Collected", "Kind", "collect_scores", "control", "explain_batch"]
+__all__ = ["TRAINED", "Collected", "Kind", "collect_scores", "control", "explain_batch", "rank_correlation"]
 
 BATCH_SIZE = 32
 TRAINED, NO_NETWORK = "trained", "none"
@@ -97,7 +97,7 @@ def collect_scores(
     for batch in tqdm(_batches(dataset, cfg), desc=description, unit="batch", total=-(-len(dataset) // BATCH_SIZE)):
         targets, maps = explain_batch(networks, batch.pixels)
         for kind, values in similarity.items():
-            values.append(_rank_correlation(maps[Kind(kind.map)], maps[kind]))
+            values.append(rank_correlation(maps[Kind(kind.map)], maps[kind]))
         maps[control(NOISE)] = noise_maps(len(targets), maps[kinds[0]].shape[1:], generator)
         for n, (size, lesion) in enumerate(zip(batch.sizes, batch.lesions, strict=True)):
             columns, lines = lesion.shape[1], lesion.shape[0]
@@ -171,7 +171,7 @@ def _batches(dataset: Dataset, cfg: dict[str, Any]) -> Iterator[_Batch]:
             yield _Batch(torch.stack(pixels), rows, sizes, lesions)
 
 
-def _rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Spearman's correlation of maps (n, h, w), cell by cell; 0 where one of them has no contrast."""
     a, b = (rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second))
     a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)

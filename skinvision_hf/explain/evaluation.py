@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 
+from skinvision_hf.errors import DataError
 from skinvision_hf.explain.collecting import Collected, Kind, collect_scores
 from skinvision_hf.explain.controls import RANDOMISATIONS, randomise
 from skinvision_hf.explain.faithfulness import collect_faithfulness
@@ -23,7 +24,12 @@ NORM_IMAGES = 64
 
 
 def draw_parts(data: DatasetDict, count: int, *, seed: int = 0) -> DatasetDict:
-    """Draw at most so many images of each part by lot, for trial runs."""
+    """Draw at most so many images of each part by lot, for trial runs.
+
+    Raises:
+        DataError: If the count is below 1.
+    """
+    _check(count)
     return DatasetDict({name: _draw(part, count, seed) for name, part in data.items()})
 
 
@@ -48,9 +54,10 @@ def evaluate_explanations(
         The report, and what it is made of: the scores of each test image.
 
     Raises:
-        DataError: If there are no masks.
+        DataError: If there are no masks, or `road_images` is below 1.
         ModelError: If the network has no feature maps to look at.
     """
+    _check(road_images)
     with EvaluationMode(model):
         pixels = _pixels(model, _draw(data["train"], NORM_IMAGES, seed))
         others = {name: randomise(model, name, pixels, seed=seed) for name in RANDOMISATIONS}
@@ -92,6 +99,11 @@ def _faithfulness(
     weights = lesion_weights(drawn["lesion_id"][:])
     scores = collect_faithfulness(model, drawn, description=f"ROAD {part}", seed=seed)
     return {name: bootstrap(mean_of(values), weights) for name, values in scores.items()}
+
+
+def _check(count: int) -> None:
+    if count < 1:
+        raise DataError(f"{count} images are too few to measure anything; ask for at least 1")
 
 
 def _draw(dataset: Dataset, count: int, seed: int) -> Dataset:
