@@ -36,6 +36,7 @@ def explain(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     folder, seed = arguments.output_dir, arguments.seed
 
+    from skinvision_hf.card import write_card
     from skinvision_hf.data import load_ham10000, split_name
     from skinvision_hf.evaluation import write_metrics
     from skinvision_hf.explain.evaluation import draw_parts, evaluate_explanations
@@ -53,6 +54,8 @@ def explain(argv: Sequence[str] | None) -> int:
     write_metrics(folder, {"explanations": report.to_dict()})
     draw_scores(report, folder / "figures")
     draw_panels(vision, data["test"], collected, folder / "panels", seed=seed)
+    if folder.resolve() == vision.release.resolve() and (folder / "training.json").is_file():
+        write_card(folder)
     print(report)
     print(f"\nValidation favours {report.favourite}; the default method is {CAM_METHOD}.")
     return 0

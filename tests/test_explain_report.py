@@ -15,7 +15,7 @@ from PIL import Image as PILImage
 from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
-from skinvision_hf.explain.collecting import TRAINED, Collected, Kind, collect_scores, control
+from skinvision_hf.explain.collecting import STRETCHED, TRAINED, Collected, Kind, collect_scores, control
 from skinvision_hf.explain.controls import CENTRE, CONTROLS, NOISE, RANDOMISATIONS
 from skinvision_hf.explain.evaluation import draw_parts, evaluate_explanations
 from skinvision_hf.explain.localisation import CRITERIA, MEASURES, Localisation, best_level, summarise
@@ -88,9 +88,8 @@ def test_every_kind_of_map_is_scored_once_for_the_diagnosis_that_the_network_pre
     model: SkinVisionForImageClassification, data: DatasetDict
 ) -> None:
     collected = collect_scores(model, data["test"], others={"twin": model})
-    assert set(collected.kinds) == {Kind(m, network) for m in CAM_METHODS for network in (TRAINED, "twin")} | set(
-        map(control, CONTROLS)
-    )
+    networks = (TRAINED, STRETCHED, "twin")
+    assert set(collected.kinds) == {Kind(m, w) for m in CAM_METHODS for w in networks} | set(map(control, CONTROLS))
     assert collected.rows.tolist() == list(range(COUNT))
     assert collected.labels.tolist() == data["test"]["label"][:]
     assert collected.lesion_ids == tuple(data["test"]["lesion_id"][:])
@@ -207,12 +206,17 @@ def test_the_report_holds_every_number_with_n_and_an_interval(measured: tuple[Ex
     assert levels == {kind: entry.level for kind, entry in report.test.localisation.items()}
 
     content = json.loads(json.dumps(report.to_dict(), allow_nan=False))
-    assert len(content["test"]["localisation"]) == 5 * 3 + 2
-    assert set(content["test"]["localisation"][0]["per_class"]) == set(CODES)
+    maps = {(entry["map"], entry["network"]): entry for entry in content["test"]["maps"]}
+    assert len(maps) == len(content["test"]["maps"]) == 5 * 4 + 2
+    assert set(maps["gradcam", TRAINED]["per_class"]) == set(CODES)
+    assert maps["gradcam", "all"]["rank_correlation"]["n"] == COUNT
+    assert maps["gradcam", "all"]["road"] is maps["gradcam", STRETCHED]["road"] is None
+    assert maps["centre", "none"]["road"]["n"] == 3
+    assert maps["gradcam", TRAINED]["iou"] != maps["gradcam", STRETCHED]["iou"]
     assert report.favourite == content["favourite"] != "eigencam"
     assert f"the {report.favourite} map" in content["summary"]
     assert "nan" not in str(report).lower()
-    assert str(report).count("\n| gradcam |") == 1 + 3
+    assert str(report).count("\n| gradcam |") == 1 + 4
 
 
 def test_the_test_part_decides_nothing(
@@ -266,7 +270,7 @@ def test_the_command_adds_its_section_and_keeps_the_others(written: Path) -> Non
     section = content["explanations"]
     assert section["split"] == "synthetic, ham10000-v1"
     assert section["test"]["images"] == COUNT
-    assert {entry["map"] for entry in section["test"]["road"]} == {*CAM_METHODS, *CONTROLS}
+    assert {entry["map"] for entry in section["test"]["maps"] if entry["road"]} == {*CAM_METHODS, *CONTROLS}
     text = (written / "metrics.json").read_text(encoding="utf-8")
     assert str(written) not in text
     assert str(ROOT) not in text

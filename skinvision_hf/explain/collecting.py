@@ -15,20 +15,33 @@ from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.errors import DataError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.controls import CENTRE, CONTROLS, NOISE, centre_prior, noise_maps
+from skinvision_hf.explain.controls import CONTROLS, NOISE, centre_prior, noise_maps
 from skinvision_hf.explain.geometry import place_maps, relative
 from skinvision_hf.explain.scores import LocalisationScores, score_maps
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import crop_box, eval_transform
 
-__all__ = ["TRAINED", "Collected", "Kind", "collect_scores", "control", "explain_batch", "rank_correlation"]
+__all__ = [
+    "NO_NETWORK",
+    "STRETCHED",
+    "TRAINED",
+    "Collected",
+    "Kind",
+    "collect_scores",
+    "control",
+    "explain_batch",
+    "rank_correlation",
+]
 
 BATCH_SIZE = 32
-TRAINED, NO_NETWORK = "trained", "none"
+TRAINED, STRETCHED, NO_NETWORK = "trained", "trained, stretched", "none"
 
 
 class Kind(NamedTuple):
-    """A kind of heat map: a method, and the weights of the network that it looks into."""
+    """A kind of heat map: a method, and the weights of the network that it looks into.
+
+    Maps are laid where their cells look; only those that are `STRETCHED` share the image evenly, as is usual elsewhere.
+    """
 
     map: str
     network: str = TRAINED
@@ -88,7 +101,8 @@ def collect_scores(
             "these images have no masks; use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"
         )
     networks = {TRAINED: model, **(others or {})}
-    kinds = tuple(Kind(method, name) for name in networks for method in CAM_METHODS) + tuple(map(control, CONTROLS))
+    looking = tuple(Kind(method, name) for name in networks for method in CAM_METHODS)
+    kinds = (*looking, *(Kind(method, STRETCHED) for method in CAM_METHODS), *map(control, CONTROLS))
     cfg, centres, generator = model.config.pretrained_cfg, cell_centres(model), np.random.default_rng(seed)
     scores: list[LocalisationScores] = []
     similarity: dict[Kind, list[np.ndarray]] = {kind: [] for kind in kinds if kind.network in (others or {})}
@@ -100,11 +114,12 @@ def collect_scores(
             values.append(rank_correlation(maps[Kind(kind.map)], maps[kind]))
         maps[control(NOISE)] = noise_maps(len(targets), maps[kinds[0]].shape[1:], generator)
         for n, (size, lesion) in enumerate(zip(batch.sizes, batch.lesions, strict=True)):
-            columns, lines = lesion.shape[1], lesion.shape[0]
-            coarse = np.stack([maps[kind][n] for kind in kinds if kind.map != CENTRE])
-            placed = place_maps(coarse, crop_box(cfg, size), size, target=(columns, lines), centres=centres)
-            prior = centre_prior((columns, lines))
-            scores.append(score_maps(np.insert(relative(placed), kinds.index(control(CENTRE)), prior, axis=0), lesion))
+            target, box = lesion.shape[::-1], crop_box(cfg, size)
+            coarse = np.stack([maps[kind][n] for kind in (*looking, control(NOISE))])
+            placed = relative(place_maps(coarse, box, size, target=target, centres=centres))
+            stretched = relative(place_maps(coarse[: len(CAM_METHODS)], box, size, target=target))
+            heat = [*placed[:-1], *stretched, centre_prior(target), placed[-1]]
+            scores.append(score_maps(np.stack(heat), lesion))
         rows += batch.rows
         predicted += targets
     if not rows:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from skinvision_hf.config import CAM_METHODS
-from skinvision_hf.explain.collecting import Kind, control
+from skinvision_hf.explain.collecting import NO_NETWORK, TRAINED, Kind, control
 from skinvision_hf.explain.controls import CENTRE, NOISE, RANDOMISATIONS
 from skinvision_hf.explain.faithfulness import KEPT_PERCENTAGES
 from skinvision_hf.explain.localisation import CRITERIA, MEASURES, Localisation
@@ -19,7 +19,7 @@ __all__ = ["CLASS_BLIND", "ROAD", "TITLES", "ExplanationReport", "PartScores", "
 CLASS_BLIND = ("eigencam",)
 """Methods whose map is the same for every diagnosis, and so no answer to why it is this one."""
 
-ROAD = "road"
+ROAD, ALIKE = "road", "rank_correlation"
 TITLES = {
     "pointing_game": "Pointing game",
     "energy_inside": "Energy inside",
@@ -28,7 +28,8 @@ TITLES = {
     ROAD: "ROAD",
 }
 RULE = (
-    "The heat map of the predicted diagnosis, on every image whose mask has an inside and an outside. The IoU "
+    "The heat map of the predicted diagnosis, on every image whose mask has an inside and an outside; each cell lies "
+    "in the middle of what it sees, while 'stretched' maps share the image evenly, as is usual elsewhere. The IoU "
     "threshold of each kind of map is the best one on validation. Random networks are explained for the trained "
     "network's answer, and the one that is random in all layers takes its batch statistics from training images."
 )
@@ -63,15 +64,21 @@ class PartScores:
         Args:
             groups: Whether the numbers by diagnosis and outcome are among them.
         """
+        maps = [
+            {**entry.to_dict(groups=groups), ROAD: _plain(self.faithfulness(k)), ALIKE: _plain(self.similarity.get(k))}
+            for k, entry in self.localisation.items()
+        ]
         return {
             "images": self.images,
             "lesions": self.lesions,
             "left_out": self.left_out,
             "lesion_area": self.lesion_area.to_dict(),
-            "localisation": [entry.to_dict(groups=groups) for entry in self.localisation.values()],
-            "rank_correlation": [{**kind._asdict(), **e.to_dict()} for kind, e in self.similarity.items()],
-            "road": [{"map": name, **estimate.to_dict()} for name, estimate in self.road.items()],
+            "maps": maps,
         }
+
+    def faithfulness(self, kind: Kind) -> Estimate | None:
+        """ROAD of a kind of map; None where it was not measured."""
+        return self.road[kind.map] if kind.network in (TRAINED, NO_NETWORK) else None
 
 
 @dataclass(frozen=True)
@@ -148,11 +155,10 @@ class ExplanationReport:
             f"| --- | --- |{' --- |' * len(TITLES)} --- |",
         ]
         for kind, entry in test.localisation.items():
-            alike = test.similarity.get(kind)
-            road = "" if alike else test.road[kind.map]
             cells = " | ".join(str(entry.overall[name]) for name in MEASURES)
-            weights = f"random: {kind.network}" if alike else kind.network
-            lines.append(f"| {kind.map} | {weights} | {cells} | {road} | {alike or ''} |")
+            weights = f"random: {kind.network}" if kind in test.similarity else kind.network
+            last = (test.faithfulness(kind) or "", test.similarity.get(kind, ""))
+            lines.append(f"| {kind.map} | {weights} | {cells} | {last[0]} | {last[1]} |")
         return "\n".join(lines)
 
 
@@ -179,6 +185,10 @@ def mean_ranks(validation: PartScores) -> dict[str, float]:
 def favourite(ranks: Mapping[str, float]) -> str:
     """The method with the best mean rank; among equals the first of `CAM_METHODS`."""
     return min(ranks, key=ranks.__getitem__)
+
+
+def _plain(estimate: Estimate | None) -> dict[str, Any] | None:
+    return None if estimate is None else estimate.to_dict()
 
 
 def _criteria(part: PartScores, method: str) -> list[Estimate]:

@@ -52,7 +52,7 @@ def plot_class_panel(
     vision: SkinVision, dataset: Dataset, code: str, examples: Sequence[Example], path: str | Path, *, seed: int
 ) -> Path:
     """Draw images of one diagnosis with the heat maps of all methods for the predicted one."""
-    with new_figure(13, 1.0 + 1.85 * len(examples)) as figure:
+    with new_figure(13, 0.9 + 1.62 * len(examples)) as figure:
         axes = figure.subplots(len(examples), 1 + len(CAM_METHODS), squeeze=False)
         for line, example in zip(axes, examples, strict=True):
             record = dataset[example.row]

@@ -93,7 +93,7 @@ def plot_localisation_by_class(part: PartScores, method: str, path: str | Path) 
 
 def plot_randomisation(part: PartScores, path: str | Path) -> Path:
     """Draw how much the maps of random networks resemble those of the trained one."""
-    with new_figure(7.5, 3.6) as figure:
+    with new_figure(7.5, 3.9) as figure:
         axis = figure.subplots()
         for row, method in enumerate(CAM_METHODS):
             for place, network in enumerate(RANDOMISATIONS):
@@ -117,7 +117,7 @@ def _legend(axis: Axes, networks: tuple[str, ...]) -> None:
     handles = [axis.barh(0, 0, color=COLOURS[network], label=NAMES[network]) for network in networks]
     figure = axis.get_figure()
     assert figure is not None
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9)
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=9)
 
 
 def _numbers(estimate: Estimate) -> np.ndarray:
