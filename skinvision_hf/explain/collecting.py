@@ -102,7 +102,9 @@ def collect_scores(
         )
     networks = {TRAINED: model, **(others or {})}
     looking = tuple(Kind(method, name) for name in networks for method in CAM_METHODS)
-    kinds = (*looking, *(Kind(method, STRETCHED) for method in CAM_METHODS), *map(control, CONTROLS))
+    count = len(CAM_METHODS)
+    stretched_kinds = (Kind(method, STRETCHED) for method in CAM_METHODS)
+    kinds = (*looking[:count], *stretched_kinds, *looking[count:], *map(control, CONTROLS))
     cfg, centres, generator = model.config.pretrained_cfg, cell_centres(model), np.random.default_rng(seed)
     scores: list[LocalisationScores] = []
     similarity: dict[Kind, list[np.ndarray]] = {kind: [] for kind in kinds if kind.network in (others or {})}
@@ -117,8 +119,8 @@ def collect_scores(
             target, box = lesion.shape[::-1], crop_box(cfg, size)
             coarse = np.stack([maps[kind][n] for kind in (*looking, control(NOISE))])
             placed = relative(place_maps(coarse, box, size, target=target, centres=centres))
-            stretched = relative(place_maps(coarse[: len(CAM_METHODS)], box, size, target=target))
-            heat = [*placed[:-1], *stretched, centre_prior(target), placed[-1]]
+            stretched = relative(place_maps(coarse[:count], box, size, target=target))
+            heat = [*placed[:count], *stretched, *placed[count:-1], centre_prior(target), placed[-1]]
             scores.append(score_maps(np.stack(heat), lesion))
         rows += batch.rows
         predicted += targets

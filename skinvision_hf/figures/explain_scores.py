@@ -64,7 +64,7 @@ def plot_controls(part: PartScores, path: str | Path) -> Path:
             axis.grid(visible=False, axis="y")
         axes[0].set_yticks(range(7), [*CAM_METHODS, *CONTROL_NAMES.values()])
         axes[0].invert_yaxis()
-        _legend(axes[0], NETWORKS)
+        _legend(axes[0], NETWORKS, below=True)
         figure.suptitle(f"Do heat maps lie on the lesion? {part.images:,} test images; dotted: a map without contrast")
         return save_figure(figure, path, note=NOTE)
 
@@ -103,7 +103,7 @@ def plot_randomisation(part: PartScores, path: str | Path) -> Path:
         axis.grid(visible=False, axis="y")
         axis.set(xlabel="Rank correlation with the map of the trained network", xlim=(None, 1.02))
         axis.set_title("Do heat maps depend on what the network learned? (near 0: yes)")
-        _legend(axis, RANDOMISATIONS)
+        _legend(axis, RANDOMISATIONS, below=False)
         return save_figure(figure, path, note=NOTE)
 
 
@@ -113,11 +113,12 @@ def _bar(axis: Axes, place: float, estimate: Estimate, colour: str, height: floa
     axis.plot([low, high], [place, place], color="black", linewidth=1.2)
 
 
-def _legend(axis: Axes, networks: tuple[str, ...]) -> None:
+def _legend(axis: Axes, networks: tuple[str, ...], *, below: bool) -> None:
     handles = [axis.barh(0, 0, color=COLOURS[network], label=NAMES[network]) for network in networks]
     figure = axis.get_figure()
     assert figure is not None
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=9)
+    place = "outside lower center" if below else "outside upper center"
+    figure.legend(handles=handles, loc=place, ncols=len(handles), fontsize=9)
 
 
 def _numbers(estimate: Estimate) -> np.ndarray:
