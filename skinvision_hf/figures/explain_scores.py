@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.container import BarContainer
 
 from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.explain.collecting import TRAINED, Kind, control
@@ -64,7 +65,7 @@ def plot_controls(part: PartScores, path: str | Path) -> Path:
             axis.grid(visible=False, axis="y")
         axes[0].set_yticks(range(7), [*CAM_METHODS, *CONTROL_NAMES.values()])
         axes[0].invert_yaxis()
-        _legend(axes[0], NETWORKS, below=True)
+        figure.legend(handles=_keys(axes[0], NETWORKS), loc="outside lower center", ncols=3, fontsize=9)
         figure.suptitle(f"Do heat maps lie on the lesion? {part.images:,} test images; dotted: a map without contrast")
         return save_figure(figure, path, note=NOTE)
 
@@ -103,7 +104,7 @@ def plot_randomisation(part: PartScores, path: str | Path) -> Path:
         axis.grid(visible=False, axis="y")
         axis.set(xlabel="Rank correlation with the map of the trained network", xlim=(None, 1.02))
         axis.set_title("Do heat maps depend on what the network learned? (near 0: yes)")
-        _legend(axis, RANDOMISATIONS, below=False)
+        figure.legend(handles=_keys(axis, RANDOMISATIONS), loc="outside upper center", ncols=2, fontsize=9)
         return save_figure(figure, path, note=NOTE)
 
 
@@ -113,12 +114,9 @@ def _bar(axis: Axes, place: float, estimate: Estimate, colour: str, height: floa
     axis.plot([low, high], [place, place], color="black", linewidth=1.2)
 
 
-def _legend(axis: Axes, networks: tuple[str, ...], *, below: bool) -> None:
-    handles = [axis.barh(0, 0, color=COLOURS[network], label=NAMES[network]) for network in networks]
-    figure = axis.get_figure()
-    assert figure is not None
-    place = "outside lower center" if below else "outside upper center"
-    figure.legend(handles=handles, loc=place, ncols=len(handles), fontsize=9)
+def _keys(axis: Axes, networks: tuple[str, ...]) -> list[BarContainer]:
+    """What a legend of the networks shows."""
+    return [axis.barh(0, 0, color=COLOURS[network], label=NAMES[network]) for network in networks]
 
 
 def _numbers(estimate: Estimate) -> np.ndarray:
