@@ -9,9 +9,11 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
+from complete_release import complete_release, metrics
 from datasets import DatasetDict, Image
 from PIL import Image as PILImage
 
+from skinvision_hf.card import lint_card
 from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
@@ -257,32 +259,45 @@ def test_the_network_is_handed_back_as_it_was_found_under_any_grad_mode(
 
 @pytest.fixture(scope="module")
 def written(script: ModuleType, tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("explained")
-    (folder / "metrics.json").write_text('{"overall": {"accuracy": 1}, "explanations": "old"}')
-    options = ["--model", str(tiny_release), "--data", SOURCE, "--output_dir", str(folder)]
+    """A release to which the command has added what it found."""
+    folder = complete_release(tiny_release, tmp_path_factory.mktemp("explained") / "release")
+    (folder / "README.md").write_text("an older card")
+    options = ["--model", str(folder), "--data", SOURCE, "--output_dir", str(folder)]
     assert script.main([*options, "--limit", str(COUNT), "--road_images", "2", "--seed", "1"]) == 0
     return folder
 
 
-def test_the_command_adds_its_section_and_keeps_the_others(written: Path) -> None:
+def test_the_command_adds_its_section_to_a_release_and_keeps_the_others(written: Path, tiny_release: Path) -> None:
     content = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
-    assert content["overall"] == {"accuracy": 1}
+    assert {name: content[name] for name in metrics()} == metrics()
     section = content["explanations"]
     assert section["split"] == "synthetic, ham10000-v1"
     assert section["test"]["images"] == COUNT
     assert {entry["map"] for entry in section["test"]["maps"] if entry["road"]} == {*CAM_METHODS, *CONTROLS}
+    for name in ("config.json", "model.safetensors"):
+        assert (written / name).read_bytes() == (tiny_release / name).read_bytes()
     text = (written / "metrics.json").read_text(encoding="utf-8")
     assert str(written) not in text
     assert str(ROOT) not in text
 
 
+def test_the_card_of_the_release_tells_what_was_found_and_shows_no_image(written: Path) -> None:
+    card = (written / "README.md").read_text(encoding="utf-8")
+    summary = json.loads((written / "metrics.json").read_text(encoding="utf-8"))["explanations"]["summary"]
+    assert summary in card
+    assert "figures/explanation_scores.png" in card
+    assert "panels" not in card
+    assert not lint_card(written)
+
+
 def test_the_command_draws_numbers_apart_from_what_shows_the_data_set(written: Path) -> None:
     figures, panels = ({path.name for path in (written / name).iterdir()} for name in ("figures", "panels"))
-    assert figures == {"explanation_scores.png", "explanation_by_class.png", "explanation_randomisation.png"}
+    drawn = {"explanation_scores.png", "explanation_by_class.png", "explanation_randomisation.png"}
+    assert figures == drawn | {"confusion_matrix.png"}
     assert "right_and_wrong.png" in panels
     assert panels - {"right_and_wrong.png"} <= {f"{code}.png" for code in CODES}
     assert len(panels) > 4
-    for path in [*(written / "figures").iterdir(), *(written / "panels").iterdir()]:
+    for path in [*(written / "figures" / name for name in drawn), *(written / "panels").iterdir()]:
         with PILImage.open(path) as picture:
             assert min(picture.size) > 300
             assert picture.convert("L").getextrema()[0] < 128, f"{path.name} is blank"
@@ -298,9 +313,9 @@ def test_the_command_comes_to_the_same_numbers_again_and_says_which_method_wins(
     printed = capsys.readouterr().out
     assert f"Validation favours {before['favourite']}" in printed
     assert "| centre | none |" in printed
-    for kind in ("panels", "figures"):
-        for path in (written / kind).iterdir():
-            assert (tmp_path / kind / path.name).read_bytes() == path.read_bytes(), path.name
+    for path in [*(tmp_path / "panels").iterdir(), *(tmp_path / "figures").iterdir()]:
+        assert path.read_bytes() == (written / path.relative_to(tmp_path)).read_bytes(), path.name
+    assert not (tmp_path / "README.md").exists()
 
 
 @pytest.mark.parametrize(
