@@ -19,7 +19,7 @@ from skinvision_hf.errors import ModelError
 __all__ = ["RELEASE_FILES", "bundled_release", "resolve_release"]
 
 # What belongs to a release; anything else in a repository is not downloaded.
-RELEASE_FILES = ["*.json", "*.jsonl", "*.safetensors", "README.md", "figures/*", "examples/*"]
+RELEASE_FILES = ["*.json", "*.jsonl", "*.safetensors", "predictions.csv", "README.md", "figures/*", "examples/*"]
 
 
 def bundled_release() -> Path:

@@ -177,11 +177,20 @@ def _state(api: HfApi, repo_id: str, kind: Kind) -> tuple[str | None, dict[str, 
 
 
 def _is_same(there: RepoFile, path: Path) -> bool:
-    content = path.read_bytes()
+    if there.size != path.stat().st_size:
+        return False
     if there.lfs:
-        return there.lfs.sha256 == hashlib.sha256(content).hexdigest()
+        return there.lfs.sha256 == _digest(hashlib.sha256(), path)
     # Git's own name of a file's content, which is no matter of security.
-    return there.blob_id == hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
+    return there.blob_id == _digest(hashlib.sha1(b"blob %d\0" % there.size, usedforsecurity=False), path)
+
+
+def _digest(digest: "hashlib._Hash", path: Path) -> str:
+    """Hash a file by parts, since a file of images has half a gigabyte."""
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def _operation(change: Change, folder: Path) -> CommitOperationAdd | CommitOperationDelete:

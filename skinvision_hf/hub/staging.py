@@ -8,7 +8,8 @@ from datasets import DatasetDict
 from huggingface_hub import RepoCard
 
 from skinvision_hf.card import CARD_FILE, Links, render_dataset_card, write_card
-from skinvision_hf.data import load_ham10000
+from skinvision_hf.data import FEATURES, load_ham10000
+from skinvision_hf.data.prepared import write_parquet
 from skinvision_hf.errors import HubError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
@@ -16,9 +17,6 @@ from skinvision_hf.releases import RELEASE_FILES
 
 __all__ = ["stage_dataset", "stage_release", "stage_space"]
 
-# Half a gigabyte of images at their original size.
-ROWS_PER_FILE = 2000
-COLUMNS = ["image", "label", "image_id", "lesion_id", "age", "sex", "localization"]
 SPACE_FILES = ("app.py", "README.md", "requirements.txt")
 
 
@@ -71,13 +69,9 @@ def stage_dataset(source: str | Path, target: Path, *, split: str, repo_id: str,
         repo_id: Where it will be on the Hub.
         links: The model that was trained on it and its Space, to link to.
     """
-    data = DatasetDict({k: d.select_columns(COLUMNS) for k, d in load_ham10000(source, split=split).items()})
-    (target / "data").mkdir(parents=True)
+    data = DatasetDict({k: d.select_columns(list(FEATURES)) for k, d in load_ham10000(source, split=split).items()})
     for part, dataset in data.items():
-        shards = max(1, -(-len(dataset) // ROWS_PER_FILE))
-        for number in range(shards):
-            rows = dataset.shard(shards, number, contiguous=True)
-            rows.to_parquet(target / "data" / f"{part}-{number:05d}-of-{shards:05d}.parquet")
+        write_parquet(dataset, target, part)
     card = render_dataset_card(data, split=split, repo_id=repo_id, links=links)
     atomic_write(target / CARD_FILE, card.content)
 
