@@ -24,11 +24,11 @@ def inference(arguments: argparse.Namespace) -> object:
 def training(arguments: argparse.Namespace) -> object:
     """Time the training loop against bare steps on tensors in memory."""
     from skinvision_hf.benchmarking import measure_training
-    from skinvision_hf.config import ModelConfig, TrainConfig
+    from skinvision_hf.config import AugmentConfig, ModelConfig, TrainConfig
     from skinvision_hf.data import load_ham10000
 
     model = ModelConfig(architecture=arguments.architecture, image_size=arguments.image_size, init=arguments.init)
-    config = TrainConfig(data=arguments.data, output_dir="", model=model)
+    config = TrainConfig(data=arguments.data, output_dir="", model=model, augment=AugmentConfig(resolution=1.0))
     return measure_training(config, load_ham10000(arguments.data), steps=arguments.steps)
 
 
@@ -51,7 +51,9 @@ def benchmark(argv: Sequence[str] | None) -> int:
     command.set_defaults(measure=inference)
     command = subparsers.add_parser("training", help="the training loop against bare steps on tensors in memory")
     command.add_argument("--data", required=True, help="HAM10000, as for scripts/train.py")
-    command.add_argument("--image_size", type=positive, default=128, help="in pixels (default: %(default)s)")
+    command.add_argument(
+        "--image_size", type=positive, default=128, help="of training, in pixels (default: %(default)s)"
+    )
     command.add_argument("--architecture", default="efficientnet_b0", help="timm name (default: %(default)s)")
     command.add_argument("--init", default="lite0", help="initial weights (default: %(default)s)")
     command.add_argument("--steps", type=positive, default=20, help="batches a measurement (default: %(default)s)")

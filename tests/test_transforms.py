@@ -17,16 +17,20 @@ CFG = {
     "crop_pct": 1.0,
     "crop_mode": "squash",
 }
-PLAIN = AugmentConfig(min_scale=1.0, colour=0.0, tint=0.0, blur_probability=0.0, erase_probability=0.0)
+PLAIN = AugmentConfig(resolution=1.0, min_scale=1.0, colour=0.0, tint=0.0, blur_probability=0.0, erase_probability=0.0)
 
 
-def test_training_pixels_have_the_shape_and_range_of_evaluation_pixels() -> None:
+@pytest.mark.parametrize(("resolution", "side"), [(1.0, 64), (0.75, 48)])
+def test_training_pixels_have_the_range_of_evaluation_pixels_and_the_size_asked_for(
+    resolution: float, side: int
+) -> None:
     torch.manual_seed(0)
     image = draw_lesion(0)
     expected = eval_transform(CFG)(image)
+    assert expected.shape == (3, 64, 64)
     for _ in range(20):
-        actual = train_transform(CFG, AugmentConfig())(image)
-        assert actual.shape == expected.shape == (3, 64, 64)
+        actual = train_transform(CFG, AugmentConfig(resolution=resolution))(image)
+        assert actual.shape == (3, side, side)
         assert actual.dtype == expected.dtype == torch.float32
         assert -1.0 <= float(actual.min()) <= float(actual.max()) <= 1.0
 
