@@ -66,9 +66,7 @@ def test_the_numbers_of_the_text_follow_the_release(release: Path) -> None:
     change_json(release / "training.json", lambda t: t.update(command="accelerate launch scripts/train.py --seed 77"))
     text = render_card(release, links=LINKS).text
     assert "| Balanced accuracy | 0.812 (0.753 to 0.864) |" in text
-    assert "0.938 (0.900 to 0.950)" in next(
-        line for line in text.splitlines() if line.startswith("| Dermatofibroma | ")
-    )
+    assert "0.94 (0.90 to 0.95)" in next(line for line in text.splitlines() if line.startswith("| Dermatofibroma | "))
     assert "4,321 images of 3,210 lesions" in text
     assert "accelerate launch scripts/train.py --seed 77" in text
     assert DISCLAIMER in text
@@ -102,7 +100,7 @@ def test_figures_and_examples_of_the_release_are_shown(release: Path) -> None:
     draw_figure(release / "figures" / "roc_curve.png")
     draw_figure(release / "examples" / "lesion-mel.png")
     card = render_card(release, links=LINKS)
-    assert "![Confusion matrix](figures/confusion_matrix.png)" in card.text
+    assert "(figures/confusion_matrix.png)" in card.text
     assert "![Roc curve](figures/roc_curve.png)" in card.text
     assert card.data.widget[0]["src"].endswith("/ann/skinvision-b0/resolve/main/examples/lesion-mel.png")
 
@@ -194,14 +192,14 @@ def test_each_snippet_of_a_local_card_runs_and_gives_the_same_probabilities(rele
 
 def test_there_is_one_template_and_it_is_at_the_top_of_the_checkout() -> None:
     top, packaged = ROOT / "model_card.md", ROOT / "skinvision_hf" / "templates" / "model_card.md"
-    assert top.is_symlink()
-    assert top.resolve() == packaged
+    assert "{{ metadata }}" in top.read_text(encoding="utf-8") and not top.is_symlink()
+    assert not packaged.exists()
 
 
 @pytest.mark.slow
 def test_an_installed_wheel_renders_a_card(release: Path, tmp_path: Path) -> None:
     source = shutil.copytree(
-        ROOT, tmp_path / "source", symlinks=True, ignore=shutil.ignore_patterns(".git", "build", "*.egg-info", ".venv")
+        ROOT, tmp_path / "source", ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "outputs")
     )
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "--target", tmp_path / "site", source], check=True)

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from complete_release import complete_release
+from complete_release import complete_release, estimate
 from drawing import draw_lesion
 from PIL import Image, ImageChops
 
+from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.demo import (
     MAX_BYTES,
     answer_html,
@@ -114,7 +115,9 @@ def test_the_overlay_carries_both_pictures_in_the_page_and_describes_them() -> N
     assert pictures[0].size == (600, 450)
     alpha = np.asarray(pictures[1])[..., 3]
     row, column = np.unravel_index(alpha.argmax(), alpha.shape)
-    assert (200 <= row * 1.5 <= 260) and (300 <= column * 1.5 <= 380)
+    scale = pictures[0].height / pictures[1].height
+    assert scale == pictures[0].width / pictures[1].width
+    assert (200 <= row * scale <= 260) and (300 <= column * scale <= 380)
     assert 'alt="Your image"' in html and "Heat map of what speaks for Melanoma" in html
     assert "http" not in html
 
@@ -140,7 +143,10 @@ def test_an_upload_is_read_and_a_bad_one_is_refused_without_naming_a_path(tmp_pa
 def test_the_about_tab_shows_the_numbers_of_the_release(tiny_release: Path, tmp_path: Path) -> None:
     release = complete_release(tiny_release, tmp_path / "release")
     metrics = json.loads((release / "metrics.json").read_text())
-    metrics["calibration"] = {"summary": "If a model says 80%, it ought to be right 8 times out of 10."}
+    errors = {name: estimate(0.1) for name in ("ece", "classwise_ece", "brier_score", "log_loss")}
+    errors["per_class"] = {code: estimate(0.1) for code in CODES}
+    summary = "If a model says 80%, it ought to be right 8 times out of 10."
+    metrics["calibration"] = {"summary": summary, "temperature": 1.2, "before": errors, "after": errors}
     (release / "metrics.json").write_text(json.dumps(metrics))
     about = describe_release(release)
     accuracy = metrics["overall"]["balanced_accuracy"]
@@ -151,7 +157,7 @@ def test_the_about_tab_shows_the_numbers_of_the_release(tiny_release: Path, tmp_
     assert "### Can its certainty be trusted?\n\nIf a model says 80%" in about.text
     assert "Is it as good for everyone?" not in about.text
     assert DISCLAIMER in about.text
-    assert [caption for _, caption in about.figures] == ["Confusion matrix"]
+    assert [caption for _, caption in about.figures] == [FIGURES["confusion_matrix"][1]]
     assert all(Path(path).is_file() for path, _ in about.figures)
 
 

@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
-from skinvision_hf.card.sections import Section, read_sections
+from skinvision_hf.card.sections import read_sections
+from skinvision_hf.card.tables import Section
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics.estimates import Estimate
@@ -67,6 +68,11 @@ class Evaluation:
         return self.split.startswith(DRAWN)
 
     @property
+    def subject(self) -> str:
+        """What was measured, as a sentence names it."""
+        return f"the {self.part} part of " + ("lesions drawn in code" if self.drawn else f"`{self.split}`")
+
+    @property
     def leaky(self) -> bool:
         """Whether photographs of one lesion may be in training and in test."""
         return self.split.endswith(LEAKY_SPLIT)
@@ -84,6 +90,7 @@ class Training:
         data_fingerprint: SHA-256 by part of the split; see `skinvision_hf.data.fingerprint`.
         best: Phase, epoch, metric and value of the epoch that was kept.
         seconds: Duration.
+        processes: Number of training processes.
         hardware: Device, cores and machine.
         versions: Version by library.
         skinvision_version: Version of this package.
@@ -96,6 +103,7 @@ class Training:
     data_fingerprint: Mapping[str, str]
     best: Mapping[str, Any]
     seconds: float
+    processes: int
     hardware: Mapping[str, Any]
     versions: Mapping[str, str]
     skinvision_version: str
@@ -115,6 +123,7 @@ class ReleaseFacts:
         initial_weights: What training started from: `timm`, `lite0`, `random`, or the name of a file.
         evaluation: What was measured.
         training: How it was trained.
+        files: Names of the files beside the card.
         figures: Paths of the figures, relative to the folder.
         examples: Paths of the example images, relative to the folder.
     """
@@ -128,6 +137,7 @@ class ReleaseFacts:
     initial_weights: str
     evaluation: Evaluation
     training: Training
+    files: tuple[str, ...]
     figures: tuple[str, ...]
     examples: tuple[str, ...]
 
@@ -154,6 +164,7 @@ def read_facts(folder: str | Path) -> ReleaseFacts:
         initial_weights=_read(lambda: training["config"]["model"]["init"], folder / TRAINING_FILE),
         evaluation=_read(lambda: _evaluation(metrics), folder / METRICS_FILE),
         training=_read(lambda: _training(training), folder / TRAINING_FILE),
+        files=tuple(sorted(path.name for path in folder.iterdir() if path.is_file())),
         figures=_names(folder, "figures"),
         examples=_names(folder, "examples"),
     )

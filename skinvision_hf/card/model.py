@@ -6,17 +6,20 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
+from skinvision_hf.card import wording
 from skinvision_hf.card.facts import Links, ReleaseFacts, read_facts
 from skinvision_hf.card.templating import render_template
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
-from skinvision_hf.splits import duplicate_pairs
+from skinvision_hf.metrics.estimates import RESAMPLES
+from skinvision_hf.metrics.statistics import CLASS_METRICS
+from skinvision_hf.splits import duplicate_pairs, load_manifest
 
 __all__ = ["CARD_FILE", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "render_card", "write_card"]
 
 CARD_FILE = "README.md"
 TEMPLATE = "model_card.md"
-DATASET = "HAM10000"
+DATASET, DRAWN = "HAM10000", "synthetic"
 NO_LINKS = Links()
 # The licence of HAM10000, which the weights inherit.
 WEIGHTS_LICENCE = "cc-by-nc-4.0"
@@ -31,22 +34,24 @@ class Metric:
         title: What a reader sees.
         hub: Name of the metric on the Hub.
         lower_is_better: Whether small values are good.
+        headline: Whether it belongs into the summary.
     """
 
     name: str
     title: str
     hub: str
     lower_is_better: bool = False
+    headline: bool = False
 
 
 MAIN_METRICS = (
-    Metric("balanced_accuracy", "Balanced accuracy", "balanced_accuracy"),
-    Metric("accuracy", "Accuracy", "accuracy"),
-    Metric("macro_f1", "Macro F1", "f1"),
+    Metric("balanced_accuracy", "Balanced accuracy", "balanced_accuracy", headline=True),
+    Metric("macro_f1", "Macro F1", "f1", headline=True),
+    Metric("mean_auc", "Mean one-vs-rest ROC AUC", "roc_auc", headline=True),
+    Metric("accuracy", "Accuracy", "accuracy", headline=True),
+    Metric("melanoma_sensitivity", "Melanoma sensitivity", "recall", headline=True),
+    Metric("melanoma_specificity", "Melanoma specificity", "specificity", headline=True),
     Metric("weighted_f1", "Weighted F1", "f1"),
-    Metric("mean_auc", "Mean one-vs-rest ROC AUC", "roc_auc"),
-    Metric("melanoma_sensitivity", "Melanoma sensitivity", "recall"),
-    Metric("melanoma_specificity", "Melanoma specificity", "specificity"),
     Metric("log_loss", "Log loss", "log_loss", lower_is_better=True),
     Metric("brier_score", "Brier score", "brier_score", lower_is_better=True),
     Metric("ece", "Expected calibration error", "expected_calibration_error", lower_is_better=True),
@@ -77,17 +82,22 @@ def render_card(folder: str | Path, *, links: Links = NO_LINKS) -> ModelCard:
         facts=facts,
         evaluation=facts.evaluation,
         training=facts.training,
-        metrics=MAIN_METRICS,
+        metrics=[metric for metric in MAIN_METRICS if metric.name in facts.evaluation.overall],
+        class_metrics=CLASS_METRICS,
         diagnoses=DIAGNOSES,
         disclaimer=DISCLAIMER,
         duplicate_pairs=len(duplicate_pairs()),
+        ham10000_images=len(load_manifest()),
+        resamples=RESAMPLES,
         licence=WEIGHTS_LICENCE,
         model_ref=links.model_id or ".",
         timm_ref=f"hf-hub:{links.model_id}" if links.model_id else "local-dir:.",
         links=links,
         base_model=base_model(facts),
         endpoint=constants.ENDPOINT,
-        figure_titles={path: _figure_title(path) for path in facts.figures},
+        figures=[(wording.place(path), path, wording.caption(path)) for path in facts.figures],
+        files={name: what for name, what in wording.FILES.items() if name in facts.files},
+        wording=wording,
     )
     return ModelCard(text)
 
@@ -121,10 +131,10 @@ def _metadata(facts: ReleaseFacts, links: Links) -> ModelCardData:
         library_name="timm",
         pipeline_tag="image-classification",
         base_model=parent,
-        datasets=[links.dataset_id or DATASET],
+        datasets=[_dataset(facts, links)],
         language="en",
         metrics=sorted({metric.hub for metric in MAIN_METRICS}),
-        tags=TAGS,
+        tags=[tag for tag in TAGS if tag != "ham10000" or not facts.evaluation.drawn],
         model_name=_title(facts, links),
         eval_results=_results(facts, links),
         **optional,
@@ -141,8 +151,8 @@ def _results(facts: ReleaseFacts, links: Links) -> list[EvalResult]:
         EvalResult(
             task_type="image-classification",
             task_name="Skin lesion classification",
-            dataset_type=links.dataset_id or DATASET,
-            dataset_name=f"{DATASET}, split {evaluation.split}",
+            dataset_type=_dataset(facts, links),
+            dataset_name="Lesions drawn in code" if evaluation.drawn else f"{DATASET}, split {evaluation.split}",
             dataset_split=evaluation.part,
             dataset_args={"split": evaluation.split, "images": evaluation.images, "lesions": evaluation.lesions},
             metric_type=metric.hub,
@@ -155,13 +165,14 @@ def _results(facts: ReleaseFacts, links: Links) -> list[EvalResult]:
     ]
 
 
+def _dataset(facts: ReleaseFacts, links: Links) -> str:
+    """The data set that a release was trained and measured on, by its name on the Hub where it is there."""
+    return links.dataset_id or (DRAWN if facts.evaluation.drawn else DATASET)
+
+
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
 def _title(facts: ReleaseFacts, links: Links) -> str:
     return links.model_id.rpartition("/")[2] if links.model_id else f"skinvision-{facts.architecture.replace('_', '-')}"
-
-
-def _figure_title(path: str) -> str:
-    return Path(path).stem.replace("_", " ").replace("-", " ").capitalize()

@@ -1,43 +1,38 @@
 """The optional sections of metrics.json as tables: what was measured is shown, what was not is said to be missing."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from skinvision_hf.labels import diagnosis
-from skinvision_hf.metrics.estimates import Estimate
+from skinvision_hf.calibration.conformal import COVERAGE
+from skinvision_hf.card.explanations import read_explanations
+from skinvision_hf.card.tables import Section, Table, interval, percent, table
+from skinvision_hf.labels import CODES, diagnosis
+from skinvision_hf.metrics.statistics import metric_title
 
-__all__ = ["Section", "Table", "read_sections"]
+__all__ = ["read_sections"]
 
 Raw = Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class Table:
-    """A table of a card.
-
-    Attributes:
-        title: What it is about.
-        header: Names of the columns.
-        rows: Texts of the cells.
-    """
-
-    title: str
-    header: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Section:
-    """A measured section.
-
-    Attributes:
-        summary: The finding in plain English; empty when none was written.
-        tables: Its numbers.
-    """
-
-    summary: str
-    tables: tuple[Table, ...]
+# All metrics of a group are in metrics.json; these are the ones that fit on a page.
+GROUP_METRICS = (
+    *("balanced_accuracy", "macro_f1", "mean_auc", "accuracy"),
+    *("melanoma_sensitivity", "melanoma_specificity"),
+)
+ERRORS = {
+    "ece": "Expected calibration error",
+    "classwise_ece": "The same for each diagnosis, averaged",
+    "brier_score": "Brier score",
+    "log_loss": "Log loss",
+}
+DETECTORS = {
+    "maximum_logit": "maximum logit",
+    "energy": "energy",
+    "mahalanobis": "Mahalanobis distance",
+    "neighbours": "distance to the nearest neighbours",
+    "vim": "ViM",
+}
+# Shares of the images that the model answers, for the table of what is gained when it may leave the others.
+ANSWERED = (1.0, 0.9, 0.8, 0.7, 0.5)
 
 
 def read_sections(metrics: Raw) -> dict[str, Section]:
@@ -58,7 +53,7 @@ def read_sections(metrics: Raw) -> dict[str, Section]:
         "operating_points": _operating_points,
         "subgroups": _subgroups,
         "guard": _guard,
-        "explanations": _anything,
+        "explanations": read_explanations,
     }
     return {
         name: Section(metrics[name].get("summary", ""), tuple(read(metrics[name])))
@@ -68,110 +63,120 @@ def read_sections(metrics: Raw) -> dict[str, Section]:
 
 
 def _calibration(section: Raw) -> Iterable[Table]:
-    titles = {
-        "ece": "Expected calibration error, 15 bins",
-        "classwise_ece": "The same by diagnosis, averaged",
-        "brier_score": "Brier score",
-        "log_loss": "Log loss",
-    }
-    rows = [(title, _cell(section["before"][name]), _cell(section["after"][name])) for name, title in titles.items()]
-    title = f"Before and after the temperature {section['temperature']:.3f}"
-    yield _table(title, ("error (0 is best)", "before", "after"), rows)
+    before, after = section["before"], section["after"]
+    header = ("error (0 is best)", "as trained", f"calibrated (temperature {section['temperature']:.2f})")
+    rows = [(title, interval(before[name]), interval(after[name])) for name, title in ERRORS.items()]
+    yield table("Over all images", header, rows)
+    by_class = [
+        (diagnosis(code).name, interval(before["per_class"][code]), interval(after["per_class"][code]))
+        for code in CODES
+    ]
+    yield table("Calibration error of each diagnosis", ("diagnosis", *header[1:]), by_class)
 
 
 def _conformal(section: Raw) -> Iterable[Table]:
+    header = ("truth on the list, asked for", "promised for", "truth on the list", "length of the list")
     rows = [
         (
             f"{entry['target']:.0%}",
             "each diagnosis" if entry["class_conditional"] else "all images together",
-            _cell(entry["coverage"]),
-            _cell(entry["mean_size"]),
-            _cell(entry["per_class"]["mel"]["coverage"]),
+            percent(entry["coverage"]),
+            interval(entry["mean_size"]),
         )
         for entry in section["sets"]
     ]
-    header = ("coverage asked for", "promised for", "coverage", "mean size of a set", "coverage of melanomas")
-    yield _table("Prediction sets", header, rows)
+    yield table("Over all images", header, rows)
+    both = [_promise(section, class_conditional=True), _promise(section, class_conditional=False)]
+    by_class = [
+        (diagnosis(code).name, *(cell for sets in both for cell in _coverage(sets["per_class"][code])))
+        for code in CODES
+    ]
+    columns = ("promised for each: truth on the list", "length", "promised for all: truth on the list", "length")
+    yield table(f"By diagnosis, {COVERAGE:.0%} asked for", ("diagnosis", *columns), by_class)
+
+
+def _promise(section: Raw, *, class_conditional: bool) -> Raw:
+    for entry in section["sets"]:
+        if entry["target"] == COVERAGE and entry["class_conditional"] is class_conditional:
+            return entry
+    raise KeyError(f"sets with the target {COVERAGE}")
+
+
+def _coverage(entry: Raw) -> tuple[str, str]:
+    return percent(entry["coverage"]), interval(entry["mean_size"])
 
 
 def _operating_points(section: Raw) -> Iterable[Table]:
     rates = ("sensitivity", "specificity", "precision", "negative_predictive_value")
-    for task in ("malignant", "melanoma"):
+    for task, title in (("malignant", "Malignant or benign"), ("melanoma", "Melanoma or anything else")):
         entry = section[task]
         rows = [
-            (f"{p['fixed']} {p['level']:.0%}", f"{p['threshold']:.4f}", *(_cell(p[rate]) for rate in rates))
+            (f"{p['fixed']} {p['level']:.0%}", f"{p['threshold']:.3g}", *(percent(p[rate]) for rate in rates))
             for p in entry["points"]
         ]
-        codes = ", ".join(diagnosis(code).name for code in entry["codes"])
-        title = f"{task.capitalize()} ({codes}) against the rest: AUC {_cell(entry['auc'])}"
-        yield _table(title, ("fixed on validation", "threshold", *map(_words, rates)), rows)
+        title = f"{title}: AUC {interval(entry['auc'])}, {entry['prevalence']:.0%} of the images"
+        yield table(title, ("threshold chosen for", "threshold", *map(metric_title, rates)), rows)
+    risk = section["abstention"]["risk"]
+    points = [min(range(len(risk["x"])), key=lambda k: abs(risk["x"][k] - share)) for share in ANSWERED]
+    left = [
+        (f"{risk['x'][k]:.0%}", f"{risk['y'][k]:.0%} ({risk['low'][k]:.0%} to {risk['high'][k]:.0%})") for k in points
+    ]
+    yield table("When the least certain images are left to a person", ("images answered", "answers wrong"), left)
 
 
 def _subgroups(section: Raw) -> Iterable[Table]:
+    header = ("images", "lesions", *map(metric_title, GROUP_METRICS))
     for attribute, groups in section["groups"].items():
-        names = list(groups[0]["metrics"]) if groups else []
         rows = [
             (
                 group["name"] + (" (small)" if group["small"] else ""),
                 f"{group['images']:,}",
-                *(_cell(group["metrics"][name]) for name in names),
+                f"{group['lesions']:,}",
+                *(interval(group["metrics"][name]) for name in GROUP_METRICS),
             )
             for group in groups
         ]
-        yield _table(f"By {attribute}", (attribute, "images", *map(_words, names)), rows)
+        yield table(f"By {attribute}", (attribute, *header), rows)
     gaps = [
         (
             attribute,
-            _words(gap["metric"]),
+            metric_title(gap["metric"]),
             gap["best"],
             gap["worst"],
-            _cell(gap["difference"]),
-            _yes(gap["excludes_zero"]),
+            interval(gap["difference"]),
+            "no" if gap["excludes_zero"] else "yes",
         )
         for attribute, entries in section["gaps"].items()
         for gap in entries
+        if gap["metric"] in GROUP_METRICS
     ]
-    header = ("by", "metric", "best group", "worst group", "difference", "interval excludes 0")
-    yield _table("Largest gaps between groups", header, gaps)
+    header = ("by", "metric", "best group", "worst group", "difference", "may be chance (interval includes 0)")
+    yield table("Largest gaps between groups", header, gaps)
 
 
 def _guard(section: Raw) -> Iterable[Table]:
-    far = [
-        (kind, _cell(entry["auroc"]), _cell(entry["fpr95"]), _cell(entry["accepted"]))
+    rows = [
+        (kind, interval(entry["auroc"]), percent(entry["fpr95"]), percent(entry["accepted"]))
         for kind, entry in section["far"].items()
     ]
-    header = ("pictures", "AUROC", "false positive rate at 95 %", "let pass")
-    yield _table(f"Other pictures, told apart by {_words(section['method'])}", header, far)
-    shifted = [
-        (_words(e["shift"]), str(e["severity"]), _cell(e["accuracy"]), _cell(e["accepted"])) for e in section["shifted"]
+    rows += [(f"{kind} (ambiguous)", "", "", percent(e)) for kind, e in section["ambiguous_accepted"].items()]
+    missed = "taken for lesions when 95% of lesions pass"
+    title = f"Other pictures; {percent(section['kept'])} of the test images pass"
+    yield table(title, ("pictures", "AUROC", missed, "pass the guard"), rows)
+    compared = [
+        (
+            DETECTORS.get(name, name),
+            interval(entry["auroc"]),
+            percent(entry["fpr95"]),
+            "kept" if name == section["method"] else "",
+        )
+        for name, entry in section["comparison"].items()
     ]
-    yield _table("Changed test images", ("change", "severity", "accuracy", "let pass"), shifted)
-
-
-def _anything(section: Raw) -> Iterable[Table]:
-    """A section without a reader of its own: every estimate in it, under the path that leads to it."""
-    yield _table("All numbers", ("what", "value"), [(path, _cell(value)) for path, value in _estimates(section)])
-
-
-def _estimates(value: Any, path: tuple[str, ...] = ()) -> Iterable[tuple[str, Raw]]:
-    if isinstance(value, Mapping) and {"value", "low", "high", "n"} <= value.keys():
-        yield ", ".join(map(_words, path)), value
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _estimates(item, (*path, key))
-
-
-def _table(title: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
-    return Table(title, tuple(header), tuple(tuple(row) for row in rows))
-
-
-def _cell(estimate: Raw) -> str:
-    return str(Estimate(**estimate))
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"
+    yield table("Ways to tell, compared on validation images", ("detector", "AUROC", missed, ""), compared)
+    severities = sorted({e["severity"] for e in section["shifted"]} - {0})
+    for name, title in (("accuracy", "Right answers"), ("accepted", "Images that pass the guard")):
+        cells = {(e["shift"], e["severity"]): percent(e[name]) for e in section["shifted"]}
+        shifts = [shift for shift, severity in cells if severity == severities[0]]
+        changed = [(shift, *(cells[shift, severity] for severity in severities)) for shift in shifts]
+        header = ("change", *(f"severity {severity}" for severity in severities))
+        yield table(f"{title} among changed test images; unchanged: {cells['none', 0]}", header, changed)

@@ -1,34 +1,47 @@
 """The templates of the cards, which may use nothing that they were not given."""
 
+import re
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
 
-from skinvision_hf.metrics.estimates import Estimate
+from skinvision_hf.card.tables import interval
+from skinvision_hf.metrics.statistics import metric_title
 
 __all__ = ["render_template"]
+
+# The template of the model card is at the top of a checkout, and in `templates` once the package is built.
+CHECKOUT = Path(__file__).parents[2]
 
 
 def render_template(name: str, **values: Any) -> str:
     """Fill a template of the package.
 
     Args:
-        name: File in `skinvision_hf/templates`.
+        name: File in `skinvision_hf/templates`, or at the top of the checkout.
         values: What the template may use; a name that is missing is an error and never an empty place.
     """
     environment = Environment(
-        loader=PackageLoader("skinvision_hf"),
+        loader=ChoiceLoader([PackageLoader("skinvision_hf"), FileSystemLoader(CHECKOUT)]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
         autoescape=False,  # Markdown is no HTML, and all values come from our own files
     )
-    environment.filters |= {"interval": str, "share": _share, "whole": lambda value: f"{value:,}"}
-    return environment.get_template(name).render(values)
+    environment.filters |= {
+        "interval": str,
+        "short": interval,
+        "whole": lambda value: f"{value:,}",
+        "count": _count,
+        "metric_title": metric_title,
+    }
+    text = environment.get_template(name).render(values)
+    # What a condition leaves out leaves its empty lines; Markdown needs one at most.
+    return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _share(value: Estimate | float) -> str:
-    """A number in [0, 1] as a percentage."""
-    number = value.value if isinstance(value, Estimate) else value
-    return "n/a" if number is None else f"{number:.1%}".replace("%", " %")
+def _count(number: int, word: str) -> str:
+    """A number of things: 1 epoch, 2 epochs."""
+    return f"{number:,} {word}" + ("" if number == 1 else "s")

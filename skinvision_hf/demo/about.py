@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from skinvision_hf.card import ReleaseFacts, read_facts
+from skinvision_hf.card import ReleaseFacts, read_facts, wording
 from skinvision_hf.card.model import MAIN_METRICS
 from skinvision_hf.card.templating import render_template
 from skinvision_hf.errors import ModelError
@@ -57,7 +56,7 @@ def describe_release(folder: Path) -> About:
         findings=_findings(facts),
         disclaimer=DISCLAIMER,
     )
-    return About(text, tuple((str(folder / path), _caption(path)) for path in facts.figures))
+    return About(text, tuple((str(folder / path), wording.caption(path)) for path in facts.figures))
 
 
 def example_images(folder: Path) -> list[str]:
@@ -67,12 +66,5 @@ def example_images(folder: Path) -> list[str]:
 
 def _findings(facts: ReleaseFacts) -> list[tuple[str, str]]:
     """Title and paragraph of each section that has one."""
-    sections: dict[str, Any] = dict(facts.evaluation.sections)
-    found = [(title, sections.get(name)) for name, title in SECTIONS.items()]
-    return [
-        (title, section["summary"]) for title, section in found if isinstance(section, dict) and "summary" in section
-    ]
-
-
-def _caption(path: str) -> str:
-    return Path(path).stem.replace("_", " ").replace("-", " ").capitalize()
+    sections = facts.evaluation.sections
+    return [(title, sections[name].summary) for name, title in SECTIONS.items() if name in sections]

@@ -1,0 +1,87 @@
+"""Settings, files and figures of a release in words that a reader of its card understands."""
+
+from pathlib import Path
+
+__all__ = ["FIGURES", "FILES", "caption", "class_weights", "crop", "duration", "initial_weights", "place"]
+
+INITIAL_WEIGHTS = {
+    "timm": "timm's ImageNet weights",
+    "lite0": "ImageNet weights of EfficientNet-Lite0, which is EfficientNet-B0 without squeeze-and-excitation",
+    "random": "random weights",
+}
+CLASS_WEIGHTS = {
+    "none": "all images count the same",
+    "inverse": "diagnoses weighted by their inverse frequency",
+    "sqrt": "diagnoses weighted by the square root of their inverse frequency",
+    "effective": "diagnoses weighted by their effective number of images",
+}
+CROPS = {
+    "squash": "the whole image, squeezed into the square",
+    "center": "the middle square of the image",
+    "border": "the whole image, padded to a square",
+}
+FILES = {
+    "config.json": "architecture, labels and preprocessing, as timm and transformers read them",
+    "model.safetensors": "the weights; matrices as float16, computed in float32",
+    "guard.safetensors": "what tells skin lesions from other pictures",
+    "conformal.json": "what prediction sets are made from",
+    "metrics.json": "every number of this card, and more, each with its interval",
+    "predictions.csv": "the truth and the seven probabilities for each test image, by image and lesion id",
+    "training.json": "every setting, the versions of the libraries, and fingerprints of the data",
+    "history.jsonl": "loss and validation metrics of each epoch",
+}
+# Section and caption by the name of a figure's file.
+FIGURES = {
+    "training_curves": ("training", "Loss, validation metrics and learning rate by epoch"),
+    "confusion_matrix": ("classes", "Confusion matrix: true diagnoses in rows, answers in columns"),
+    "per_class_metrics": ("classes", "Metrics of each diagnosis with their intervals"),
+    "roc_curves": ("classes", "ROC curve of each diagnosis against the rest"),
+    "precision_recall_curves": ("classes", "Precision and recall of each diagnosis against the rest"),
+    "subgroups": ("subgroups", "Balanced accuracy by sex, age, body site and confirmation"),
+    "operating_points": ("operating_points", "ROC curves for malignant lesions and for melanoma, with the thresholds"),
+    "decision_curve": ("operating_points", "Net benefit of acting on the model, on everyone and on no one"),
+    "abstention": ("operating_points", "Error when the least certain images are left to a person"),
+    "guard_far": ("guard", "How many pictures of each kind pass the guard"),
+    "guard_shifts": ("guard", "Right answers and passed images as test images are changed more and more"),
+    "reliability": ("calibration", "Reliability diagram: stated against true certainty, before and after calibration"),
+    "confidence": ("calibration", "Stated certainty of right and of wrong answers"),
+    "prediction_sets": ("conformal", "How often prediction sets hold the truth, and how long they are"),
+    "explanation_scores": ("explanations", "Where the heat of each method lies, beside controls"),
+    "explanation_by_class": ("explanations", "Where the heat lies for each diagnosis"),
+    "explanation_randomisation": ("explanations", "How much maps resemble those of random networks"),
+}
+OTHER_SECTION = "other"
+
+
+def initial_weights(name: str) -> str:
+    """What training started from, for the setting `init`; only the name of a file, never its folder."""
+    return INITIAL_WEIGHTS.get(name, f"the weights `{Path(name).name}`")
+
+
+def class_weights(name: str) -> str:
+    """How diagnoses are weighted in the loss, for the setting `class_weights`."""
+    return CLASS_WEIGHTS.get(name, f"class weights `{name}`")
+
+
+def crop(mode: str) -> str:
+    """What of an image the network sees, for the setting `crop_mode`."""
+    return CROPS.get(mode, f"crop `{mode}`")
+
+
+def duration(seconds: float) -> str:
+    """A duration in the unit that suits it."""
+    for unit, length in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def place(figure: str) -> str:
+    """The section to which a figure belongs, by its path."""
+    return FIGURES.get(Path(figure).stem, (OTHER_SECTION, ""))[0]
+
+
+def caption(figure: str) -> str:
+    """What a figure shows, by its path."""
+    stem = Path(figure).stem
+    return FIGURES[stem][1] if stem in FIGURES else stem.replace("_", " ").replace("-", " ").capitalize()
