@@ -1,9 +1,19 @@
 """Every source of HAM10000 to one `DatasetDict` of leak-free splits, and other labelled images to a `Dataset`."""
 
+from skinvision_hf.data.dataverse import download_ham10000
 from skinvision_hf.data.ham10000 import load_ham10000, split_name
 from skinvision_hf.data.labelled import load_labelled
 from skinvision_hf.data.parts import load_part
 from skinvision_hf.data.prepared import save_prepared
 from skinvision_hf.data.table import FEATURES, fingerprint
 
-__all__ = ["FEATURES", "fingerprint", "load_ham10000", "load_labelled", "load_part", "save_prepared", "split_name"]
+__all__ = [
+    "FEATURES",
+    "download_ham10000",
+    "fingerprint",
+    "load_ham10000",
+    "load_labelled",
+    "load_part",
+    "save_prepared",
+    "split_name",
+]

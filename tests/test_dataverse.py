@@ -1,0 +1,188 @@
+"""Downloading from Dataverse: a real HTTP server that speaks its API, cuts connections, and damages files."""
+
+import hashlib
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from skinvision_hf.data import dataverse
+from skinvision_hf.data.dataverse import DOI, download_ham10000
+from skinvision_hf.errors import DataError
+
+IMAGES = bytes(range(256)) * 20_000  # some chunks
+UPLOADED = b"lesion_id,image_id,dx\nL1,I1,nv\n"
+CONTENTS = {
+    "HAM10000_images_part_1.zip": IMAGES,
+    "HAM10000_images_part_2.zip": IMAGES[::-1],
+    "HAM10000_metadata.tab": UPLOADED,
+    "HAM10000_segmentations_lesion_tschandl.zip": b"masks",
+    "ISIC2018_Task3_Test_Images.zip": b"other",
+}
+
+
+class Dataverse(ThreadingHTTPServer):
+    """The two calls of the API, with faults to switch on."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.cuts = 0  # answers that break off in the middle
+        self.ranges = True  # whether a download can go on in the middle
+        self.contents = dict(CONTENTS)
+        self.statuses: dict[str, int] = {}
+        self.sent: Counter[str] = Counter()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def listing(self) -> dict:
+        files = []
+        for number, (name, content) in enumerate(CONTENTS.items()):
+            entry = {"id": number, "filename": name, "md5": hashlib.md5(content).hexdigest(), "filesize": len(content)}
+            if name.endswith(".tab"):
+                size = {"originalFileName": "HAM10000_metadata.csv", "originalFileSize": len(content), "filesize": 999}
+                entry |= size | {"originalFileFormat": "text/csv"}
+            files.append({"dataFile": entry})
+        return {"status": "OK", "data": {"latestVersion": {"files": files}}}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Dataverse
+
+    def log_message(self, *_: object) -> None:
+        """Keep the test's output clean."""
+
+    def do_GET(self) -> None:
+        address = urlsplit(self.path)
+        query = parse_qs(address.query)
+        if address.path == "/api/datasets/:persistentId/" and query == {"persistentId": [DOI]}:
+            return self.answer(self.server.statuses.get("listing", 200), json.dumps(self.server.listing()).encode())
+        name = list(CONTENTS)[int(address.path.rpartition("/")[2])]
+        content = self.server.contents[name]
+        if name.endswith(".tab") and query.get("format") != ["original"]:
+            content = b"what Dataverse made of the table"
+        start = 0
+        if (header := self.headers.get("Range")) and self.server.ranges:
+            start = int(header.removeprefix("bytes=").removesuffix("-"))
+            if start >= len(content):
+                return self.answer(416, b"")
+        return self.answer(self.server.statuses.get(name, 206 if start else 200), content[start:], name)
+
+    def answer(self, status: int, content: bytes, name: str = "") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.server.cuts and len(content) > 1000:
+            self.server.cuts -= 1
+            content = content[: len(content) // 2]
+        self.server.sent[name] += len(content)
+        self.wfile.write(content)
+
+
+@pytest.fixture
+def server() -> Iterator[Dataverse]:
+    with Dataverse() as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def test_the_official_files_arrive_whole_under_their_own_names(server: Dataverse, tmp_path: Path) -> None:
+    folder = download_ham10000(tmp_path / "new" / "folder", server=server.url)
+    names = {"HAM10000_images_part_1.zip", "HAM10000_images_part_2.zip", "HAM10000_metadata.csv"}
+    assert {path.name for path in folder.iterdir()} == names
+    assert (folder / "HAM10000_images_part_1.zip").read_bytes() == IMAGES
+    assert (folder / "HAM10000_metadata.csv").read_bytes() == UPLOADED
+
+
+def test_masks_come_when_they_are_asked_for(server: Dataverse, tmp_path: Path) -> None:
+    assert (download_ham10000(tmp_path, masks=True, server=server.url) / list(CONTENTS)[3]).read_bytes() == b"masks"
+
+
+def test_what_is_there_is_not_downloaded_again(server: Dataverse, tmp_path: Path) -> None:
+    download_ham10000(tmp_path, server=server.url)
+    server.sent.clear()
+    download_ham10000(tmp_path, server=server.url)
+    assert set(server.sent) == {""}
+
+
+def test_a_connection_that_breaks_goes_on_where_it_stopped(server: Dataverse, tmp_path: Path) -> None:
+    server.cuts = 3
+    download_ham10000(tmp_path, server=server.url)
+    assert server.cuts == 0
+    assert (tmp_path / "HAM10000_images_part_1.zip").read_bytes() == IMAGES
+    # Nothing that had arrived was sent twice.
+    assert server.sent["HAM10000_images_part_1.zip"] == len(IMAGES)
+
+
+def test_a_download_that_gave_up_goes_on_in_the_next_run(server: Dataverse, tmp_path: Path) -> None:
+    server.cuts = dataverse.ATTEMPTS
+    with pytest.raises(DataError, match=r"the download of HAM10000_images_part_1\.zip broke off .* run the same"):
+        download_ham10000(tmp_path, server=server.url)
+    assert [path.name for path in tmp_path.iterdir()] == ["HAM10000_images_part_1.zip.part"]
+    download_ham10000(tmp_path, server=server.url)
+    assert (tmp_path / "HAM10000_images_part_1.zip").read_bytes() == IMAGES
+    assert server.sent["HAM10000_images_part_1.zip"] == len(IMAGES)
+
+
+def test_a_server_that_cannot_go_on_in_the_middle_sends_it_all_again(server: Dataverse, tmp_path: Path) -> None:
+    server.cuts, server.ranges = 1, False
+    download_ham10000(tmp_path, server=server.url)
+    assert (tmp_path / "HAM10000_images_part_1.zip").read_bytes() == IMAGES
+    assert server.sent["HAM10000_images_part_1.zip"] > len(IMAGES)
+
+
+def test_a_damaged_file_is_refused_and_not_kept(server: Dataverse, tmp_path: Path) -> None:
+    server.contents["HAM10000_images_part_2.zip"] = IMAGES
+    with pytest.raises(DataError, match=r"HAM10000_images_part_2\.zip arrived damaged"):
+        download_ham10000(tmp_path, server=server.url)
+    assert {path.name for path in tmp_path.iterdir()} == {"HAM10000_images_part_1.zip"}
+
+
+def test_a_partial_file_that_is_too_long_is_refused_and_the_next_run_mends_it(
+    server: Dataverse, tmp_path: Path
+) -> None:
+    (tmp_path / "HAM10000_images_part_1.zip.part").write_bytes(IMAGES + b"more")
+    with pytest.raises(DataError, match="arrived damaged"):
+        download_ham10000(tmp_path, server=server.url)
+    download_ham10000(tmp_path, server=server.url)
+    assert (tmp_path / "HAM10000_images_part_1.zip").read_bytes() == IMAGES
+
+
+@pytest.mark.parametrize(
+    ("which", "message"),
+    [("listing", r"cannot ask 127\.0\.0\.1 for HAM10000 \(status 503\)"), ("HAM10000_metadata.tab", "status 503")],
+)
+def test_a_server_that_refuses_is_told_in_one_line(server: Dataverse, tmp_path: Path, which: str, message: str) -> None:
+    server.statuses[which] = 503
+    with pytest.raises(DataError, match=message) as caught:
+        download_ham10000(tmp_path, server=server.url)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_strange_answer_and_no_network_are_told_in_one_line(
+    server: Dataverse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "listing", lambda: {"data": {"latestVersion": {"files": []}}})
+    with pytest.raises(DataError, match="lists no images or no metadata"):
+        download_ham10000(tmp_path, server=server.url)
+    monkeypatch.setattr(server, "listing", lambda: {"status": "ERROR"})
+    with pytest.raises(DataError, match="in a form that is not known here; download doi"):
+        download_ham10000(tmp_path, server=server.url)
+    server.shutdown()
+    server.server_close()
+    with pytest.raises(DataError, match=r"cannot ask 127\.0\.0\.1 for HAM10000 .*; try again later"):
+        download_ham10000(tmp_path, server=server.url)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told(server: Dataverse, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(DataError, match=r"cannot write .* choose another folder"):
+        download_ham10000(tmp_path / "file", server=server.url)
