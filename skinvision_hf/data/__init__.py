@@ -5,10 +5,12 @@ from skinvision_hf.data.ham10000 import load_ham10000, split_name
 from skinvision_hf.data.labelled import load_labelled
 from skinvision_hf.data.parts import load_part
 from skinvision_hf.data.prepared import save_prepared
+from skinvision_hf.data.summary import count_table
 from skinvision_hf.data.table import FEATURES, fingerprint
 
 __all__ = [
     "FEATURES",
+    "count_table",
     "download_ham10000",
     "fingerprint",
     "load_ham10000",
