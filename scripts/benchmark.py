@@ -1,4 +1,4 @@
-"""Measure the package's speed: `python scripts/benchmark.py inference` or `training --data DATA`.
+"""Measure the package's speed: `python scripts/benchmark.py inference`, `space`, or `training --data DATA`.
 
 Prints one JSON object. For education and research only; not a medical device.
 """
@@ -8,8 +8,11 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from skinvision_hf.errors import run_command
+
+SPACE = Path(__file__).resolve().parents[1] / "space" / "app.py"
 
 
 def inference(arguments: argparse.Namespace) -> object:
@@ -32,6 +35,15 @@ def training(arguments: argparse.Namespace) -> object:
     return measure_training(config, load_ham10000(arguments.data), steps=arguments.steps)
 
 
+def space(arguments: argparse.Namespace) -> object:
+    """Time the running demo page under visitors."""
+    from skinvision_hf.benchmarking import measure_space
+
+    return measure_space(
+        SPACE, arguments.model, visitors=arguments.visitors, requests=arguments.requests, uploads=arguments.uploads
+    )
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1, for argparse."""
     if (number := int(text)) < 1:
@@ -49,6 +61,14 @@ def benchmark(argv: Sequence[str] | None) -> int:
     command.add_argument("--height", type=positive, default=450, help="of the image, in pixels (default: %(default)s)")
     command.add_argument("--repeats", type=positive, default=200, help="timed calls (default: %(default)s)")
     command.set_defaults(measure=inference)
+    command = subparsers.add_parser("space", help="the running demo page under one and more visitors, and bad files")
+    command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
+    command.add_argument(
+        "--visitors", type=positive, nargs="+", default=[1, 4, 16], help="at the same time (default: %(default)s)"
+    )
+    command.add_argument("--requests", type=positive, default=64, help="timed answers of each (default: %(default)s)")
+    command.add_argument("--uploads", type=positive, default=200, help="good and bad files (default: %(default)s)")
+    command.set_defaults(measure=space)
     command = subparsers.add_parser("training", help="the training loop against bare steps on tensors in memory")
     command.add_argument("--data", required=True, help="HAM10000, as for scripts/train.py")
     command.add_argument(

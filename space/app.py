@@ -24,10 +24,15 @@ FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 LAUNCH: dict[str, Any] = {
     "theme": gr.themes.Soft(
         primary_hue="teal", neutral_hue="slate", font=FONTS, font_mono=["ui-monospace", "monospace"]
+    ).set(
+        # The theme's own labels are too pale to read: 4.5 to 1 is the least contrast that WCAG accepts.
+        block_label_text_color="*primary_800",
+        block_title_text_color="*primary_800",
+        block_label_background_fill_dark="*primary_700",
+        block_title_background_fill_dark="*primary_700",
     ),
     "css_paths": [Path(__file__).with_name("style.css")],
-    # A screen reader announces the answer and the heat map when they change.
-    "js": "() => document.querySelectorAll('#answer, #overlay').forEach(e => e.setAttribute('aria-live', 'polite'))",
+    "js": demo.NAMES_SCRIPT,
     "max_file_size": demo.MAX_BYTES,
     "footer_links": ["api", "settings"],
     "ssr_mode": False,
@@ -57,9 +62,7 @@ def friendly(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*arguments)
         except SkinVisionError as error:
             text = str(error)
-            raise gr.Error(
-                text[0].upper() + text[1:] + ".", title="That did not work", duration=12, print_exception=False
-            ) from None
+            raise gr.Error(text[0].upper() + text[1:] + ".", duration=12, print_exception=False) from None
 
     return call
 
@@ -102,7 +105,7 @@ def build_demo() -> gr.Blocks:
                 photo = Photo(label="Image of the lesion", sources=["upload", "clipboard", "webcam"], elem_id="photo")
                 gr.HTML(demo.PRIVACY)
                 if examples:
-                    gr.Examples(examples, photo, label="Or try one of these", cache_examples=False)
+                    gr.Examples(examples, photo, label="Or try one of these", cache_examples=False, elem_id="examples")
             with gr.Column(elem_id="output"):
                 reply = gr.HTML(demo.waiting_html(), elem_id="answer")
                 anyway = gr.Button("Show the model's answer anyway", visible=False, elem_id="anyway")

@@ -46,3 +46,24 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.normal_(model.timm_model.get_classifier().weight, std=0.2)
         model.eval().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny release with a guard that knows drawn lesions."""
+    import torch
+    from drawing import draw_lesion
+
+    from skinvision_hf.guard import FeatureGuard
+    from skinvision_hf.guard.detectors import Mahalanobis, TrainingFeatures
+    from skinvision_hf.guard.features import pooled_features
+    from skinvision_hf.inference import SkinVision
+    from skinvision_hf.modeling import SkinVisionForImageClassification
+
+    folder = tmp_path_factory.mktemp("guarded") / "release"
+    SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(folder)
+    model = SkinVisionForImageClassification.from_pretrained(folder)
+    features, _ = pooled_features(model, (draw_lesion(seed) for seed in range(150)))
+    detector = Mahalanobis.fit(TrainingFeatures(features[:100], torch.zeros(100).long(), features[:7], torch.zeros(7)))
+    FeatureGuard("mahalanobis", detector, detector.score(features[100:]).sort().values).save(folder)
+    return folder

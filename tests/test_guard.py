@@ -158,18 +158,6 @@ def test_pooled_features_are_what_the_classifier_reads(tiny_release: Path) -> No
     torch.testing.assert_close(logits[69].softmax(dim=0), torch.tensor(list(expected.values())), rtol=1e-4, atol=1e-5)
 
 
-@pytest.fixture(scope="module")
-def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny release with a guard that knows drawn lesions."""
-    folder = tmp_path_factory.mktemp("guarded") / "release"
-    SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(folder)
-    model = SkinVisionForImageClassification.from_pretrained(folder)
-    features, _ = pooled_features(model, (draw_lesion(seed) for seed in range(150)))
-    detector = Mahalanobis.fit(TrainingFeatures(features[:100], torch.zeros(100).long(), features[:7], torch.zeros(7)))
-    FeatureGuard("mahalanobis", detector, detector.score(features[100:]).sort().values).save(folder)
-    return folder
-
-
 def test_a_guarded_release_says_what_is_like_its_images_and_what_is_not(guarded_release: Path) -> None:
     vision = SkinVision.from_pretrained(guarded_release, device="cpu")
     noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)

@@ -10,12 +10,14 @@ from skinvision_hf.demo.answer import (
     unlike_html,
     waiting_html,
 )
-from skinvision_hf.demo.overlay import OPACITY, OPACITY_SCRIPT, overlay_html
+from skinvision_hf.demo.overlay import OPACITY, overlay_html
+from skinvision_hf.demo.scripts import NAMES_SCRIPT, OPACITY_SCRIPT
 from skinvision_hf.demo.uploads import MAX_BYTES, read_upload
 
 __all__ = [
     "HEADER",
     "MAX_BYTES",
+    "NAMES_SCRIPT",
     "OPACITY",
     "OPACITY_SCRIPT",
     "PRIVACY",

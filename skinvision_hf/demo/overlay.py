@@ -11,13 +11,10 @@ from skinvision_hf.explain import Explanation
 from skinvision_hf.figures.heat_layer import heat_layer
 from skinvision_hf.labels import diagnosis
 
-__all__ = ["OPACITY", "OPACITY_SCRIPT", "overlay_html"]
+__all__ = ["OPACITY", "overlay_html"]
 
 OPACITY = 0.6
 """Opacity of the heat map at first."""
-
-OPACITY_SCRIPT = "(value) => { document.documentElement.style.setProperty('--sv-opacity', value); }"
-"""What the slider runs in the browser; see `overlay_html`."""
 
 # Enough for a large screen, and small enough for a telephone's connection.
 IMAGE_SIDE, LAYER_SIDE = 900, 300

@@ -104,8 +104,8 @@ def plot_shares(data: DatasetDict, column: str, path: str | Path) -> Path:
                 colour = "white" if share > 0.6 * shares.max() else "black"
                 axis.text(place, line, f"{share:.0%}", ha="center", va="center", fontsize=8, color=colour)
         axis.set_yticks(range(len(rows)), [f"{name} ({len(row):,})" for name, row in rows.items()])
-        tilt = {"rotation": 40, "ha": "right"} if len(names) > 4 else {}
-        axis.set_xticks(range(len(names)), names, **tilt)
+        crowded = len(names) > 4
+        axis.set_xticks(range(len(names)), names, rotation=40 if crowded else 0, ha="right" if crowded else "center")
         axis.axhline(len(CODES) - 0.5, color="black", linewidth=1)
         axis.grid(visible=False)
         axis.set_title(f"{column.capitalize()} by diagnosis and split", loc="left")

@@ -1,0 +1,267 @@
+"""The demo as its visitors meet it: the real page, in a real browser.
+
+Needs Chromium: the system's, or Playwright's own (`playwright install chromium`).
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlparse
+
+import numpy as np
+import pytest
+from complete_release import complete_release
+from drawing import draw_lesion
+from PIL import Image
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from skinvision_hf.benchmarking import RunningApp, running_app
+from skinvision_hf.inference import SkinVision
+from skinvision_hf.labels import DIAGNOSES, DISCLAIMER, diagnosis
+
+pytestmark = pytest.mark.browser
+
+APP = Path(__file__).resolve().parents[1] / "space" / "app.py"
+PATIENCE = 60_000  # milliseconds: machines that run tests are slow
+SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def release(guarded_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete release whose guard knows drawn lesions, with two of them as examples."""
+    folder = complete_release(guarded_release, tmp_path_factory.mktemp("browser") / "release")
+    (folder / "examples").mkdir()
+    for number in (50, 51):
+        draw_lesion(number).save(folder / "examples" / f"lesion_{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(release: Path) -> Iterator[RunningApp]:
+    with running_app(APP, {"MODEL_ID": str(release)}) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        system = next(filter(None, map(shutil.which, SYSTEM_BROWSERS)), None)
+        if system is None and not Path(playwright.chromium.executable_path).is_file():
+            pytest.skip("there is no Chromium on this machine; get one with `playwright install chromium`")
+        sandbox = [] if os.geteuid() else ["--no-sandbox"]
+        browser = playwright.chromium.launch(executable_path=system, args=sandbox)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def hosts() -> set[str]:
+    """The hosts that the page asked for anything."""
+    return set()
+
+
+@pytest.fixture
+def page(browser: Browser, app: RunningApp, hosts: set[str], request: pytest.FixtureRequest) -> Iterator[Page]:
+    """The page as just opened; `page` can be parametrised with options of the browser's context."""
+    context = browser.new_context(**getattr(request, "param", {"viewport": {"width": 1200, "height": 900}}))
+    context.set_default_timeout(PATIENCE)
+    expect.set_options(timeout=PATIENCE)
+    page = context.new_page()
+    page.on("request", lambda made: hosts.add(urlparse(made.url).hostname or ""))
+    page.goto(app.url)
+    expect(page.locator(".sv-waiting")).to_be_visible()
+    yield page
+    context.close()
+
+
+@pytest.fixture(scope="module")
+def lesion(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn lesion that the guard accepts."""
+    vision = SkinVision.from_pretrained(release, device="cpu")
+    path = tmp_path_factory.mktemp("lesion") / "lesion.png"
+    for seed in range(200, 240):
+        draw_lesion(seed, (400, 300)).save(path)
+        if vision.predict(path).in_distribution:
+            return path
+    raise AssertionError("the guard accepts no drawn lesion")
+
+
+@pytest.fixture(scope="module")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("noise") / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def upload(page: Page, path: Path) -> None:
+    page.locator("#photo input[type=file]").set_input_files(path)
+
+
+def heat_opacity(page: Page) -> float:
+    return page.locator(".sv-heat").evaluate("e => Number(getComputedStyle(e).opacity)")
+
+
+def sideways_scroll(page: Page) -> int:
+    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+
+
+def test_a_visitor_uploads_an_image_and_reads_the_answer(
+    page: Page, release: Path, lesion: Path, hosts: set[str]
+) -> None:
+    upload(page, lesion)
+    expected = SkinVision.from_pretrained(release, device="cpu").predict(lesion)
+    expect(page.locator(".sv-label")).to_contain_text(expected.name)
+    expect(page.locator(".sv-confidence")).to_contain_text(f"{expected.confidence:.1%}")
+    codes = page.locator(".sv-bars li").evaluate_all("items => items.map(item => item.dataset.code)")
+    assert codes == sorted(expected.probabilities, key=lambda code: -expected.probabilities[code])
+    for entry in DIAGNOSES:
+        expect(page.locator(f'.sv-bars li[data-code="{entry.code}"]')).to_contain_text(entry.description)
+    widths = page.locator(".sv-fill").evaluate_all("bars => bars.map(bar => bar.getBoundingClientRect().width)")
+    assert widths == sorted(widths, reverse=True)
+    expect(page.locator("#overlay figure")).to_have_attribute("data-target", expected.label)
+    assert hosts == {"127.0.0.1"}, "the page must ask nobody else"
+
+
+def test_the_slider_changes_the_picture_without_asking_the_model(page: Page, lesion: Path) -> None:
+    upload(page, lesion)
+    expect(page.locator(".sv-heat")).to_be_visible()
+    page.wait_for_load_state("networkidle")
+    requests: list[str] = []
+    page.on("request", lambda made: requests.append(made.url))
+    slider = page.get_by_role("slider", name="Opacity")
+    before = heat_opacity(page)
+    slider.focus()
+    for _ in range(4):
+        slider.press("ArrowLeft")
+    page.wait_for_function("Number(getComputedStyle(document.querySelector('.sv-heat')).opacity) < 0.5")
+    assert heat_opacity(page) == pytest.approx(before - 0.2, abs=0.01)
+    page.wait_for_timeout(500)
+    assert not [url for url in requests if "/gradio_api/" in url]
+
+
+def test_another_diagnosis_gets_another_heat_map(page: Page, lesion: Path) -> None:
+    upload(page, lesion)
+    first = page.locator("#overlay figure")
+    expect(first).to_be_visible()
+    shown = first.get_attribute("data-target")
+    other = next(entry for entry in DIAGNOSES if entry.code != shown)
+    before = page.locator(".sv-heat").get_attribute("src")
+    page.locator("#target input").click()
+    page.get_by_role("option", name=other.name).click()
+    expect(page.locator("#overlay figure")).to_have_attribute("data-target", other.code)
+    assert page.locator(".sv-heat").get_attribute("src") != before
+    assert page.locator(".sv-label").is_visible()
+
+
+def test_a_bad_file_gets_a_friendly_word_and_the_next_visitor_an_answer(
+    page: Page, lesion: Path, tmp_path: Path
+) -> None:
+    bad = tmp_path / "broken.jpg"
+    bad.write_text("This is no image.")
+    upload(page, bad)
+    toast = page.get_by_test_id("toast-body")
+    expect(toast).to_contain_text("Your image is no image that can be read")
+    assert "Traceback" not in page.content()
+    page.reload()
+    upload(page, lesion)
+    expect(page.locator(".sv-label")).to_be_visible()
+
+
+def test_a_picture_of_something_else_gets_no_diagnosis_unless_asked(page: Page, noise: Path, lesion: Path) -> None:
+    upload(page, noise)
+    expect(page.locator(".sv-notice")).to_contain_text("does not look like the dermatoscopic photographs")
+    expect(page.locator(".sv-label")).to_have_count(0)
+    expect(page.locator("#overlay figure")).to_have_count(0)
+    page.get_by_role("button", name="Show the model's answer anyway").click()
+    expect(page.locator(".sv-label")).to_be_visible()
+    expect(page.locator(".sv-notice")).to_be_visible()
+    page.get_by_label("Remove Image").click()
+    expect(page.locator(".sv-waiting")).to_be_visible()
+    upload(page, lesion)
+    expect(page.locator(".sv-label")).to_be_visible()
+    expect(page.locator(".sv-notice")).to_have_count(0)
+
+
+def test_an_example_is_one_click(page: Page) -> None:
+    page.get_by_role("button", name="Example 1").click()
+    expect(page.locator(".sv-label, .sv-notice").first).to_be_visible()
+
+
+def test_the_tab_about_the_model_shows_its_numbers_and_figures(page: Page) -> None:
+    page.get_by_role("tab", name="About this model").click()
+    about = page.locator("#about")
+    expect(about).to_contain_text("Balanced accuracy")
+    expect(about).to_contain_text("210 images of 180 lesions")
+    expect(page.get_by_role("button", name="Thumbnail 1 of 1").get_by_role("img")).to_be_visible()
+    expect(page.locator("#disclaimer")).to_be_in_viewport()
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+        {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
+    ],
+    ids=["phone", "dark"],
+    indirect=True,
+)
+def test_the_page_fits_a_phone_and_a_dark_room(page: Page, lesion: Path) -> None:
+    upload(page, lesion)
+    expect(page.locator(".sv-heat")).to_be_visible()
+    assert sideways_scroll(page) <= 0
+    for place in (0, 100_000):
+        page.evaluate(f"window.scrollTo(0, {place})")
+        expect(page.locator("#disclaimer")).to_be_in_viewport(ratio=1)
+        expect(page.locator("#disclaimer")).to_contain_text(DISCLAIMER.split(". ")[1])
+    texts = (".sv-label", ".sv-note", ".sv-bars p", ".sv-pill", "#disclaimer strong", ".sv-privacy")
+    for selector in (*texts, "[role=tab][aria-selected=true]", "[data-testid=block-info]", "[data-testid=block-label]"):
+        assert contrast(page, selector) >= 4.5, selector
+
+
+def contrast(page: Page, selector: str) -> float:
+    """WCAG contrast ratio of a text with the first opaque colour behind it."""
+    colours = page.locator(selector).first.evaluate(
+        """element => {
+            const colour = getComputedStyle(element).color;
+            let behind = element;
+            while (behind && /^(transparent|rgba\\(.*, 0\\))$/.test(getComputedStyle(behind).backgroundColor))
+                behind = behind.parentElement;
+            return [colour, behind ? getComputedStyle(behind).backgroundColor : 'rgb(255, 255, 255)'];
+        }"""
+    )
+    lights = sorted(luminance([int(c) for c in re.findall(r"\d+", colour)[:3]]) for colour in colours)
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def luminance(rgb: list[int]) -> float:
+    linear = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def test_everything_is_reached_by_keyboard_and_has_a_name(page: Page, lesion: Path) -> None:
+    upload(page, lesion)
+    expect(page.locator(".sv-heat")).to_be_visible()
+    names = set()
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        names.add(
+            page.evaluate(
+                """() => { const e = document.activeElement;
+                return e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || ''; }"""
+            ).strip()
+        )
+    reached = " | ".join(names)
+    for expected in ("Look at an image", "Explain this diagnosis", "Opacity of the heat map", "Upload file"):
+        assert expected in reached, reached
+    assert page.locator("img:not([alt])").count() == 0
+    assert page.locator("#answer").get_attribute("aria-live") == "polite"
+    assert page.locator("html").get_attribute("lang")
+
+
+def test_nothing_of_the_visitor_is_told_in_the_log(app: RunningApp) -> None:
+    log = app.log.read_text()
+    assert "Traceback" not in log
+    assert "lesion.png" not in log and "broken.jpg" not in log
+    assert diagnosis("mel").name not in log

@@ -1,0 +1,205 @@
+"""The demo from outside: the app in a process of its own, and the programs that ask it."""
+
+import ast
+import asyncio
+import base64
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import metadata, requires
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mcp
+import numpy as np
+import pytest
+import yaml
+from complete_release import complete_release
+from drawing import draw_lesion
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from mcp.client.streamable_http import streamable_http_client
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from PIL import Image
+
+from skinvision_hf import __version__
+from skinvision_hf.benchmarking import RunningApp, bad_uploads, measure_space, running_app
+from skinvision_hf.errors import RunError
+from skinvision_hf.inference import SkinVision
+from skinvision_hf.labels import CODES, DISCLAIMER
+
+ROOT = Path(__file__).resolve().parents[1]
+SPACE = ROOT / "space"
+
+
+@pytest.fixture(scope="module")
+def release(guarded_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return complete_release(guarded_release, tmp_path_factory.mktemp("space") / "release")
+
+
+@pytest.fixture(scope="module")
+def app(release: Path) -> Iterator[RunningApp]:
+    with running_app(SPACE / "app.py", {"MODEL_ID": str(release)}) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def client(app: RunningApp, tmp_path_factory: pytest.TempPathFactory) -> Client:
+    return Client(app.url, verbose=False, download_files=tmp_path_factory.mktemp("answers"))
+
+
+@pytest.fixture
+def lesion(tmp_path: Path) -> Path:
+    path = tmp_path / "lesion.png"
+    draw_lesion(3, (320, 240)).save(path)
+    return path
+
+
+def test_predict_answers_what_the_package_answers(client: Client, release: Path, lesion: Path) -> None:
+    answer = client.predict(image=handle_file(lesion), api_name="/predict")
+    expected = SkinVision.from_pretrained(release, device="cpu").predict(lesion)
+    assert list(answer["probabilities"]) == list(CODES)
+    assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
+    assert (answer["label"], answer["in_distribution"]) == (expected.label, expected.in_distribution)
+    assert answer["disclaimer"] == DISCLAIMER
+
+
+def test_explain_answers_with_the_overlay_of_the_asked_diagnosis(client: Client, release: Path, lesion: Path) -> None:
+    vision = SkinVision.from_pretrained(release, device="cpu")
+    for target in ("", "mel"):
+        answer, picture = client.predict(image=handle_file(lesion), target=target, api_name="/explain")
+        expected = vision.explain(lesion, target=target or None)
+        assert answer["target"] == expected.target
+        assert answer["probabilities"] == pytest.approx(expected.prediction.probabilities, abs=1e-5)
+        overlay = np.asarray(Image.open(picture).convert("RGB"), dtype=int)
+        assert overlay.shape == (240, 320, 3)
+        assert np.abs(overlay - np.asarray(expected.overlay(0.6), dtype=int)).max() <= 2
+
+
+def test_the_api_offers_two_endpoints_and_hides_the_page_s_own(client: Client) -> None:
+    offered = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
+    names = {name: [p["parameter_name"] for p in entry["parameters"]] for name, entry in offered.items()}
+    assert names == {"/predict": ["image"], "/explain": ["image", "target"]}
+
+
+def test_bad_files_get_friendly_words_and_harm_nobody(
+    client: Client, app: RunningApp, lesion: Path, tmp_path: Path
+) -> None:
+    before = client.predict(handle_file(lesion), api_name="/predict")
+    for path in bad_uploads(tmp_path):
+        with pytest.raises(AppError) as caught:
+            client.predict(handle_file(path), api_name="/predict")
+        message = str(caught.value)
+        assert message.startswith("Your image ") and path.name not in message and "/" not in message, message
+    with pytest.raises(AppError, match="'cold'"):
+        client.predict(handle_file(lesion), "cold", api_name="/explain")
+    with pytest.raises(AppError, match="no image yet"):
+        client.predict(None, api_name="/predict")
+    assert client.predict(handle_file(lesion), api_name="/predict") == before
+    log = app.log.read_text()
+    assert "Traceback" not in log and str(tmp_path) not in log and "lesion" not in log
+
+
+def test_a_file_over_the_limit_is_refused(client: Client, app: RunningApp, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    noise = np.random.default_rng(0).integers(0, 256, (2000, 2000, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(large, compress_level=0)
+    with pytest.raises(ValueError, match="exceeds the maximum file size"):
+        client.predict(handle_file(large), api_name="/predict")
+    answer = httpx.post(f"{app.url}gradio_api/upload", files={"files": large.read_bytes()}, trust_env=False)
+    assert answer.status_code == 413
+
+
+def test_visitors_at_the_same_time_get_their_own_answers(
+    client: Client, app: RunningApp, release: Path, tmp_path: Path
+) -> None:
+    vision = SkinVision.from_pretrained(release, device="cpu")
+    paths = [tmp_path / f"{seed}.png" for seed in range(8)]
+    for seed, path in enumerate(paths):
+        draw_lesion(seed).save(path)
+
+    def visit(path: Path) -> list[dict[str, float]]:
+        visitor = Client(app.url, verbose=False, download_files=False)
+        return [visitor.predict(handle_file(path), api_name="/predict")["probabilities"] for _ in range(3)]
+
+    with ThreadPoolExecutor(len(paths)) as pool:
+        answers = list(pool.map(visit, paths))
+    for path, answer in zip(paths, answers, strict=True):
+        expected = vision.predict(path).probabilities
+        assert all(one == pytest.approx(expected, abs=1e-5) for one in answer)
+
+
+def test_agents_find_the_endpoints_as_tools(app: RunningApp, lesion: Path) -> None:
+    picture = "data:image/png;base64," + base64.b64encode(lesion.read_bytes()).decode()
+
+    async def talk() -> tuple[dict[str, str], Any]:
+        async with (
+            streamable_http_client(f"{app.url}gradio_api/mcp/") as (read, write, *_),
+            mcp.ClientSession(read, write) as session,
+        ):
+            await session.initialize()
+            tools = {tool.name: tool.description for tool in (await session.list_tools()).tools}
+            name = next(name for name in tools if name.endswith("predict"))
+            return tools, await session.call_tool(name, {"image": picture})
+
+    tools, answer = asyncio.run(talk())
+    assert len(tools) == 2 and all("dermatoscopic image" in text for text in tools.values())
+    assert not answer.isError
+    assert ast.literal_eval(answer.content[0].text)["disclaimer"] == DISCLAIMER
+
+
+def test_importing_the_app_loads_no_model_and_opens_no_port(tmp_path: Path) -> None:
+    code = (
+        "import sys, socket, app\n"
+        "from skinvision_hf import inference\n"
+        "assert callable(app.build_demo)\n"
+        "import gc\n"
+        "assert not [o for o in gc.get_objects() if isinstance(o, inference.SkinVision)]\n"
+    )
+    environment = {"PYTHONPATH": str(SPACE), "MODEL_ID": str(tmp_path / "nowhere"), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, cwd=tmp_path)
+
+
+def test_a_model_that_is_not_there_stops_the_app_with_one_line(tmp_path: Path) -> None:
+    missing = tmp_path / "nowhere"
+    with pytest.raises(RunError, match=r"nowhere"), running_app(SPACE / "app.py", {"MODEL_ID": str(missing)}):
+        raise AssertionError("the page must not start")
+    ended = subprocess.run(
+        [sys.executable, str(SPACE / "app.py")],
+        env={"MODEL_ID": str(missing), "PATH": "", "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 2
+    assert len(ended.stderr.strip().splitlines()) == 1 and ended.stderr.startswith("error: ")
+
+
+def test_the_benchmark_visits_the_page_and_checks_its_answers(release: Path) -> None:
+    timing = measure_space(SPACE / "app.py", str(release), visitors=(1, 2), requests=4, uploads=12)
+    assert timing.answered_rightly == timing.uploads == 12
+    assert timing.clean_log
+    assert [(entry.endpoint, entry.visitors) for entry in timing.waiting] == [
+        ("/predict", 1), ("/explain", 1), ("/predict", 2), ("/explain", 2),
+    ]  # fmt: skip
+    assert all(entry.requests == 4 and 0 < entry.p50_ms <= entry.p95_ms for entry in timing.waiting)
+
+
+def test_the_space_installs_what_the_package_needs() -> None:
+    name = metadata("skinvision-hf")["Name"]
+    needs = [Requirement(line) for line in requires(name) or []]
+    text = (SPACE / "README.md").read_text()
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["sdk"] == "gradio"
+    [gradio] = [need for need in needs if need.marker and need.marker.evaluate({"extra": "space"})]
+    assert gradio.name == "gradio" and gradio.specifier.contains(front["sdk_version"])
+    assert SpecifierSet(metadata(name)["Requires-Python"]).contains(front["python_version"])
+    assert (SPACE / front["app_file"]).is_file()
+    assert len(front["short_description"]) <= 60
+    assert {"license", "tags", "models", "title"} <= front.keys()
+    assert "Not a medical device" in text
+    [requirement] = [Requirement(line) for line in (SPACE / "requirements.txt").read_text().split("\n") if line]
+    assert requirement.name == name and requirement.extras == {"space"}
+    assert str(requirement.specifier) == f"=={__version__}"
