@@ -30,7 +30,7 @@ class ModelConfig:
 
     architecture: str = "efficientnet_b0"
     init: str = "lite0"
-    image_size: int = 160
+    image_size: int = 144
     crop_mode: Literal["squash", "center", "border"] = "squash"
     drop_rate: float = 0.3
     drop_path_rate: float = 0.2
@@ -51,12 +51,12 @@ class AugmentConfig:
         erase_probability: How often a rectangle is blanked out, in [0, 1].
     """
 
-    resolution: float = 0.8
-    min_scale: float = 0.3
-    colour: float = 0.25
-    tint: float = 0.1
+    resolution: float = 1.0
+    min_scale: float = 0.4
+    colour: float = 0.2
+    tint: float = 0.05
     blur_probability: float = 0.1
-    erase_probability: float = 0.2
+    erase_probability: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class LossConfig:
 
     class_weights: Literal["none", "inverse", "sqrt", "effective"] = "sqrt"
     label_smoothing: float = 0.05
-    mixup_alpha: float = 0.3
+    mixup_alpha: float = 0.1
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class TrainConfig:
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=2)
-    finetune: PhaseConfig = PhaseConfig(epochs=26, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
+    finetune: PhaseConfig = PhaseConfig(epochs=18, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
     batch_size: int = 32
     gradient_accumulation_steps: int = 1
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"

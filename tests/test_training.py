@@ -243,3 +243,10 @@ def test_help_teaches_every_setting_with_its_default() -> None:
     for part in ("--finetune.learning_rate", "Peak rate of AdamW", "--loss.class_weights", "--resume", "--config"):
         assert part in text
     assert "not a medical device" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_committed_configuration_is_one_that_training_takes(path: Path) -> None:
+    shown = train("--config", str(path), "--output_dir=nowhere", "--print_config")
+    assert shown.returncode == 0, shown.stderr
+    assert "class_weights" in shown.stdout
