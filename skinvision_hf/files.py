@@ -1,11 +1,11 @@
-"""Writing files so that a reader sees the old file or the new one, never half of one."""
+"""Writing files so that a reader sees the old file or the new one, never half of one, and no path of this machine."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_write", "write_json"]
+__all__ = ["atomic_write", "without_folders", "write_json"]
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -36,3 +36,12 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
         ValueError: If the value holds NaN or an infinity.
     """
     return atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def without_folders(argument: str) -> str:
+    """Keep only the name of a path in a setting or an argument, `PATH` or `--flag=PATH`; other text stays as it is.
+
+    What is published says what was used, but not where it lay.
+    """
+    flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    return flag + equals + (Path(value).name if value and Path(value).exists() else value)

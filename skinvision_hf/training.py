@@ -17,7 +17,7 @@ from skinvision_hf import data as ham10000
 from skinvision_hf._version import __version__
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.errors import DataError
-from skinvision_hf.files import write_json
+from skinvision_hf.files import without_folders, write_json
 from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
 from skinvision_hf.phases import Run, run_phase
 
@@ -118,11 +118,12 @@ def _training_record(run: Run, seconds: float) -> dict[str, Any]:
     """What it takes to repeat the run, without paths of this machine."""
     settings = asdict(run.config)
     settings.pop("output_dir")
-    settings["data"] = _without_folders(settings["data"])
+    settings["data"] = without_folders(settings["data"])
+    settings["model"]["init"] = without_folders(settings["model"]["init"])
     phase, epoch = run.progress.best_epoch or ("", 0)
     return {
         "skinvision_version": __version__,
-        "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(_without_folders, sys.argv[1:])]),
+        "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(without_folders, sys.argv[1:])]),
         "config": settings,
         "split": run.config.split,
         "data_fingerprint": {name: ham10000.fingerprint(d) for name, d in run.data.items()},
@@ -137,7 +138,3 @@ def _training_record(run: Run, seconds: float) -> dict[str, Any]:
         },
         "versions": {"python": platform.python_version()} | {name: version(name) for name in RECORDED_VERSIONS},
     }
-
-
-def _without_folders(argument: str) -> str:
-    return Path(argument).name if Path(argument).exists() else argument

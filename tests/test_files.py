@@ -1,0 +1,37 @@
+"""Files that appear whole, hold no NaN, and tell no folder of the machine that wrote them."""
+
+from pathlib import Path
+
+import pytest
+
+from skinvision_hf.files import atomic_write, without_folders, write_json
+
+
+def test_a_file_is_old_or_new_and_nothing_is_left_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = atomic_write(tmp_path / "folder" / "a.txt", "old")
+
+    def fail(self: Path, target: Path) -> None:
+        raise OSError("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(OSError, match="no space left"):
+            atomic_write(path, "new")
+    assert path.read_text() == "old"
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+    assert atomic_write(path, "neu – neuer").read_text(encoding="utf-8") == "neu – neuer"
+
+
+def test_json_without_a_number_for_nan(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+def test_only_the_names_of_paths_are_told(tmp_path: Path) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    assert without_folders(str(folder)) == "weights"
+    assert without_folders(f"--model.init={folder}") == "--model.init=weights"
+    for argument in ("--resume", "--data=synthetic[:210]", "lite0", "user/name", ""):
+        assert without_folders(argument) == argument
