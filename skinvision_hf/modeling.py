@@ -13,7 +13,7 @@ from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 from skinvision_hf.config import ModelConfig
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, without_folders, write_json
-from skinvision_hf.initialisation import initial_weights
+from skinvision_hf.initialisation import initial_weights, weights_origin
 from skinvision_hf.labels import CODES
 from skinvision_hf.releases import resolve_release
 
@@ -61,7 +61,11 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             raise ModelError(f"{misfit}: their shapes differ; choose others with --model.init") from error
         if result.unexpected_keys:
             raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose others with --model.init")
-        model.config.initial_weights = {"source": without_folders(config.init), "new_tensors": len(result.missing_keys)}
+        model.config.initial_weights = {
+            "source": without_folders(config.init),
+            "origin": weights_origin(config.init),
+            "new_tensors": len(result.missing_keys),
+        }
         return model.eval()
 
     def freeze_backbone(self) -> None:

@@ -44,6 +44,15 @@ def test_the_metadata_says_what_the_hub_needs_to_know(release: Path) -> None:
     assert "ham10000" in data.tags
 
 
+def test_a_release_that_went_on_from_another_names_both(release: Path) -> None:
+    change_json(release / "training.json", lambda record: record["config"]["model"].update(init="first"))
+    started = {"source": "first", "origin": "lite0"}
+    change_json(release / "config.json", lambda config: config.update(initial_weights=started))
+    card = render_card(release)
+    assert card.data.base_model == "timm/tf_efficientnet_lite0.in1k"
+    assert "the weights `first`, which were trained from ImageNet weights of EfficientNet-Lite0" in card.text
+
+
 def test_the_model_index_holds_every_main_metric_with_its_split_and_interval(release: Path) -> None:
     measured = json.loads((release / "metrics.json").read_text())["overall"]
     results = {result.metric_name: result for result in render_card(release, links=LINKS).data.eval_results}

@@ -142,6 +142,19 @@ def test_weights_from_a_file_are_taken_over_without_their_classifier(tiny_releas
             assert torch.equal(state[key], value.to(state[key].dtype)) != (key == "classifier.weight")
 
 
+def test_a_release_hands_on_its_normalisation_and_where_its_weights_came_from(tmp_path: Path) -> None:
+    settings = {"architecture": "test_efficientnet", "image_size": 64}
+    first = SkinVisionForImageClassification.create(ModelConfig(init="random", **settings))
+    first.config.pretrained_cfg |= {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.4, 0.4]}
+    first.save_pretrained(tmp_path / "first")
+    second = SkinVisionForImageClassification.create(ModelConfig(init=str(tmp_path / "first"), **settings))
+    assert second.config.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
+    second.save_pretrained(tmp_path / "second")
+    third = SkinVisionForImageClassification.create(ModelConfig(init=str(tmp_path / "second"), **settings))
+    assert third.config.initial_weights["source"] == "second"
+    assert third.config.initial_weights["origin"] == "random"
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

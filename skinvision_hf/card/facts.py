@@ -120,7 +120,8 @@ class ReleaseFacts:
         crop_mode: How an image becomes square.
         parameters: Number of trained values.
         weights_bytes: Size of the weights on disk.
-        initial_weights: What training started from: `timm`, `lite0`, `random`, or the name of a file.
+        initial_weights: What training started from: `timm`, `lite0`, `random`, or the name of a file or release.
+        weights_origin: What the first training in the chain started from, in the same words.
         evaluation: What was measured.
         training: How it was trained.
         files: Names of the files beside the card.
@@ -135,6 +136,7 @@ class ReleaseFacts:
     parameters: int
     weights_bytes: int
     initial_weights: str
+    weights_origin: str
     evaluation: Evaluation
     training: Training
     files: tuple[str, ...]
@@ -154,6 +156,8 @@ def read_facts(folder: str | Path) -> ReleaseFacts:
     training = read_json(folder / TRAINING_FILE, "only a release of scripts/train.py has one")
     parameters, size = _weights(folder / "model.safetensors")
     cfg = _read(lambda: config["pretrained_cfg"], folder / "config.json")
+    started = config.get("initial_weights", {})
+    initial = _read(lambda: training["config"]["model"]["init"], folder / TRAINING_FILE)
     return ReleaseFacts(
         folder=folder,
         architecture=_read(lambda: config["architecture"], folder / "config.json"),
@@ -161,7 +165,8 @@ def read_facts(folder: str | Path) -> ReleaseFacts:
         crop_mode=cfg.get("crop_mode", "center"),
         parameters=parameters,
         weights_bytes=size,
-        initial_weights=_read(lambda: training["config"]["model"]["init"], folder / TRAINING_FILE),
+        initial_weights=initial,
+        weights_origin=started.get("origin", initial) if started.get("source") == initial else initial,
         evaluation=_read(lambda: _evaluation(metrics), folder / METRICS_FILE),
         training=_read(lambda: _training(training), folder / TRAINING_FILE),
         files=tuple(sorted(path.name for path in folder.iterdir() if path.is_file())),

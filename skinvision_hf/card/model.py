@@ -113,9 +113,9 @@ def write_card(folder: str | Path, *, links: Links = NO_LINKS) -> Path:
 
 def base_model(facts: ReleaseFacts) -> str | None:
     """The Hub's name of what training started from, or None where it has none."""
-    if facts.initial_weights == "timm":
+    if facts.weights_origin == "timm":
         return f"timm/{facts.architecture}"
-    return BASE_MODELS.get(facts.initial_weights)
+    return BASE_MODELS.get(facts.weights_origin)
 
 
 def _metadata(facts: ReleaseFacts, links: Links) -> ModelCardData:

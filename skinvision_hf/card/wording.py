@@ -53,9 +53,10 @@ FIGURES = {
 OTHER_SECTION = "other"
 
 
-def initial_weights(name: str) -> str:
-    """What training started from, for the setting `init`; only the name of a file, never its folder."""
-    return INITIAL_WEIGHTS.get(name, f"the weights `{Path(name).name}`")
+def initial_weights(name: str, origin: str) -> str:
+    """What training started from, for the setting `init`, and where that came from; names of files, never folders."""
+    words = INITIAL_WEIGHTS.get(name, f"the weights `{Path(name).name}`")
+    return words if name == origin else f"{words}, which were trained from {initial_weights(origin, origin)}"
 
 
 def class_weights(name: str) -> str:
