@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+# Several test processes share the cores, and the networks of most tests are tiny.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Tests never reach for the network: what they load lies on disk or on a server of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
