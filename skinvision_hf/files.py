@@ -39,9 +39,14 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 
 def without_folders(argument: str) -> str:
-    """Keep only the name of a path in a setting or an argument, `PATH` or `--flag=PATH`; other text stays as it is.
+    """Keep only the name of a path that leads out of the working folder; other text stays as it is.
 
-    What is published says what was used, but not where it lay.
+    What is published says what was used, but not where it lay on some machine.
+
+    Args:
+        argument: A setting or an argument of a command: `PATH`, `--flag=PATH` or anything else.
     """
     flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    return flag + equals + (Path(value).name if value and Path(value).exists() else value)
+    path = Path(value)
+    outside = path.is_absolute() or ".." in path.parts
+    return flag + equals + (path.name if outside else value)

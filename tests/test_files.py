@@ -28,10 +28,9 @@ def test_json_without_a_number_for_nan(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_only_the_names_of_paths_are_told(tmp_path: Path) -> None:
-    folder = tmp_path / "weights"
-    folder.mkdir()
-    assert without_folders(str(folder)) == "weights"
-    assert without_folders(f"--model.init={folder}") == "--model.init=weights"
-    for argument in ("--resume", "--data=synthetic[:210]", "lite0", "user/name", ""):
+def test_only_the_names_of_paths_elsewhere_are_told(tmp_path: Path) -> None:
+    assert without_folders(str(tmp_path / "weights")) == "weights"
+    assert without_folders(f"--model.init={tmp_path / 'weights'}") == "--model.init=weights"
+    assert without_folders("../data/HAM10000") == "HAM10000"
+    for argument in ("--resume", "--data=synthetic[:210]", "lite0", "user/name", "outputs/a", "--config=b/c.yaml", ""):
         assert without_folders(argument) == argument

@@ -212,16 +212,17 @@ def plot_training(history: str | Path, path: str | Path) -> Path:
             for key, colour in zip(("balanced_accuracy", "macro_f1", "mean_auc", "accuracy"), _colours(), strict=False):
                 values = [r[f"validation_{key}"] for r in records]
                 axes[1].plot(epochs, values, ".-", color=colour, label=metric_title(key))
-            axes[1].set(title="Validation", ylabel="Metric")
+            axes[1].set(title="Validation", ylabel="Metric", ylim=(0, 1))
             axes[2].semilogy(epochs, [max(r["learning_rate"], 1e-7) for r in records], ".-", color=MUTED)
             axes[2].set(title="Learning rate at the end of the epoch", ylabel="Rate")
             heads = sum(r["phase"] == "head" for r in records)
             for axis in axes:
                 axis.set_xlabel("Epoch (head phase shaded)")
+                axis.xaxis.get_major_locator().set_params(integer=True)
                 if heads:
                     axis.axvspan(0.5, heads + 0.5, color=MUTED, alpha=0.15)
-            for axis in axes[:2]:
-                axis.legend(fontsize=8)
+            axes[0].legend(fontsize=8)
+            axes[1].legend(fontsize=8, loc="lower right")
             return save_figure(figure, path)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{history} is no training history ({error}); leave it out or train again") from error
