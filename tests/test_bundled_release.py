@@ -1,0 +1,84 @@
+"""The release that ships with the package: complete, small, without pictures of patients, and what it says it is."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from drawing import draw_lesion
+from safetensors.torch import load_file
+
+from skinvision_hf.card import lint_card, render_card
+from skinvision_hf.card.wording import FIGURES, FILES
+from skinvision_hf.config import CAM_METHOD
+from skinvision_hf.data import load_ham10000
+from skinvision_hf.hub.checks import check_release
+from skinvision_hf.inference import SkinVision
+from skinvision_hf.labels import CODES, DISCLAIMER
+from skinvision_hf.releases import bundled_release
+from skinvision_hf.splits import load_manifest
+
+RELEASE = bundled_release()
+METRICS = json.loads((RELEASE / "metrics.json").read_text())
+ROWS = list(csv.DictReader((RELEASE / "predictions.csv").read_text().splitlines()))
+
+
+def test_it_is_fit_to_be_published() -> None:
+    check_release(RELEASE)
+    assert lint_card(RELEASE) == []
+    assert (RELEASE / "README.md").read_text(encoding="utf-8") == str(render_card(RELEASE)).rstrip("\n") + "\n"
+
+
+def test_it_is_small_and_holds_what_is_known_by_name_and_no_picture_of_a_lesion() -> None:
+    names = {str(path.relative_to(RELEASE)) for path in RELEASE.rglob("*") if path.is_file()}
+    assert names == {"README.md", *FILES, *(f"figures/{name}.png" for name in FIGURES)}
+    assert sum((RELEASE / name).stat().st_size for name in names) < 12_000_000
+    assert (RELEASE / "guard.safetensors").stat().st_size < 1_000_000
+    weights = load_file(RELEASE / "model.safetensors")
+    assert {w.dtype for w in weights.values() if w.ndim > 1} == {torch.float16}
+
+
+def test_it_answers_without_a_network_in_a_new_process(tmp_path: Path) -> None:
+    draw_lesion().save(tmp_path / "photo.png")
+    code = (
+        "import socket\n"
+        "def refuse(*_): raise AssertionError('no network, please')\n"
+        "socket.socket.connect = socket.create_connection = refuse\n"
+        "from skinvision_hf import SkinVision\n"
+        "print(SkinVision.from_pretrained().predict('photo.png').label)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip() in CODES
+
+
+def test_its_report_is_complete() -> None:
+    assert METRICS["split"] == {"name": "ham10000-v1", "part": "test", "images": 1501, "lesions": 1121}
+    sections = {"calibration", "conformal", "operating_points", "subgroups", "guard", "explanations", "validation"}
+    assert sections <= METRICS.keys()
+    for name, estimate in METRICS["overall"].items():
+        assert 0 <= estimate["low"] <= estimate["value"] <= estimate["high"], name
+    assert METRICS["explanations"]["favourite"] == CAM_METHOD
+    assert " ".join(DISCLAIMER.split()[:6]) in (RELEASE / "README.md").read_text()
+
+
+def test_its_predictions_are_of_the_test_split_and_give_its_accuracy() -> None:
+    test = {image for image, split in load_manifest().items() if split == "test"}
+    assert {row["image_id"] for row in ROWS} == test
+    probabilities = np.array([[float(row[code]) for code in CODES] for row in ROWS])
+    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-4)
+    right = np.array([CODES[k] for k in probabilities.argmax(axis=1)]) == np.array([row["label"] for row in ROWS])
+    assert right.mean() == pytest.approx(METRICS["overall"]["accuracy"]["value"], abs=1e-6)
+
+
+@pytest.mark.real_data
+def test_its_weights_make_its_predictions(ham10000_dir: Path) -> None:
+    part = load_ham10000(ham10000_dir)["test"].select(range(0, 1501, 15))
+    stated = {row["image_id"]: [float(row[code]) for code in CODES] for row in ROWS}
+    vision = SkinVision.from_pretrained(device="cpu")
+    found = [list(prediction.probabilities.values()) for prediction in vision.predict(list(part["image"]))]
+    assert np.abs(np.array(found) - [stated[name] for name in part["image_id"]]).max() < 2e-3

@@ -1,0 +1,80 @@
+"""The README keeps its word: commands exist, snippets run, links lead somewhere, numbers are the release's."""
+
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+from drawing import draw_lesion
+
+from skinvision_hf.labels import DISCLAIMER
+from skinvision_hf.metrics.estimates import Estimate
+from skinvision_hf.metrics.report import CLASS_METRICS, SHOWN, metric_title
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
+LINES = [line for kind, block in BLOCKS if kind == "bash" for line in block.replace("\\\n", " ").splitlines()]
+COMMANDS = [line for line in LINES if re.search(r"\bscripts/\w+\.py|^skinvision\b", line)]
+SNIPPETS = [block for kind, block in BLOCKS if kind == "python"]
+BUNDLED = ROOT / "skinvision_hf" / "pretrained"
+
+
+@cache
+def help_of(*command: str) -> str:
+    environment = os.environ | {"COLUMNS": "200"}
+    ended = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_flag_of_a_command_exists(line: str) -> None:
+    words = shlex.split(line, comments=True)
+    script = next((word for word in words if word.startswith("scripts/")), None)
+    if script is None:
+        text, words = help_of("-m", "skinvision_hf.cli", words[1]), words[2:]
+    else:
+        subcommand = [words[words.index(script) + 1]] if script == "scripts/benchmark.py" else []
+        text, words = help_of(str(ROOT / script), *subcommand), words[words.index(script) + 1 :]
+    for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
+        assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text), f"{flag} is no option of {line}"
+
+
+@pytest.mark.parametrize("snippet", [code for code in SNIPPETS if "gradio_client" not in code])
+def test_every_snippet_runs_on_the_bundled_release(snippet: str, tmp_path: Path) -> None:
+    draw_lesion().save(tmp_path / "photo.jpg")
+    code = snippet.replace("path/to/release", str(BUNDLED))
+    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_links_lead_to_files() -> None:
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", TEXT) if "://" not in target]
+    assert targets
+    assert not [target for target in targets if not (ROOT / target).exists()]
+
+
+def test_the_disclaimer_is_on_the_first_screen_and_at_the_end() -> None:
+    assert "Not a medical device" in "\n".join(TEXT.splitlines()[:15])
+    assert " ".join(TEXT.split("## Disclaimer")[1].split()) == DISCLAIMER
+
+
+def test_the_results_are_those_of_the_bundled_release() -> None:
+    metrics = json.loads((BUNDLED / "metrics.json").read_text())
+    overall, per_class = metrics["overall"], metrics["per_class"]
+    rows = [f"| {metric_title(name)} | {Estimate(**overall[name])} |" for name in SHOWN]
+    rows += [
+        f"| {code} | {entry['sensitivity']['n']} | "
+        + " | ".join(str(Estimate(**entry[name])) for name in CLASS_METRICS)
+        + " |"
+        for code, entry in per_class.items()
+    ]
+    lines = TEXT.splitlines()
+    assert len(rows) == len(SHOWN) + 7
+    assert not [row for row in rows if row not in lines]
