@@ -26,7 +26,7 @@ def inference(arguments: argparse.Namespace) -> object:
 
 def training(arguments: argparse.Namespace) -> object:
     """Time the training loop against bare steps on tensors in memory."""
-    from skinvision_hf.benchmarking import measure_training
+    from skinvision_hf.benchmarking.training import measure_training
     from skinvision_hf.config import AugmentConfig, ModelConfig, TrainConfig
     from skinvision_hf.data import load_ham10000
 

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Checkpoints", "Progress"]
+__all__ = ["HISTORY_FILE", "Checkpoints", "Progress"]
+
+HISTORY_FILE = "history.jsonl"
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +54,12 @@ class Checkpoints:
     def __init__(self, output_dir: Path) -> None:
         self.folder = output_dir / "checkpoints"
 
-    @property
-    def best(self) -> Path:
-        """The folder of the best network so far."""
-        return self.folder / "best"
+    def best(self, progress: Progress) -> Path | None:
+        """The folder of the best network so far, or None; it stays until a checkpoint knows of a better one."""
+        if progress.best_epoch is None:
+            return None
+        phase, epoch = progress.best_epoch
+        return self.folder / f"best-{phase}-{epoch:04d}"
 
     def newest(self) -> Path | None:
         """The last complete checkpoint, or None."""
@@ -77,8 +81,8 @@ class Checkpoints:
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             temporary.rename(final)
-            for old in self.folder.glob("phase-?-epoch-????"):
-                if old != final:
+            for old in (*self.folder.glob("phase-?-epoch-????"), *self.folder.glob("best-*")):
+                if old not in (final, self.best(progress)):
                     shutil.rmtree(old)
         accelerator.wait_for_everyone()
 

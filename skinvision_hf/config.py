@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from skinvision_hf.errors import DataError
+
 __all__ = ["CAM_METHOD", "CAM_METHODS", "AugmentConfig", "LossConfig", "ModelConfig", "PhaseConfig", "TrainConfig"]
 
 CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
@@ -10,6 +12,19 @@ CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 
 CAM_METHOD = "gradcam"
 """How they are computed when nobody asks for another method."""
+
+
+# Ends of ranges: of shares below 1, of numbers above 0, and of numbers without an upper end.
+BELOW_ONE, ABOVE_ZERO, ANY = 1 - 1e-9, 1e-12, 1e9
+
+
+def _check(settings: object, **allowed: tuple[float, float]) -> None:
+    """Refuse numbers out of their range, both ends of which are allowed."""
+    for name, (low, high) in allowed.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            limits = f"be at least {low:g}" if high >= ANY else f"lie between {low:g} and {high:g}"
+            raise DataError(f"{name} is {value}, but must {limits}")
 
 
 @dataclass(frozen=True)
@@ -35,6 +50,10 @@ class ModelConfig:
     drop_rate: float = 0.3
     drop_path_rate: float = 0.2
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check(self, image_size=(16, 4096), drop_rate=(0, BELOW_ONE), drop_path_rate=(0, BELOW_ONE))
+
 
 @dataclass(frozen=True)
 class AugmentConfig:
@@ -58,6 +77,11 @@ class AugmentConfig:
     blur_probability: float = 0.1
     erase_probability: float = 0.1
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check(self, resolution=(0.1, 2), min_scale=(0.01, 1), colour=(0, 1), tint=(0, 1))
+        _check(self, blur_probability=(0, 1), erase_probability=(0, 1))
+
 
 @dataclass(frozen=True)
 class LossConfig:
@@ -74,6 +98,10 @@ class LossConfig:
     class_weights: Literal["none", "inverse", "sqrt", "effective"] = "sqrt"
     label_smoothing: float = 0.05
     mixup_alpha: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check(self, label_smoothing=(0, BELOW_ONE), mixup_alpha=(0, 100))
 
 
 @dataclass(frozen=True)
@@ -101,6 +129,11 @@ class PhaseConfig:
     ema_decay: float = 0.0
     patience: int = 0
 
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check(self, epochs=(0, ANY), learning_rate=(0, ANY), weight_decay=(0, ANY), warmup_epochs=(0, ANY))
+        _check(self, ema_decay=(0, BELOW_ONE), patience=(0, ANY))
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -118,8 +151,8 @@ class TrainConfig:
         batch_size: Images per step and process.
         gradient_accumulation_steps: Steps whose gradients are added up before the weights change.
         mixed_precision: `no`, `bf16` or `fp16` (the latter on GPUs only).
-        monitor: Validation metric that picks the best epoch; see `skinvision_hf.metrics.compute` (`log_loss` counts
-            as better when lower, all others when higher).
+        monitor: Validation metric that picks the best epoch; see `skinvision_hf.metrics.compute`. `log_loss`,
+            `brier_score` and `ece` count as better when lower, all others when higher.
         seed: Seed of everything that is random.
         num_workers: Processes that load images, per training process.
         max_grad_norm: Gradient norm above which gradients are scaled down.
@@ -144,3 +177,10 @@ class TrainConfig:
     max_grad_norm: float = 1.0
     report_to: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
     limit: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check(self, batch_size=(1, ANY), gradient_accumulation_steps=(1, ANY), seed=(0, 2**31), num_workers=(0, ANY))
+        _check(self, max_grad_norm=(ABOVE_ZERO, ANY), limit=(0, ANY))
+        if not self.head.epochs + self.finetune.epochs:
+            raise DataError("both phases have 0 epochs; give one of them some")

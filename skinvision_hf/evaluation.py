@@ -46,7 +46,6 @@ def make_loader(
         shuffle=shuffle,
         drop_last=shuffle and len(dataset) >= batch_size,
         num_workers=num_workers,
-        persistent_workers=shuffle and num_workers > 0,
         pin_memory=torch.cuda.is_available(),
     )
 

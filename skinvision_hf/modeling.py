@@ -61,6 +61,9 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             raise ModelError(f"{misfit}: their shapes differ; choose others with --model.init") from error
         if result.unexpected_keys:
             raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose others with --model.init")
+        lacking = [key for key in result.missing_keys if not _may_be_new(key, pretrained_cfg)]
+        if config.init != "random" and lacking:
+            raise ModelError(f"{misfit}: {len(lacking)} tensors are not in them; choose others with --model.init")
         model.config.initial_weights = {
             "source": without_folders(config.init),
             "origin": weights_origin(config.init),
@@ -167,6 +170,12 @@ def _wrapper_config(architecture: str, pretrained_cfg: dict[str, Any], model_arg
             "problem_type": "single_label_classification",
         }
     )
+
+
+def _may_be_new(key: str, pretrained_cfg: dict[str, Any]) -> bool:
+    """Whether initial weights may lack a tensor: the classifier, and squeeze-and-excitation, which Lite0 has not."""
+    classifier = pretrained_cfg.get("classifier") or "classifier"
+    return key.startswith(f"{classifier}.") or ".se." in key or key.endswith("num_batches_tracked")
 
 
 def _storable(tensor: Tensor, half: bool) -> Tensor:

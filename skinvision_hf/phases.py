@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -21,22 +22,22 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
 from skinvision_hf import metrics
-from skinvision_hf.checkpoints import Checkpoints, Progress
+from skinvision_hf.checkpoints import HISTORY_FILE, Checkpoints, Progress
 from skinvision_hf.config import PhaseConfig, TrainConfig
 from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.evaluation import collect_logits, make_loader
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
 from skinvision_hf.losses import ClassificationLoss, class_weights
+from skinvision_hf.metrics.statistics import OVERALL_METRICS
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform, train_transform
 
-__all__ = ["HISTORY_FILE", "PhaseParts", "Run", "run_phase", "train_epoch"]
+__all__ = ["PhaseParts", "Run", "run_phase", "train_epoch"]
 
 logger = logging.getLogger(__name__)
 
-HISTORY_FILE = "history.jsonl"
-LOWER_IS_BETTER = ("log_loss",)
+LOWER_IS_BETTER = ("log_loss", "brier_score", "ece")
 
 
 @dataclass
@@ -55,10 +56,14 @@ class Run:
         """Set up processes, trackers and the network.
 
         Raises:
-            DataError: If the training or validation split is empty, or smaller than a batch for each process.
-            ModelError: If the initial weights cannot be had.
+            DataError: If the monitored metric is unknown, or the training or validation split is empty or
+                smaller than a batch for each process.
             RunError: If fewer processes were started than asked for.
         """
+        if config.monitor not in OVERALL_METRICS:
+            raise DataError(
+                f"there is no metric {config.monitor!r} to monitor; use one of {', '.join(OVERALL_METRICS)}"
+            )
         output_dir = Path(config.output_dir)
         accelerator = Accelerator(
             # None leaves the choice to `accelerate launch`.
@@ -220,6 +225,8 @@ def train_epoch(run: Run, parts: PhaseParts, title: str) -> dict[str, float]:
             bar.update()
     seconds = time.perf_counter() - start
     mean = accelerator.gather(total / len(parts.train_loader)).mean().item()
+    if not math.isfinite(mean):
+        raise RunError(f"the loss is no number any more in epoch {title}; lower the learning rate")
     rate = float(parts.scheduler.get_last_lr()[0])
     return {"train_loss": mean, "learning_rate": rate, "images_per_second": images / seconds, "seconds": seconds}
 
@@ -262,7 +269,7 @@ def _keep_best(run: Run, parts: PhaseParts, record: dict[str, Any]) -> None:
     value = record[f"validation_{monitor}"]
     value = -value if monitor in LOWER_IS_BETTER else value
     progress.stale += 1
-    if progress.best is None or value > progress.best:
+    if math.isfinite(value) and (progress.best is None or value > progress.best):
         progress.best, progress.best_epoch, progress.stale = value, (record["phase"], record["epoch"]), 0
         if run.accelerator.is_main_process:
-            run.accelerator.unwrap_model(parts.evaluated).save_pretrained(run.checkpoints.best, half=False)
+            run.accelerator.unwrap_model(parts.evaluated).save_pretrained(run.checkpoints.best(progress), half=False)

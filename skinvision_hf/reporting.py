@@ -11,6 +11,7 @@ from skinvision_hf.calibration.coverage import measure_conformal
 from skinvision_hf.calibration.reliability import measure_calibration
 from skinvision_hf.calibration.temperature import calibrate_release, recorded_temperature
 from skinvision_hf.card import write_card
+from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.data import load_part, split_name
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation import PREDICTIONS_FILE, predict_dataset, write_metrics
@@ -24,7 +25,6 @@ from skinvision_hf.guard.fitting import fit_guard
 from skinvision_hf.metrics import Comparison, EvalReport, Predictions, compare, evaluate_predictions, lesion_weights
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.operating_points import measure_operating_points
-from skinvision_hf.phases import HISTORY_FILE
 from skinvision_hf.releases import resolve_release
 from skinvision_hf.subgroups import group_columns, measure_subgroups
 

@@ -16,7 +16,7 @@ from datasets import DatasetDict
 from skinvision_hf import data as ham10000
 from skinvision_hf._version import __version__
 from skinvision_hf.config import TrainConfig
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.files import without_folders, write_json
 from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
 from skinvision_hf.phases import Run, run_phase
@@ -43,7 +43,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     Raises:
         DataError: If the data or the output folder cannot be used.
         ModelError: If the initial weights cannot be had.
-        RunError: If the loss stops being a number.
+        RunError: If the loss stops being a number, or no epoch has a value of the monitored metric.
         KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
     """
     start = time.perf_counter()
@@ -51,6 +51,10 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     if resume and (output_dir / TRAINING_FILE).is_file():
         logger.warning("%s is trained already", output_dir)
         return output_dir
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"cannot write to {output_dir} ({error.strerror}); choose another --output_dir") from error
     data = load_splits(config)
     run = Run.start(config, data)
     checkpoint = _checkpoint(run, resume)
@@ -58,14 +62,14 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     try:
         train_phases(run, resume=checkpoint)
         if run.accelerator.is_main_process:
-            best = SkinVisionForImageClassification.from_pretrained(run.checkpoints.best)
+            best = SkinVisionForImageClassification.from_pretrained(_best(run))
             best.save_pretrained(output_dir)
             write_json(output_dir / TRAINING_FILE, _training_record(run, time.perf_counter() - start))
             run.checkpoints.remove()
         run.accelerator.wait_for_everyone()
     except KeyboardInterrupt:
-        best_folder = run.checkpoints.best
-        kept = f"The best network so far is in {best_folder}. " if best_folder.is_dir() else "No epoch was complete. "
+        best_folder = run.checkpoints.best(run.progress)
+        kept = f"The best network so far is in {best_folder}. " if best_folder else "No epoch was complete. "
         raise KeyboardInterrupt(f"{kept}Run the same command with --resume to go on.") from None
     finally:
         # Also takes the processes apart, so nothing may wait for them after it.
@@ -74,7 +78,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
 
 
 def train_phases(run: Run, *, resume: Path | None = None) -> None:
-    """Train the head, then all layers; afterwards `run.checkpoints.best` holds the best network.
+    """Train the head, then all layers; afterwards `run.checkpoints.best(run.progress)` is the best network.
 
     Args:
         run: From `Run.start`.
@@ -84,11 +88,20 @@ def train_phases(run: Run, *, resume: Path | None = None) -> None:
     for index, (name, phase) in enumerate((("head", run.config.head), ("finetune", run.config.finetune))):
         if phase.epochs == 0 or index < first:
             continue
-        if run.checkpoints.best.is_dir() and run.progress.best is not None:
+        if run.progress.best_epoch:
             run.model = SkinVisionForImageClassification.create(run.config.model)
-            best = SkinVisionForImageClassification.from_pretrained(run.checkpoints.best)
+            best = SkinVisionForImageClassification.from_pretrained(_best(run))
             run.model.load_state_dict(best.state_dict())
         run_phase(run, index, name, phase, resume=resume if index == first else None)
+
+
+def _best(run: Run) -> Path:
+    folder = run.checkpoints.best(run.progress)
+    if folder is None:
+        raise RunError(
+            f"no epoch gave a value of {run.config.monitor}; train for more epochs or monitor another metric"
+        )
+    return folder
 
 
 def load_splits(config: TrainConfig) -> DatasetDict:
@@ -105,7 +118,7 @@ def load_splits(config: TrainConfig) -> DatasetDict:
 def _checkpoint(run: Run, resume: bool) -> Path | None:
     """The checkpoint to go on from; refuses to overwrite a run or a release by accident."""
     output_dir, newest = Path(run.config.output_dir), run.checkpoints.newest()
-    if (output_dir / WEIGHTS_FILE).is_file():
+    if (output_dir / WEIGHTS_FILE).is_file() and not (resume and newest):
         raise DataError(f"{output_dir} already holds a finished release; choose another --output_dir")
     if resume and newest is None:
         logger.warning("no checkpoint in %s yet; starting from the beginning", output_dir)

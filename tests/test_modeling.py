@@ -142,6 +142,14 @@ def test_weights_from_a_file_are_taken_over_without_their_classifier(tiny_releas
             assert torch.equal(state[key], value.to(state[key].dtype)) != (key == "classifier.weight")
 
 
+def test_weights_that_fill_only_a_part_of_the_network_are_refused(tiny_release: Path, tmp_path: Path) -> None:
+    state = load_file(tiny_release / "model.safetensors")
+    save_file({key: state[key] for key in list(state)[:10]}, tmp_path / "part.safetensors")
+    config = ModelConfig(architecture="test_efficientnet", init=str(tmp_path / "part.safetensors"), image_size=64)
+    with pytest.raises(ModelError, match=r"\d+ tensors are not in them; choose others with --model.init"):
+        SkinVisionForImageClassification.create(config)
+
+
 def test_a_release_hands_on_its_normalisation_and_where_its_weights_came_from(tmp_path: Path) -> None:
     settings = {"architecture": "test_efficientnet", "image_size": 64}
     first = SkinVisionForImageClassification.create(ModelConfig(init="random", **settings))

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 
+from skinvision_hf import training
+from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
-from skinvision_hf.errors import DataError, ModelError
+from skinvision_hf.errors import DataError, ModelError, RunError
+from skinvision_hf.losses import ClassificationLoss
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.training import run_training
 
@@ -166,17 +170,71 @@ PHASES = ["--head.epochs=2", "--finetune.epochs=3", "--finetune.ema_decay=0.9", 
 @pytest.mark.slow
 def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert train(*PHASES, f"--output_dir={whole}").returncode == 0
+    # A process that loads images has randomness of its own.
+    assert train(*PHASES, "--num_workers=1", f"--output_dir={whole}").returncode == 0
     for epochs in (1, 4):  # once in the head phase, once in the phase of all layers
-        arguments = [*PHASES, f"--output_dir={killed}", *(["--resume"] if epochs > 1 else [])]
+        arguments = [*PHASES, "--num_workers=1", f"--output_dir={killed}", *(["--resume"] if epochs > 1 else [])]
         code, _ = start_and_kill(arguments, killed, epochs, signal.SIGKILL)
         assert code == -signal.SIGKILL
         assert not (killed / "model.safetensors").exists()
-    result = train(*PHASES, f"--output_dir={killed}", "--resume")
+    result = train(*PHASES, "--num_workers=1", f"--output_dir={killed}", "--resume")
     assert result.returncode == 0, result.stderr
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     timeless = [{k: v for k, v in r.items() if "second" not in k} for r in history(killed)]
     assert timeless == [{k: v for k, v in r.items() if "second" not in k} for r in history(whole)]
+
+
+class Killed(BaseException):
+    """Ends a run where it stands, as a kill does."""
+
+
+def test_a_kill_between_the_best_network_and_its_checkpoint_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second phase starts from the best network of the first one, also when it has begun before."""
+    settings = {"head": PhaseConfig(train_backbone=False, epochs=1), "monitor": "log_loss"}
+    whole = run_training(tiny_config(tmp_path / "whole", **settings))
+    save = Checkpoints.save
+
+    def save_or_die(self: Checkpoints, accelerator: object, progress: Progress) -> None:
+        if progress.phase == 1:
+            raise Killed
+        save(self, accelerator, progress)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Checkpoints, "save", save_or_die)
+        run_training(tiny_config(tmp_path / "killed", **settings))
+    AcceleratorState._reset_state(True)
+    killed = run_training(tiny_config(tmp_path / "killed", **settings), resume=True)
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert [r["train_loss"] for r in history(killed)] == [r["train_loss"] for r in history(whole)]
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_release_is_finished_by_resuming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training, "_training_record", die)
+        run_training(tiny_config(tmp_path / "run"))
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    AcceleratorState._reset_state(True)
+    assert (run_training(tiny_config(tmp_path / "run"), resume=True) / "training.json").is_file()
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ClassificationLoss, "forward", lambda self, logits, targets: logits.sum() * float("nan"))
+    with pytest.raises(RunError, match="no number any more in epoch head 1/1; lower the learning rate"):
+        run_training(tiny_config(tmp_path / "run"))
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_the_calibration_error_counts_as_better_when_lower(tmp_path: Path) -> None:
+    folder = run_training(tiny_config(tmp_path / "run", monitor="ece", finetune=PhaseConfig(epochs=3)))
+    record = json.loads((folder / "training.json").read_text())
+    assert record["best"]["value"] == pytest.approx(min(r["validation_ece"] for r in history(folder)))
 
 
 @pytest.mark.slow
@@ -187,7 +245,8 @@ def test_ctrl_c_keeps_the_best_network_and_says_how_to_go_on(tmp_path: Path) -> 
     assert code == 130
     assert "--resume to go on" in stderr
     assert "Traceback" not in stderr
-    assert SkinVisionForImageClassification.from_pretrained(folder / "checkpoints" / "best")
+    (best,) = folder.glob("checkpoints/best-*")
+    assert str(best) in stderr and SkinVisionForImageClassification.from_pretrained(best)
 
 
 @pytest.mark.slow
@@ -229,6 +288,10 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         (["--no_such_flag=1"], "no_such_flag"),
         (["--finetune.epochs=many"], "finetune.epochs"),
         (["--config=/nowhere.yaml"], "nowhere.yaml"),
+        (["--batch_size=0"], "batch_size is 0, but must be at least 1"),
+        (["--loss.label_smoothing=2"], "label_smoothing is 2.0, but must lie between 0 and 1"),
+        (["--head.epochs=0", "--finetune.epochs=0"], "both phases have 0 epochs"),
+        (["--monitor=foo"], "there is no metric 'foo' to monitor"),
     ],
 )
 def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:

@@ -91,7 +91,10 @@ def _read(source: str | Path, *, masks: bool, revision: str | None) -> Dataset:
             raise DataError(f"the folder {path} is empty; give the folder with HAM10000's metadata and images")
         return read_prepared(path, masks=masks) if is_prepared(path) else read_folder(path, masks=masks)
     if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        return read_hub(text, masks=masks, revision=revision)
+        try:
+            return read_hub(text, masks=masks, revision=revision)
+        except DataError as error:
+            raise DataError(f"there is no folder {text}, and {error}") from error
     raise DataError(f"there is no folder {text}; give a folder, a zip file, a Hub data set id, or 'synthetic'")
 
 
