@@ -90,18 +90,25 @@ class LossConfig:
     Attributes:
         class_weights: Weights against class imbalance: `none`, `inverse` frequency, `sqrt` of the inverse frequency,
             or `effective` number of samples (Cui et al. 2019, arXiv:1901.05555); scaled to a mean of 1 over images.
+        logit_adjustment: Exponent of the class frequencies whose logarithm is added to the logits while training
+            (Menon et al. 2021, arXiv:2007.07314): with 1 the network learns as if all classes were equally frequent,
+            with 0 it learns their frequencies, with 0.5 the middle. An alternative to class weights.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
         mixup_alpha: Beta parameter of mixup (Zhang et al. 2018, arXiv:1710.09412) in the phase that trains all
             layers; 0 turns it off.
+        cutmix_alpha: Beta parameter of CutMix (Yun et al. 2019, arXiv:1905.04899) in the same phase; 0 turns it off.
+            With both, each batch gets one of them by lot.
     """
 
     class_weights: Literal["none", "inverse", "sqrt", "effective"] = "sqrt"
+    logit_adjustment: float = 0.0
     label_smoothing: float = 0.05
     mixup_alpha: float = 0.1
+    cutmix_alpha: float = 0.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check(self, label_smoothing=(0, BELOW_ONE), mixup_alpha=(0, 100))
+        _check(self, logit_adjustment=(0, 2), label_smoothing=(0, BELOW_ONE), mixup_alpha=(0, 100), cutmix_alpha=(0, 100))
 
 
 @dataclass(frozen=True)

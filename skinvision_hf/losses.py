@@ -47,34 +47,41 @@ def class_weights(labels: np.ndarray, num_classes: int, scheme: str) -> np.ndarr
 
 
 class ClassificationLoss(torch.nn.Module):
-    """Weighted cross-entropy with label smoothing, and mixup of the batch.
+    """Cross-entropy with label smoothing, means against class imbalance, and mixing of the batch.
 
     The weights multiply the target distribution, and the batch mean divides by the number of images, so that the
-    loss means the same with and without mixup and on any number of processes.
+    loss means the same with and without mixing and on any number of processes.
 
     Args:
-        weights: Class weights (num_classes,).
-        config: Label smoothing and mixup.
-        mixup: Whether this phase mixes images.
+        labels: Class indices of the training images, (n,), from which class weights and frequencies come.
+        num_classes: Number of classes.
+        config: The settings.
+        mix: Whether this phase mixes images.
     """
 
     weights: Tensor
+    adjustment: Tensor
 
-    def __init__(self, weights: np.ndarray, config: LossConfig, *, mixup: bool) -> None:
+    def __init__(self, labels: np.ndarray, num_classes: int, config: LossConfig, *, mix: bool) -> None:
         super().__init__()
+        weights = class_weights(labels, num_classes, config.class_weights)
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32))
+        # A class without images counts as one image, so that its logarithm stays finite.
+        frequencies = torch.from_numpy(np.bincount(labels, minlength=num_classes)).clamp(min=1).float() / len(labels)
+        self.register_buffer("adjustment", config.logit_adjustment * frequencies.log())
         self.label_smoothing = config.label_smoothing
-        self.num_classes = len(weights)
-        self.mixup = (
-            v2.MixUp(alpha=config.mixup_alpha, num_classes=self.num_classes) if mixup and config.mixup_alpha else None
-        )
+        self.num_classes = num_classes
+        mixers = [(v2.MixUp, config.mixup_alpha), (v2.CutMix, config.cutmix_alpha)]
+        chosen = [mixer(alpha=alpha, num_classes=num_classes) for mixer, alpha in mixers if mix and alpha]
+        self.mixer = v2.RandomChoice(chosen) if chosen else None
 
     def mix(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Turn a batch of images and class indices into images and target distributions (n, num_classes)."""
-        if self.mixup is not None and len(labels) > 1:
-            return self.mixup(pixels, labels)
+        if self.mixer is not None and len(labels) > 1:
+            return self.mixer(pixels, labels)
         return pixels, one_hot(labels, self.num_classes).to(pixels.dtype)
 
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return the mean loss of logits (n, num_classes) against target distributions of the same shape."""
-        return cross_entropy(logits.float(), targets, weight=self.weights, label_smoothing=self.label_smoothing)
+        adjusted = logits.float() + self.adjustment
+        return cross_entropy(adjusted, targets, weight=self.weights, label_smoothing=self.label_smoothing)

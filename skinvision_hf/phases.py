@@ -28,7 +28,7 @@ from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.evaluation import collect_logits, make_loader
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
-from skinvision_hf.losses import ClassificationLoss, class_weights
+from skinvision_hf.losses import ClassificationLoss
 from skinvision_hf.metrics.statistics import OVERALL_METRICS
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform, train_transform
@@ -165,7 +165,7 @@ class PhaseParts:
             run.data["validation"], eval_transform(cfg), batch_size=64, num_workers=config.num_workers
         )
         optimizer = torch.optim.AdamW(
-            param_groups_weight_decay(model, phase.weight_decay), lr=phase.learning_rate, weight_decay=0.0
+            param_groups_weight_decay(model, phase.weight_decay), lr=phase.learning_rate, weight_decay=0.0, fused=True
         )
         updates = -(-len(train_loader) // config.gradient_accumulation_steps)
         scheduler = transformers.get_scheduler(
@@ -175,10 +175,8 @@ class PhaseParts:
             num_training_steps=phase.epochs * updates,
         )
         ema = ModelEmaV3(model, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
-        weights = class_weights(
-            run.data["train"].with_format("numpy")["label"][:], len(CODES), config.loss.class_weights
-        )
-        loss = ClassificationLoss(weights, config.loss, mixup=phase.train_backbone).to(accelerator.device)
+        labels = run.data["train"].with_format("numpy")["label"][:]
+        loss = ClassificationLoss(labels, len(CODES), config.loss, mix=phase.train_backbone).to(accelerator.device)
         model, optimizer, train_loader, validation_loader, scheduler = accelerator.prepare(
             model, optimizer, train_loader, validation_loader, scheduler
         )

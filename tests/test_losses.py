@@ -47,9 +47,9 @@ def test_an_unknown_scheme_is_refused() -> None:
         class_weights(LABELS, 4, "log")
 
 
-def make_loss(*, mixup: bool = False, **settings: float) -> ClassificationLoss:
+def make_loss(*, mix: bool = False, **settings: float | str) -> ClassificationLoss:
     config = LossConfig(**{"label_smoothing": 0.0, "mixup_alpha": 0.2} | settings)  # type: ignore[arg-type]
-    return ClassificationLoss(class_weights(LABELS, 4, "sqrt"), config, mixup=mixup)
+    return ClassificationLoss(LABELS, 4, config, mix=mix)
 
 
 def test_the_loss_is_the_mean_of_weighted_cross_entropies() -> None:
@@ -78,7 +78,7 @@ def test_label_smoothing_raises_the_loss_of_a_certain_answer() -> None:
 
 def test_mixup_mixes_images_and_targets_by_the_same_share() -> None:
     torch.manual_seed(0)
-    loss = make_loss(mixup=True, mixup_alpha=1.0)
+    loss = make_loss(mix=True, mixup_alpha=1.0)
     labels = torch.tensor([0, 3])
     pixels = labels.view(2, 1, 1, 1).expand(2, 3, 8, 8).float() / 3
     mixed, targets = loss.mix(pixels, labels)
@@ -87,9 +87,48 @@ def test_mixup_mixes_images_and_targets_by_the_same_share() -> None:
     assert 0 < float(targets[0, 3]) < 1
 
 
+def test_cutmix_pastes_a_rectangle_and_shares_the_target_by_its_area() -> None:
+    torch.manual_seed(1)
+    loss = make_loss(mix=True, mixup_alpha=0.0, cutmix_alpha=1.0)
+    labels = torch.tensor([0, 3])
+    pixels = labels.view(2, 1, 1, 1).expand(2, 3, 8, 8).float() / 3
+    mixed, targets = loss.mix(pixels, labels)
+    assert set(mixed.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(mixed[:, 0].mean(dim=(1, 2)), targets[:, 3])
+    assert 0 < float(targets[0, 3]) < 1
+
+
+def test_mixup_and_cutmix_take_turns() -> None:
+    torch.manual_seed(0)
+    loss = make_loss(mix=True, mixup_alpha=1.0, cutmix_alpha=1.0)
+    labels = torch.tensor([0, 3])
+    pixels = labels.view(2, 1, 1, 1).expand(2, 3, 8, 8).float()
+    pasted = [set(loss.mix(pixels, labels)[0].unique().tolist()) <= {0.0, 3.0} for _ in range(20)]
+    assert any(pasted)
+    assert not all(pasted)
+
+
 @pytest.mark.parametrize(("phase", "alpha"), [(False, 0.5), (True, 0.0)])
-def test_without_mixup_images_stay_as_they_are(phase: bool, alpha: float) -> None:
+def test_without_mixing_images_stay_as_they_are(phase: bool, alpha: float) -> None:
     pixels = torch.rand(3, 3, 8, 8)
-    mixed, targets = make_loss(mixup=phase, mixup_alpha=alpha).mix(pixels, torch.tensor([0, 1, 2]))
+    loss = make_loss(mix=phase, mixup_alpha=alpha, cutmix_alpha=alpha)
+    mixed, targets = loss.mix(pixels, torch.tensor([0, 1, 2]))
     assert torch.equal(mixed, pixels)
     assert torch.equal(targets, torch.eye(4)[:3])
+
+
+def test_logit_adjustment_lets_the_network_learn_as_if_all_classes_were_equally_frequent() -> None:
+    """Where features say nothing, the best logits are the frequencies without it, and equal with all of it."""
+    labels = torch.from_numpy(LABELS)
+    frequencies = torch.bincount(labels) / len(labels)
+    for tau in (0.0, 0.5, 1.0):
+        loss = make_loss(class_weights="none", logit_adjustment=tau)
+        logits = ((1.0 - tau) * frequencies.log()).repeat(len(labels), 1).requires_grad_()
+        _, targets = loss.mix(torch.zeros(len(labels), 3, 2, 2), labels)
+        (gradient,) = torch.autograd.grad(loss(logits, targets), logits)
+        torch.testing.assert_close(gradient.sum(0), torch.zeros(4), atol=1e-6, rtol=0.0)
+
+
+def test_a_class_without_images_leaves_the_adjusted_loss_finite() -> None:
+    loss = ClassificationLoss(np.array([0, 0, 2]), 4, LossConfig(logit_adjustment=1.0), mix=False)
+    assert torch.isfinite(loss(torch.zeros(1, 4), torch.eye(4)[:1]))

@@ -1,8 +1,10 @@
 """Settings, files and figures of a release in words that a reader of its card understands."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["FIGURES", "FILES", "caption", "class_weights", "crop", "duration", "initial_weights", "place"]
+__all__ = ["FIGURES", "FILES", "caption", "crop", "duration", "initial_weights", "loss", "place"]
 
 INITIAL_WEIGHTS = {
     "timm": "timm's ImageNet weights",
@@ -59,9 +61,20 @@ def initial_weights(name: str, origin: str) -> str:
     return words if name == origin else f"{words}, which were trained from {initial_weights(origin, origin)}"
 
 
-def class_weights(name: str) -> str:
-    """How diagnoses are weighted in the loss, for the setting `class_weights`."""
-    return CLASS_WEIGHTS.get(name, f"class weights `{name}`")
+def loss(settings: Mapping[str, Any], *, mixing: bool) -> str:
+    """What training minimised.
+
+    Args:
+        settings: A `LossConfig` by name; settings that younger versions added may be missing.
+        mixing: Whether a phase mixed images.
+    """
+    weights = settings["class_weights"]
+    parts = ["cross-entropy", CLASS_WEIGHTS.get(weights, f"class weights `{weights}`")]
+    optional = {"logit adjustment": "logit_adjustment", "label smoothing": "label_smoothing"}
+    if mixing:
+        optional |= {"mixup": "mixup_alpha", "CutMix": "cutmix_alpha"}
+    parts += [f"{name} {settings[key]:g}" for name, key in optional.items() if settings.get(key)]
+    return ", ".join(parts)
 
 
 def crop(mode: str) -> str:
