@@ -10,16 +10,16 @@ from safetensors import SafetensorError, safe_open
 
 from skinvision_hf.card.sections import read_sections
 from skinvision_hf.card.tables import Section
-from skinvision_hf.errors import ModelError
+from skinvision_hf.card.training import DRAWN, Training, read_training
+from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics.estimates import Estimate
 from skinvision_hf.splits import LEAKY_SPLIT
 
-__all__ = ["Evaluation", "Links", "ReleaseFacts", "Training", "read_facts", "read_json"]
+__all__ = ["Evaluation", "Links", "ReleaseFacts", "read_facts", "read_json"]
 
 METRICS_FILE = "metrics.json"
 TRAINING_FILE = "training.json"
-DRAWN = "synthetic"
 T = TypeVar("T")
 
 
@@ -79,37 +79,6 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Training:
-    """How the network was trained: `training.json`.
-
-    Attributes:
-        command: The exact command, without folders of the machine.
-        config: All settings by name.
-        split: Name of the split.
-        images: Images by part of the split.
-        data_fingerprint: SHA-256 by part of the split; see `skinvision_hf.data.fingerprint`.
-        best: Phase, epoch, metric and value of the epoch that was kept.
-        seconds: Duration.
-        processes: Number of training processes.
-        hardware: Device, cores and machine.
-        versions: Version by library.
-        skinvision_version: Version of this package.
-    """
-
-    command: str
-    config: Mapping[str, Any]
-    split: str
-    images: Mapping[str, int]
-    data_fingerprint: Mapping[str, str]
-    best: Mapping[str, Any]
-    seconds: float
-    processes: int
-    hardware: Mapping[str, Any]
-    versions: Mapping[str, str]
-    skinvision_version: str
-
-
-@dataclass(frozen=True)
 class ReleaseFacts:
     """All that a card says about one release.
 
@@ -120,8 +89,8 @@ class ReleaseFacts:
         crop_mode: How an image becomes square.
         parameters: Number of trained values.
         weights_bytes: Size of the weights on disk.
-        initial_weights: What training started from: `timm`, `lite0`, `random`, or the name of a file or release.
-        weights_origin: What the first training in the chain started from, in the same words.
+        weights_origin: What the weights came from in the beginning: `timm`, `lite0`, `random`, or the name of a file or
+            release, from before the first step of the training that is on record.
         evaluation: What was measured.
         training: How it was trained.
         files: Names of the files beside the card.
@@ -135,13 +104,29 @@ class ReleaseFacts:
     crop_mode: str
     parameters: int
     weights_bytes: int
-    initial_weights: str
     weights_origin: str
     evaluation: Evaluation
     training: Training
     files: tuple[str, ...]
     figures: tuple[str, ...]
     examples: tuple[str, ...]
+
+    @property
+    def drawn(self) -> bool:
+        """Whether it learned from drawings, or was measured on them."""
+        return self.evaluation.drawn or self.training.drawn
+
+    @property
+    def leaky(self) -> bool:
+        """Whether photographs of one lesion may have been on both sides, in its training or in its evaluation."""
+        return self.evaluation.leaky or self.training.leaky
+
+    @property
+    def unseen(self) -> bool:
+        """Whether it was measured on lesions that were in no step of its training."""
+        split = self.evaluation.split.removeprefix(f"{DRAWN}, ")
+        same = all(step.split == split for step in self.training.steps)
+        return same and not self.leaky and self.evaluation.part != "train"
 
 
 def read_facts(folder: str | Path) -> ReleaseFacts:
@@ -157,7 +142,7 @@ def read_facts(folder: str | Path) -> ReleaseFacts:
     parameters, size = _weights(folder / "model.safetensors")
     cfg = _read(lambda: config["pretrained_cfg"], folder / "config.json")
     started = config.get("initial_weights", {})
-    initial = _read(lambda: training["config"]["model"]["init"], folder / TRAINING_FILE)
+    trained = _read(lambda: read_training(training), folder / TRAINING_FILE)
     return ReleaseFacts(
         folder=folder,
         architecture=_read(lambda: config["architecture"], folder / "config.json"),
@@ -165,10 +150,9 @@ def read_facts(folder: str | Path) -> ReleaseFacts:
         crop_mode=cfg.get("crop_mode", "center"),
         parameters=parameters,
         weights_bytes=size,
-        initial_weights=initial,
-        weights_origin=started.get("origin", initial) if started.get("source") == initial else initial,
+        weights_origin=_origin(started, trained),
         evaluation=_read(lambda: _evaluation(metrics), folder / METRICS_FILE),
-        training=_read(lambda: _training(training), folder / TRAINING_FILE),
+        training=trained,
         files=tuple(sorted(path.name for path in folder.iterdir() if path.is_file())),
         figures=_names(folder, "figures"),
         examples=_names(folder, "examples"),
@@ -199,6 +183,8 @@ def _read(read: Callable[[], T], path: Path) -> T:
         raise ModelError(
             f"{path} lacks the field {error}; write it again with this version of skinvision_hf"
         ) from error
+    except DataError as error:
+        raise ModelError(f"{path} has a setting that cannot be ({error}); write it again") from error
     except (TypeError, AttributeError) as error:
         raise ModelError(f"{path} has a field of the wrong kind ({error}); write it again") from error
 
@@ -221,8 +207,10 @@ def _estimates(values: Mapping[str, Any]) -> dict[str, Estimate]:
     return {name: Estimate(**value) for name, value in values.items()}
 
 
-def _training(record: dict[str, Any]) -> Training:
-    return Training(**{name: record[name] for name in Training.__dataclass_fields__})
+def _origin(started: Mapping[str, str], training: Training) -> str:
+    """What the configuration says about the weights, if it is about this training; else what the first step says."""
+    known = started.get("source") == training.last.config.model.init
+    return started.get("origin", training.initial_weights) if known else training.initial_weights
 
 
 def _weights(path: Path) -> tuple[int, int]:

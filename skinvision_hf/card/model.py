@@ -9,17 +9,20 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 from skinvision_hf.card import wording
 from skinvision_hf.card.facts import Links, ReleaseFacts, read_facts
 from skinvision_hf.card.templating import render_template
+from skinvision_hf.card.training import DRAWN
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
-from skinvision_hf.metrics.estimates import RESAMPLES
+from skinvision_hf.metrics.estimates import LEVEL, RESAMPLES
 from skinvision_hf.metrics.statistics import CLASS_METRICS
 from skinvision_hf.splits import duplicate_pairs, load_manifest
 
-__all__ = ["CARD_FILE", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "render_card", "write_card"]
+__all__ = ["CARD_FILE", "INTERVAL", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "render_card", "write_card"]
 
 CARD_FILE = "README.md"
+INTERVAL = f"interval_{100 * LEVEL:.0f}"
+"""Key of a metric's interval in the model-index."""
 TEMPLATE = "model_card.md"
-DATASET, DRAWN = "HAM10000", "synthetic"
+DATASET = "HAM10000"
 NO_LINKS = Links()
 # The licence of HAM10000, which the weights inherit.
 WEIGHTS_LICENCE = "cc-by-nc-4.0"
@@ -56,6 +59,15 @@ MAIN_METRICS = (
     Metric("brier_score", "Brier score", "brier_score", lower_is_better=True),
     Metric("ece", "Expected calibration error", "expected_calibration_error", lower_is_better=True),
 )
+
+# What the optional sections are about that is chosen on validation images.
+CHOSEN = {
+    "calibration": "the temperature",
+    "operating_points": "the thresholds",
+    "conformal": "the prediction sets",
+    "guard": "the guard",
+    "explanations": "the way of drawing heat maps",
+}
 
 # Where the initial weights come from, for the Hub's model tree.
 BASE_MODELS = {"lite0": "timm/tf_efficientnet_lite0.in1k"}
@@ -94,6 +106,7 @@ def render_card(folder: str | Path, *, links: Links = NO_LINKS) -> ModelCard:
         timm_ref=f"hf-hub:{links.model_id}" if links.model_id else "local-dir:.",
         links=links,
         base_model=base_model(facts),
+        chosen=["the epoch", *(what for name, what in CHOSEN.items() if name in facts.evaluation.sections)],
         endpoint=constants.ENDPOINT,
         figures=[(wording.place(path), path, wording.caption(path)) for path in facts.figures],
         files={name: what for name, what in wording.FILES.items() if name in facts.files},
@@ -134,7 +147,7 @@ def _metadata(facts: ReleaseFacts, links: Links) -> ModelCardData:
         datasets=[_dataset(facts, links)],
         language="en",
         metrics=sorted({metric.hub for metric in MAIN_METRICS}),
-        tags=[tag for tag in TAGS if tag != "ham10000" or not facts.evaluation.drawn],
+        tags=[tag for tag in TAGS if tag != "ham10000" or not facts.drawn],
         model_name=_title(facts, links),
         eval_results=_results(facts, links),
         **optional,
@@ -158,7 +171,7 @@ def _results(facts: ReleaseFacts, links: Links) -> list[EvalResult]:
             metric_type=metric.hub,
             metric_name=metric.title,
             metric_value=_rounded(estimate.value),
-            metric_args={"interval_95": [_rounded(estimate.low), _rounded(estimate.high)], "images": estimate.n},
+            metric_args={INTERVAL: [_rounded(estimate.low), _rounded(estimate.high)], "images": estimate.n},
         )
         for metric, estimate in measured
         if estimate.value is not None
@@ -167,7 +180,7 @@ def _results(facts: ReleaseFacts, links: Links) -> list[EvalResult]:
 
 def _dataset(facts: ReleaseFacts, links: Links) -> str:
     """The data set that a release was trained and measured on, by its name on the Hub where it is there."""
-    return links.dataset_id or (DRAWN if facts.evaluation.drawn else DATASET)
+    return links.dataset_id or (DRAWN if facts.drawn else DATASET)
 
 
 def _rounded(value: float | None) -> float | None:

@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from skinvision_hf.calibration.conformal import COVERAGE
-from skinvision_hf.card.explanations import read_explanations
-from skinvision_hf.card.tables import Section, Table, interval, percent, table
+from skinvision_hf.card.explanations import against_the_centre, read_explanations
+from skinvision_hf.card.tables import Section, Table, interval, percent, precise, table
+from skinvision_hf.guard.typicality import REJECTED_SHARE
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.metrics.statistics import metric_title
 
@@ -56,20 +57,25 @@ def read_sections(metrics: Raw) -> dict[str, Section]:
         "explanations": read_explanations,
     }
     return {
-        name: Section(metrics[name].get("summary", ""), tuple(read(metrics[name])))
+        name: Section(_summary(name, metrics[name]), tuple(read(metrics[name])))
         for name, read in readers.items()
         if name in metrics
     }
 
 
+def _summary(name: str, section: Raw) -> str:
+    """The finding, with what speaks against the heat maps."""
+    summary = section.get("summary", "")
+    return f"{summary}\n\n{against_the_centre(section)}".strip() if name == "explanations" else summary
+
+
 def _calibration(section: Raw) -> Iterable[Table]:
     before, after = section["before"], section["after"]
     header = ("error (0 is best)", "as trained", f"calibrated (temperature {section['temperature']:.2f})")
-    rows = [(title, interval(before[name]), interval(after[name])) for name, title in ERRORS.items()]
+    rows = [(title, precise(before[name]), precise(after[name])) for name, title in ERRORS.items()]
     yield table("Over all images", header, rows)
     by_class = [
-        (diagnosis(code).name, interval(before["per_class"][code]), interval(after["per_class"][code]))
-        for code in CODES
+        (diagnosis(code).name, precise(before["per_class"][code]), precise(after["per_class"][code])) for code in CODES
     ]
     yield table("Calibration error of each diagnosis", ("diagnosis", *header[1:]), by_class)
 
@@ -160,7 +166,7 @@ def _guard(section: Raw) -> Iterable[Table]:
         for kind, entry in section["far"].items()
     ]
     rows += [(f"{kind} (ambiguous)", "", "", percent(e)) for kind, e in section["ambiguous_accepted"].items()]
-    missed = "taken for lesions when 95% of lesions pass"
+    missed = f"taken for lesions when {1 - REJECTED_SHARE:.0%} of lesions pass"
     title = f"Other pictures; {percent(section['kept'])} of the test images pass"
     yield table(title, ("pictures", "AUROC", missed, "pass the guard"), rows)
     compared = [

@@ -6,7 +6,7 @@ from typing import Any
 
 from skinvision_hf.metrics.estimates import Estimate
 
-__all__ = ["Section", "Table", "interval", "percent", "table"]
+__all__ = ["Section", "Table", "interval", "percent", "precise", "table"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,11 @@ def interval(estimate: Estimate | Mapping[str, Any] | None) -> str:
     if e.value is None:
         return "n/a"
     return f"{e.value:.2f}" if e.low is None else f"{e.value:.2f} ({e.low:.2f} to {e.high:.2f})"
+
+
+def precise(estimate: Estimate | Mapping[str, Any]) -> str:
+    """A number and its interval with three digits, as in the tables of the main metrics; for small numbers."""
+    return str(_estimate(estimate))
 
 
 def percent(estimate: Estimate | Mapping[str, Any]) -> str:

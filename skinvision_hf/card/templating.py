@@ -4,9 +4,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined, UndefinedError
 
 from skinvision_hf.card.tables import interval
+from skinvision_hf.errors import ModelError
+from skinvision_hf.metrics.estimates import LEVEL
 from skinvision_hf.metrics.statistics import metric_title
 
 __all__ = ["render_template"]
@@ -20,7 +22,11 @@ def render_template(name: str, **values: Any) -> str:
 
     Args:
         name: File in `skinvision_hf/templates`, or at the top of the checkout.
-        values: What the template may use; a name that is missing is an error and never an empty place.
+        values: What the template may use, beside `level`, which is that of all intervals; a name that is missing is an
+            error and never an empty place.
+
+    Raises:
+        ModelError: If the template asks for a value that there is not.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader("skinvision_hf"), FileSystemLoader(CHECKOUT)]),
@@ -37,7 +43,13 @@ def render_template(name: str, **values: Any) -> str:
         "count": _count,
         "metric_title": metric_title,
     }
-    text = environment.get_template(name).render(values)
+    try:
+        text = environment.get_template(name).render({"level": f"{LEVEL:.0%}"} | values)
+    except UndefinedError as error:
+        raise ModelError(
+            f"{name} asks for a value that this release does not have ({error}); write the release again with this "
+            "version of skinvision_hf"
+        ) from error
     # What a condition leaves out leaves its empty lines; Markdown needs one at most.
     return re.sub(r"\n{3,}", "\n\n", text)
 

@@ -1,10 +1,22 @@
 """Settings, files and figures of a release in words that a reader of its card understands."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-__all__ = ["FIGURES", "FILES", "caption", "crop", "duration", "initial_weights", "loss", "place"]
+from skinvision_hf.config import AugmentConfig, LossConfig
+
+__all__ = [
+    "FIGURES",
+    "FILES",
+    "augmentation",
+    "balance",
+    "caption",
+    "crop",
+    "duration",
+    "initial_weights",
+    "loss",
+    "phase",
+    "place",
+]
 
 INITIAL_WEIGHTS = {
     "timm": "timm's ImageNet weights",
@@ -17,6 +29,7 @@ CLASS_WEIGHTS = {
     "sqrt": "diagnoses weighted by the square root of their inverse frequency",
     "effective": "diagnoses weighted by their effective number of images",
 }
+PHASES = {"head": "the new classifier on a frozen network", "finetune": "all layers"}
 CROPS = {
     "squash": "the whole image, squeezed into the square",
     "center": "the middle square of the image",
@@ -61,20 +74,45 @@ def initial_weights(name: str, origin: str) -> str:
     return words if name == origin else f"{words}, which were trained from {initial_weights(origin, origin)}"
 
 
-def loss(settings: Mapping[str, Any], *, mixing: bool) -> str:
+def balance(settings: LossConfig) -> str:
+    """What the loss does about frequent and rare diagnoses."""
+    weights = CLASS_WEIGHTS.get(settings.class_weights, f"class weights `{settings.class_weights}`")
+    shift = settings.logit_adjustment
+    return f"{weights}, logit adjustment {shift:g}" if shift else weights
+
+
+def loss(settings: LossConfig, *, mixing: bool) -> str:
     """What training minimised.
 
     Args:
-        settings: A `LossConfig` by name; settings that younger versions added may be missing.
+        settings: The loss.
         mixing: Whether a phase mixed images.
     """
-    weights = settings["class_weights"]
-    parts = ["cross-entropy", CLASS_WEIGHTS.get(weights, f"class weights `{weights}`")]
-    optional = {"logit adjustment": "logit_adjustment", "label smoothing": "label_smoothing"}
+    optional = {"label smoothing": settings.label_smoothing}
     if mixing:
-        optional |= {"mixup": "mixup_alpha", "CutMix": "cutmix_alpha"}
-    parts += [f"{name} {settings[key]:g}" for name, key in optional.items() if settings.get(key)]
+        optional |= {"mixup": settings.mixup_alpha, "CutMix": settings.cutmix_alpha}
+    parts = ["cross-entropy", balance(settings), *(f"{name} {value:g}" for name, value in optional.items() if value)]
     return ", ".join(parts)
+
+
+def augmentation(settings: AugmentConfig) -> str:
+    """How training images are changed, beside flips and turns."""
+    parts = [f"crops of at least {settings.min_scale:.0%} of the image"]
+    if settings.resolution != 1:
+        parts.append(f"at {settings.resolution:.0%} of the input's side")
+    optional = {
+        "brightness, contrast and saturation": settings.colour,
+        "each colour channel": settings.tint,
+    }
+    parts += [f"{name} changed by up to {value:.0%}" for name, value in optional.items() if value]
+    optional = {"blurred": settings.blur_probability, "partly blanked out": settings.erase_probability}
+    parts += [f"{value:.0%} of the images {name}" for name, value in optional.items() if value]
+    return ", ".join(parts)
+
+
+def phase(name: str) -> str:
+    """What a phase trained, by its name in the settings."""
+    return PHASES.get(name, f"`{name}`")
 
 
 def crop(mode: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["RESAMPLES", "Estimate", "bootstrap", "lesion_weights", "mean_of"]
+__all__ = ["LEVEL", "RESAMPLES", "Estimate", "bootstrap", "lesion_weights", "mean_of"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
