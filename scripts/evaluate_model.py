@@ -9,8 +9,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from skinvision_hf.commands import positive
 from skinvision_hf.errors import run_command
-from skinvision_hf.splits import MANIFEST_SPLIT, SPLIT_NAMES
+from skinvision_hf.splits import MANIFEST_SPLIT, SPLIT_NAMES, SPLITS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -25,9 +26,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--data", help="HAM10000 as for scripts/train.py, or labelled images: a folder for each class, or a CSV file"
     )
     parser.add_argument("--split", choices=SPLIT_NAMES, default="test", help="part to measure (default: %(default)s)")
-    parser.add_argument("--split_name", default=MANIFEST_SPLIT, help="name of the split (default: %(default)s)")
+    parser.add_argument("--split_name", choices=SPLITS, help=f"default: that of prepared data, else {MANIFEST_SPLIT}")
     parser.add_argument("--output_dir", required=True, help="folder for the results")
-    parser.add_argument("--batch_size", type=int, default=64, help="images at once (default: %(default)s)")
+    parser.add_argument("--batch_size", type=positive, default=64, help="images at once (default: %(default)s)")
     return parser
 
 

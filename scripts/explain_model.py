@@ -10,9 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from skinvision_hf.commands import positive
 from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.errors import run_command
-from skinvision_hf.splits import MANIFEST_SPLIT
+from skinvision_hf.splits import MANIFEST_SPLIT, SPLITS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -23,10 +24,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     parser.add_argument("--data", required=True, help="HAM10000 with its masks, as for scripts/train.py")
-    parser.add_argument("--split_name", default=MANIFEST_SPLIT, help="name of the split (default: %(default)s)")
+    parser.add_argument("--split_name", choices=SPLITS, help=f"default: that of prepared data, else {MANIFEST_SPLIT}")
     parser.add_argument("--output_dir", required=True, type=Path, help="folder for the results, such as the release")
-    parser.add_argument("--limit", type=int, default=0, help="use at most this many images of each part; 0 uses all")
-    parser.add_argument("--road_images", type=int, default=64, help="images of each part for ROAD, which takes seconds")
+    parser.add_argument("--limit", type=positive, help="use at most this many images of each part (default: all)")
+    parser.add_argument(
+        "--road_images", type=positive, default=64, help="images of each part for ROAD (default: %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of all that is drawn by lot (default: %(default)s)")
     return parser
 
@@ -37,7 +40,7 @@ def explain(argv: Sequence[str] | None) -> int:
     folder, seed = arguments.output_dir, arguments.seed
 
     from skinvision_hf.card import write_card
-    from skinvision_hf.data import load_ham10000, split_name
+    from skinvision_hf.data import load_ham10000, resolve_split, split_name
     from skinvision_hf.evaluation import write_metrics
     from skinvision_hf.explain.evaluation import draw_parts, evaluate_explanations
     from skinvision_hf.figures.explain_panels import draw_panels
@@ -45,8 +48,9 @@ def explain(argv: Sequence[str] | None) -> int:
     from skinvision_hf.inference import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision)
-    data = load_ham10000(arguments.data, split=arguments.split_name, masks=True)
-    name = split_name(data, arguments.split_name)
+    split = resolve_split(arguments.data, arguments.split_name)
+    data = load_ham10000(arguments.data, split=split, masks=True)
+    name = split_name(data, split)
     data = draw_parts(data, arguments.limit, seed=seed) if arguments.limit else data
     report, collected = evaluate_explanations(
         vision.model, data, split=name, road_images=arguments.road_images, seed=seed

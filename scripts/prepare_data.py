@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from skinvision_hf.errors import run_command
-from skinvision_hf.splits import LEAKY_SPLIT, MANIFEST_SPLIT
+from skinvision_hf.splits import MANIFEST_SPLIT, SPLITS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -22,7 +22,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--source", required=True, help="dataverse, a folder, a zip file, a Hub id, or synthetic")
     parser.add_argument("--output_dir", required=True, type=Path, help="folder for the prepared data and its figures")
-    parser.add_argument("--split_name", choices=(MANIFEST_SPLIT, LEAKY_SPLIT), default=MANIFEST_SPLIT)
+    parser.add_argument("--split_name", choices=SPLITS, help=f"default: that of prepared data, else {MANIFEST_SPLIT}")
     parser.add_argument("--masks", action="store_true", help="keep the lesion masks too, for scripts/explain_model.py")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub data set")
     parser.add_argument("--download_dir", type=Path, help="for dataverse: the downloads (default: OUTPUT_DIR-download)")
@@ -35,7 +35,7 @@ def prepare(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     folder: Path = arguments.output_dir
 
-    from skinvision_hf.data import count_table, download_ham10000, load_ham10000, save_prepared
+    from skinvision_hf.data import count_table, download_ham10000, load_ham10000, resolve_split, save_prepared
     from skinvision_hf.data.dataverse import SERVER
     from skinvision_hf.figures.data import draw_data
 
@@ -43,9 +43,10 @@ def prepare(argv: Sequence[str] | None) -> int:
     if source == "dataverse":
         target = arguments.download_dir or folder.with_name(f"{folder.name}-download")
         source = download_ham10000(target, masks=arguments.masks, server=arguments.server or SERVER)
-    options = {"split": arguments.split_name, "masks": arguments.masks, "revision": arguments.revision}
-    data = load_ham10000(source, dx_type=True, verify=True, **options)
-    save_prepared(data, folder, split=arguments.split_name)
+    split = resolve_split(source, arguments.split_name)
+    options = {"masks": arguments.masks, "revision": arguments.revision}
+    data = load_ham10000(source, split=split, dx_type=True, verify=True, **options)
+    save_prepared(data, folder, split=split)
     print(count_table(data))
     figures = draw_data(data, folder / "figures")
     print(f"\nWritten to {folder}, with {len(figures)} figures in {folder / 'figures'}")

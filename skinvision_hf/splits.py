@@ -13,6 +13,7 @@ from skinvision_hf.errors import DataError
 __all__ = [
     "LEAKY_SPLIT",
     "MANIFEST_SPLIT",
+    "SPLITS",
     "SPLIT_NAMES",
     "assert_leak_free",
     "duplicate_pairs",
@@ -25,6 +26,7 @@ __all__ = [
 SPLIT_NAMES = ("train", "validation", "test")
 MANIFEST_SPLIT = "ham10000-v1"
 LEAKY_SPLIT = "image-level-leaky"
+SPLITS = (MANIFEST_SPLIT, LEAKY_SPLIT)
 
 
 def load_manifest(name: str = MANIFEST_SPLIT) -> dict[str, str]:
@@ -39,10 +41,10 @@ def load_manifest(name: str = MANIFEST_SPLIT) -> dict[str, str]:
     Raises:
         DataError: If the package has no manifest of this name.
     """
-    path = files("skinvision_hf") / "manifests" / f"{name}.csv"
-    if not path.is_file():
-        raise DataError(f"there is no split named {name!r}; use {MANIFEST_SPLIT!r} or {LEAKY_SPLIT!r}")
-    return {row["image_id"]: row["split"] for row in csv.DictReader(path.read_text().splitlines())}
+    if name != MANIFEST_SPLIT:
+        raise DataError(f"there is no manifest of a split named {name!r}; use {MANIFEST_SPLIT!r}")
+    text = (files("skinvision_hf") / "manifests" / f"{name}.csv").read_text()
+    return {row["image_id"]: row["split"] for row in csv.DictReader(text.splitlines())}
 
 
 def duplicate_pairs() -> list[tuple[str, str]]:

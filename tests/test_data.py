@@ -14,7 +14,17 @@ import pytest
 from datasets import Dataset, Image, load_dataset
 from PIL import Image as Pillow
 
-from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_labelled, save_prepared, split_name
+from skinvision_hf.data import (
+    FEATURES,
+    fingerprint,
+    load_ham10000,
+    load_labelled,
+    load_part,
+    resolve_split,
+    save_prepared,
+    split_name,
+)
+from skinvision_hf.data import folder as folders
 from skinvision_hf.data.hub_source import unify
 from skinvision_hf.data.synthetic import draw_dataset, draw_image
 from skinvision_hf.errors import DataError
@@ -140,6 +150,21 @@ def test_zip_files_as_downloaded_are_unpacked_once_into_the_cache(layout: Path, 
 def test_one_archive_with_everything_is_a_source(layout: Path, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "archive"), "zip", layout)
     assert len(load_ham10000(archive)["train"]) == 7
+
+
+def test_another_process_may_unpack_the_same_files_first(
+    layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", layout)
+    unpack = folders._unpack
+
+    def unpack_twice(file: Path, temporary: Path) -> None:
+        unpack(file, temporary)
+        shutil.copytree(temporary, temporary.with_name(temporary.name.partition(".")[0]))
+
+    monkeypatch.setattr(folders, "_unpack", unpack_twice)
+    assert len(load_ham10000(archive)["train"]) == 7
+    assert [path.suffix for path in (tmp_path / "cache" / "skinvision").iterdir()] == [""]
 
 
 def test_a_path_inside_an_archive_leads_nowhere_else(tmp_path: Path) -> None:
@@ -270,6 +295,26 @@ def test_the_leaky_split_puts_lesions_on_both_sides() -> None:
     assert train & test
 
 
+def test_a_prepared_set_is_loaded_in_the_split_that_it_was_written_in(tmp_path: Path) -> None:
+    source = "synthetic[:280]"
+    leaky = load_ham10000(source, split="image-level-leaky")
+    prepared = save_prepared(leaky, tmp_path / "prepared", split="image-level-leaky")
+    assert resolve_split(prepared) == "image-level-leaky"
+    for options in ({}, {"split": "image-level-leaky"}):
+        again = load_ham10000(prepared, **options)
+        assert [fingerprint(part) for part in again.values()] == [fingerprint(part) for part in leaky.values()]
+    part, name, _ = load_part(prepared, part="test", split=None)
+    assert (fingerprint(part), name) == (fingerprint(leaky["test"]), "synthetic, image-level-leaky")
+    with pytest.raises(DataError, match="prepared in the split image-level-leaky, not in ham10000-v1; ask for"):
+        load_ham10000(prepared, split="ham10000-v1")
+
+
+@pytest.mark.parametrize("split", ["v2", "ham10000-duplicates", "../manifests/ham10000-v1"])
+def test_only_real_splits_have_a_name(split: str) -> None:
+    with pytest.raises(DataError, match=r"there is no split named .*; use 'ham10000-v1' or 'image-level-leaky'"):
+        load_ham10000("synthetic[:210]", split=split)
+
+
 def test_missing_images_are_all_counted_and_ten_are_named(layout: Path) -> None:
     gone = sorted(layout.rglob("*.jpg"))[:12]
     for file in gone:
@@ -340,8 +385,6 @@ def test_a_wrong_source_is_said_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message) as caught:
             load_ham10000(source)
         assert "\n" not in str(caught.value)
-    with pytest.raises(DataError, match="there is no split named 'v2'"):
-        load_ham10000("synthetic", split="v2")
 
 
 def test_masks_that_are_not_there_are_counted(layout: Path) -> None:
@@ -390,6 +433,24 @@ def test_a_table_with_labels_and_lesions_is_a_labelled_set(tmp_path: Path) -> No
         load_labelled(table)
     with pytest.raises(DataError, match="there is no"):
         load_labelled(tmp_path / "nowhere.csv")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("image_id,label\na.jpg,m\xe9lanome\n".encode("latin-1"), "is no CSV file in UTF-8; save it again"),
+        (b"image,label\na.jpg\n", "1 rows are incomplete, the first in line 2"),
+        (b"image,label\na.jpg,mel\n,nv\n", "1 rows are incomplete, the first in line 3"),
+        (b"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na.jpg,1,0\n", "1 rows are incomplete, the first in line 2"),
+        (b"image_id,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na.jpg,1,1,0,0,0,0,0\n", "a.jpg has 2 diagnoses"),
+    ],
+)
+def test_a_damaged_table_of_labels_is_said_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
+    draw_image("nv", 0)[0].save(tmp_path / "a.jpg")
+    (tmp_path / "labels.csv").write_bytes(content)
+    with pytest.raises(DataError, match=message) as caught:
+        load_labelled(tmp_path / "labels.csv")
+    assert "\n" not in str(caught.value)
 
 
 PEAK = """

@@ -86,8 +86,10 @@ def test_the_manifest_and_the_duplicates_are_whole() -> None:
     assert len(pairs) == len(set(pairs)) == 18
     for one, other in pairs:
         assert manifest[one] == manifest[other], "a lesion that was photographed twice is on two sides"
-    with pytest.raises(DataError, match="there is no split named 'ham10000-v2'"):
+    with pytest.raises(DataError, match="there is no manifest of a split named 'ham10000-v2'"):
         load_manifest("ham10000-v2")
+    with pytest.raises(DataError, match="there is no manifest of a split named 'ham10000-duplicates'"):
+        load_manifest("ham10000-duplicates")
 
 
 @pytest.mark.real_data

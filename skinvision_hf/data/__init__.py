@@ -1,21 +1,24 @@
 """Every source of HAM10000 to one `DatasetDict` of leak-free splits, and other labelled images to a `Dataset`."""
 
 from skinvision_hf.data.dataverse import download_ham10000
-from skinvision_hf.data.ham10000 import load_ham10000, split_name
+from skinvision_hf.data.ham10000 import load_ham10000, resolve_split, split_name
 from skinvision_hf.data.labelled import load_labelled
 from skinvision_hf.data.parts import load_part
 from skinvision_hf.data.prepared import save_prepared
 from skinvision_hf.data.summary import count_table
-from skinvision_hf.data.table import FEATURES, fingerprint
+from skinvision_hf.data.table import FEATURES, decode_image, fingerprint, verify_images
 
 __all__ = [
     "FEATURES",
     "count_table",
+    "decode_image",
     "download_ham10000",
     "fingerprint",
     "load_ham10000",
     "load_labelled",
     "load_part",
+    "resolve_split",
     "save_prepared",
     "split_name",
+    "verify_images",
 ]

@@ -68,9 +68,11 @@ def read_zips(files: list[Path], *, masks: bool) -> Dataset:
                 _unpack(file, temporary)
             temporary.replace(target)
         except OSError as error:
-            raise DataError(
-                f"cannot unpack into {target.parent} ({error.strerror}); set HF_HOME to another disk"
-            ) from error
+            # Another process may have unpacked the same files meanwhile.
+            if not target.is_dir():
+                raise DataError(
+                    f"cannot unpack into {target.parent} ({error.strerror}); set HF_HOME to another disk"
+                ) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     return read_folder(target, masks=masks)

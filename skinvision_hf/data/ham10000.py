@@ -8,7 +8,7 @@ from datasets import Dataset, DatasetDict
 
 from skinvision_hf.data.folder import read_folder, read_zips
 from skinvision_hf.data.hub_source import read_hub
-from skinvision_hf.data.prepared import is_prepared, read_prepared
+from skinvision_hf.data.prepared import is_prepared, read_prepared, recorded_split
 from skinvision_hf.data.synthetic import DEFAULT_IMAGES, draw_dataset, is_drawn
 from skinvision_hf.data.table import FEATURES, first_ten, verify_images
 from skinvision_hf.errors import DataError
@@ -17,6 +17,7 @@ from skinvision_hf.splits import (
     LEAKY_SPLIT,
     MANIFEST_SPLIT,
     SPLIT_NAMES,
+    SPLITS,
     assert_leak_free,
     duplicate_pairs,
     grouped_split,
@@ -25,7 +26,7 @@ from skinvision_hf.splits import (
     merge_duplicates,
 )
 
-__all__ = ["load_ham10000", "split_name"]
+__all__ = ["load_ham10000", "resolve_split", "split_name"]
 
 SYNTHETIC = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
@@ -33,7 +34,7 @@ SYNTHETIC = re.compile(r"synthetic(?:\[:(\d+)\])?")
 def load_ham10000(
     source: str | Path,
     *,
-    split: str = MANIFEST_SPLIT,
+    split: str | None = None,
     masks: bool = False,
     dx_type: bool = False,
     verify: bool = False,
@@ -45,8 +46,9 @@ def load_ham10000(
         source: A folder in the layout of the Dataverse or Kaggle downloads, a folder of its zip files or one zip file,
             a data set that `save_prepared` wrote, a Hub data set id with the columns of `marmal88/skin_cancer` or of a
             data set that this package published, or `synthetic` (or `synthetic[:N]`), lesion-like images drawn in code.
-        split: `ham10000-v1`, leak-free by lesion, or `image-level-leaky`, for comparison with older work only. Drawn
-            images are split by lesion in the same way, since they are in no manifest.
+        split: `ham10000-v1`, leak-free by lesion, or `image-level-leaky`, for comparison with older work only. None
+            means the split that `save_prepared` wrote, and `ham10000-v1` for every other source. Drawn images are
+            split by lesion in the same way, since they are in no manifest.
         masks: Add the column `mask`, an image that is white on the lesion.
         dx_type: Add the column `dx_type`, how the diagnosis was confirmed. It leaks the label (`follow_up` means nv),
             so it is for reports only.
@@ -60,7 +62,9 @@ def load_ham10000(
 
     Raises:
         DataError: If the source cannot be found or used; the message counts all offenders and names the first ten.
+            Also if there is no such split, or the source was prepared in another one.
     """
+    split = resolve_split(source, split)
     dataset = _read(source, masks=masks, revision=revision)
     if verify:
         verify_images(dataset)
@@ -71,6 +75,27 @@ def load_ham10000(
         rows[part].append(row)
     dataset = dataset.select_columns(columns)
     return DatasetDict({name: dataset.select(rows[name]) for name in SPLIT_NAMES})
+
+
+def resolve_split(source: str | Path, split: str | None = None) -> str:
+    """The name of the split in which `load_ham10000` loads a source.
+
+    Args:
+        source: As for `load_ham10000`.
+        split: The split that is asked for; None for the source's own.
+
+    Raises:
+        DataError: If there is no such split, or the source was prepared in another one.
+    """
+    if split is not None and split not in SPLITS:
+        raise DataError(f"there is no split named {split!r}; use {' or '.join(map(repr, SPLITS))}")
+    recorded = recorded_split(Path(source)) if is_prepared(Path(source)) else None
+    if split and recorded and split != recorded:
+        raise DataError(
+            f"{source} was prepared in the split {recorded}, not in {split}; "
+            f"ask for {recorded}, or prepare the data again from its source"
+        )
+    return split or recorded or MANIFEST_SPLIT
 
 
 def split_name(data: DatasetDict, split: str = MANIFEST_SPLIT) -> str:

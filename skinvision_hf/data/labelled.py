@@ -82,15 +82,14 @@ def _from_table(table: Path, folder: Path) -> Dataset:
         raise DataError(f"{table} needs a column image, and a column label or the columns {', '.join(ISIC_COLUMNS)}")
     if not folder.is_dir():
         raise DataError(f"there is no folder of images {folder}; check --images")
-    with table.open(newline="", encoding="utf-8-sig") as lines:
-        rows = list(csv.DictReader(lines))
+    rows = _read_rows(table, labels)
     known = {file.stem: file for file in sorted(folder.rglob("*")) if file.suffix.lower() in IMAGE_SUFFIXES}
     records: list[dict[str, str]] = []
     paths: list[str] = []
     missing: list[str] = []
     for row in rows:
-        name = row.get("image") or row.get("image_id") or ""
-        path = folder / name if name and (folder / name).is_file() else known.get(Path(name).stem)
+        name = _name(row)
+        path = folder / name if (folder / name).is_file() else known.get(Path(name).stem)
         if path is None:
             missing.append(name)
             continue
@@ -101,6 +100,23 @@ def _from_table(table: Path, folder: Path) -> Dataset:
     return make_dataset(records, paths, None).select_columns(list(FEATURES))
 
 
+def _read_rows(table: Path, labels: list[str]) -> list[dict[str, str]]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as lines:
+            rows = list(csv.DictReader(lines))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{table} is no CSV file in UTF-8; save it again as CSV in that encoding") from error
+    incomplete = [n for n, row in enumerate(rows, start=2) if not (_name(row) and all(row[c] for c in labels))]
+    if incomplete:
+        raise DataError(f"{table}: {len(incomplete)} rows are incomplete, the first in line {incomplete[0]}; mend them")
+    return rows
+
+
+def _name(row: dict[str, str]) -> str:
+    """What a row calls its image."""
+    return row.get("image") or row.get("image_id") or ""
+
+
 def _label(row: dict[str, str], columns: list[str]) -> str:
     if len(columns) == 1:
         return row[columns[0]]
@@ -109,5 +125,5 @@ def _label(row: dict[str, str], columns: list[str]) -> str:
     except ValueError:
         chosen = []
     if len(chosen) != 1:
-        raise DataError(f"{row.get('image')} has {len(chosen)} diagnoses in its ISIC columns; exactly one must be 1")
+        raise DataError(f"{_name(row)} has {len(chosen)} diagnoses in its ISIC columns; exactly one must be 1")
     return chosen[0]

@@ -5,20 +5,20 @@ from pathlib import Path
 from datasets import Dataset
 
 from skinvision_hf.data.folder import METADATA_NAMES
-from skinvision_hf.data.ham10000 import load_ham10000, split_name
+from skinvision_hf.data.ham10000 import load_ham10000, resolve_split, split_name
 from skinvision_hf.data.labelled import load_labelled
 from skinvision_hf.data.prepared import is_prepared
 
 __all__ = ["load_part"]
 
 
-def load_part(source: str | Path, *, part: str, split: str) -> tuple[Dataset, str, str]:
+def load_part(source: str | Path, *, part: str, split: str | None) -> tuple[Dataset, str, str]:
     """Load what a model is to be measured on.
 
     Args:
         source: Any source of `load_ham10000` or of `load_labelled`.
         part: train, validation or test; labelled images are always used whole.
-        split: Name of the split of HAM10000.
+        split: Name of the split of HAM10000; None for the source's own, see `load_ham10000`.
 
     Returns:
         The images, for HAM10000 with the column `dx_type`; the name of the split or of the labelled data; and the part.
@@ -29,6 +29,7 @@ def load_part(source: str | Path, *, part: str, split: str) -> tuple[Dataset, st
     path = Path(source)
     if path.suffix.lower() == ".csv" or (path.is_dir() and any(path.iterdir()) and not _is_ham10000(path)):
         return load_labelled(path), path.stem, "all"
+    split = resolve_split(source, split)
     data = load_ham10000(source, split=split, dx_type=True)
     return data[part], split_name(data, split), part
 

@@ -16,7 +16,7 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.files import write_json
 from skinvision_hf.splits import SPLIT_NAMES
 
-__all__ = ["is_prepared", "read_prepared", "save_prepared", "write_parquet"]
+__all__ = ["is_prepared", "read_prepared", "recorded_split", "save_prepared", "write_parquet"]
 
 RECORD_FILE = "prepared.json"
 DX_TYPE_FILE = "dx_type.json"
@@ -87,17 +87,31 @@ def write_parquet(dataset: Dataset, folder: Path, part: str) -> None:
                     bar.update(table.num_rows)
 
 
+def recorded_split(folder: Path) -> str:
+    """The name of the split in which a prepared data set was written.
+
+    Raises:
+        DataError: If its record is damaged.
+    """
+    return _read_record(folder)[0]
+
+
+def _read_record(folder: Path) -> tuple[str, dict[str, int]]:
+    """The split, and how many images each part has."""
+    try:
+        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
+        return str(record["split"]), {name: record["parts"][name]["images"] for name in SPLIT_NAMES}
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise DataError(f"the {RECORD_FILE} of {folder} is damaged; prepare the data again") from error
+
+
 def read_prepared(folder: Path, *, masks: bool) -> Dataset:
     """Read all splits of a prepared data set as one; Arrow files in the cache of the datasets library back it.
 
     Raises:
         DataError: If it is incomplete, or has no masks and they are asked for.
     """
-    try:
-        record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        sizes = {name: record["parts"][name]["images"] for name in SPLIT_NAMES}
-    except (ValueError, KeyError, OSError) as error:
-        raise DataError(f"the {RECORD_FILE} of {folder} is damaged; prepare the data again") from error
+    _, sizes = _read_record(folder)
     files = {name: [str(f) for f in sorted((folder / "data").glob(f"{name}-*.parquet"))] for name in SPLIT_NAMES}
     if not all(files.values()):
         raise DataError(f"{folder} has lost files of a split; prepare the data again")

@@ -1,18 +1,19 @@
 """The columns of every data set here, and the checks that each source goes through."""
 
 import hashlib
+import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, Image, Value
-from PIL import UnidentifiedImageError
+from PIL import Image as Pillow
 from tqdm.auto import tqdm
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES, DIAGNOSES
 
-__all__ = ["FEATURES", "MASK", "code_of", "fingerprint", "first_ten", "make_dataset", "verify_images"]
+__all__ = ["FEATURES", "MASK", "code_of", "decode_image", "fingerprint", "first_ten", "make_dataset", "verify_images"]
 
 FEATURES = Features(
     {
@@ -28,6 +29,20 @@ FEATURES = Features(
 MASK = {"mask": Image()}
 DX_TYPE = {"dx_type": Value("string")}
 UNKNOWN = "unknown"
+
+# What Pillow raises on broken files; its decoders validate little before they compute.
+UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+    Pillow.DecompressionBombError,
+)
 
 # Names that other copies of the data give the diagnoses, in lower case without punctuation.
 ALIASES = {
@@ -114,8 +129,29 @@ def _age(record: dict[str, Any]) -> float | None:
         raise DataError(f"the age {text!r} of {record['image_id']} is no number; leave it empty if unknown") from error
 
 
-def verify_images(dataset: Dataset) -> None:
+def decode_image(value: dict[str, Any], image_id: str) -> Pillow.Image:
+    """Decode an image as the datasets library does.
+
+    Args:
+        value: From a column with the feature `Image(decode=False)`: `path`, `bytes`, or both.
+        image_id: How a message calls it.
+
+    Raises:
+        DataError: If it cannot be read.
+    """
+    try:
+        return Image().decode_example(value)
+    except UNREADABLE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"the image {image_id} cannot be read ({reason}); download or extract it again") from error
+
+
+def verify_images(dataset: Dataset, *, progress: bool = True) -> None:
     """Decode every image and mask once.
+
+    Args:
+        dataset: With the columns `image` and `image_id`, and `mask` where there are masks.
+        progress: Show a progress bar.
 
     Raises:
         DataError: If some cannot be read; counts all and names the first ten.
@@ -124,20 +160,19 @@ def verify_images(dataset: Dataset) -> None:
     for name in ("image", "mask"):
         if name not in dataset.column_names:
             continue
-        rows = dataset.select_columns([name, "image_id"])
-        identifiers = dataset["image_id"][:]
-        progress = tqdm(identifiers, desc=f"check {name}s", unit="image")
-        unreadable += [identifier for row, identifier in enumerate(progress) if not _is_readable(rows, row, name)]
+        rows = dataset.select_columns([name, "image_id"]).cast_column(name, Image(decode=False))
+        bar = tqdm(rows, desc=f"check {name}s", unit="image", disable=not progress)
+        unreadable += [row["image_id"] for row in bar if not _is_readable(row[name], row["image_id"])]
     if unreadable:
         raise DataError(
             f"{len(unreadable)} images cannot be read: {first_ten(unreadable)}; download or extract them again"
         )
 
 
-def _is_readable(rows: Dataset, row: int, name: str) -> bool:
+def _is_readable(value: dict[str, Any], image_id: str) -> bool:
     try:
-        rows[row][name].load()
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError):
+        decode_image(value, image_id)
+    except DataError:
         return False
     return True
 
