@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from skinvision_hf.commands import positive, require_training
 from skinvision_hf.errors import run_command
 
 SPACE = Path(__file__).resolve().parents[1] / "space" / "app.py"
@@ -26,6 +27,7 @@ def inference(arguments: argparse.Namespace) -> object:
 
 def training(arguments: argparse.Namespace) -> object:
     """Time the training loop against bare steps on tensors in memory."""
+    require_training()
     from skinvision_hf.benchmarking.training import measure_training
     from skinvision_hf.config import AugmentConfig, ModelConfig, TrainConfig
     from skinvision_hf.data import load_ham10000
@@ -42,13 +44,6 @@ def space(arguments: argparse.Namespace) -> object:
     return measure_space(
         SPACE, arguments.model, visitors=arguments.visitors, requests=arguments.requests, uploads=arguments.uploads
     )
-
-
-def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
-    if (number := int(text)) < 1:
-        raise argparse.ArgumentTypeError(f"{number} is too small; give at least 1")
-    return number
 
 
 def benchmark(argv: Sequence[str] | None) -> int:

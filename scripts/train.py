@@ -8,15 +8,20 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from jsonargparse import ArgumentParser
-
+from skinvision_hf.commands import require_training
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.errors import run_command
 
+if TYPE_CHECKING:
+    from jsonargparse import ArgumentParser
 
-def build_parser() -> ArgumentParser:
+
+def build_parser() -> "ArgumentParser":
     """Derive the command line from the configuration classes."""
+    from jsonargparse import ArgumentParser
+
     parser = ArgumentParser(prog="train.py", description=__doc__, env_prefix=False)
     parser.add_argument("--config", action="config", help="YAML file with settings; later flags win over it")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output_dir")
@@ -26,6 +31,7 @@ def build_parser() -> ArgumentParser:
 
 def train(argv: Sequence[str] | None) -> int:
     """Train, then calibrate the network, measure it on test and describe it."""
+    require_training()
     parser = build_parser()
     arguments = parser.parse_args(None if argv is None else list(argv))
     resume = arguments.pop("resume")

@@ -1,17 +1,29 @@
-"""Checkpoints of a training run: the whole state after every epoch, and the best network so far."""
+"""Checkpoints of a training run: its settings, the whole state after every epoch, and the best network so far."""
 
+import json
 import logging
 import shutil
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from skinvision_hf.config import TrainConfig
+from skinvision_hf.errors import DataError
+from skinvision_hf.files import write_json
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["HISTORY_FILE", "Checkpoints", "Progress"]
+__all__ = ["HISTORY_FILE", "Checkpoints", "Progress", "assert_same_settings", "flatten"]
 
 HISTORY_FILE = "history.jsonl"
+SETTINGS_FILE = "settings.json"
+
+# What a resumed run may set otherwise: where results go, who watches, and how many processes load images.
+FREE_SETTINGS = ("output_dir", "report_to", "num_workers")
+# Of these only the last part of a path counts, so that a folder may have moved.
+PATH_SETTINGS = ("data", "model.init")
 
 logger = logging.getLogger(__name__)
 
@@ -45,6 +57,41 @@ class Progress:
         vars(self).update(state)
 
 
+def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Lay nested settings side by side under the names of their flags, such as `head.epochs`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}
+    return flat
+
+
+def assert_same_settings(config: TrainConfig, recorded: Mapping[str, Any]) -> None:
+    """Check that a run goes on with the settings that it was started with.
+
+    Args:
+        config: The settings now.
+        recorded: Those of the start, nested or flat; settings that it does not have are not compared.
+
+    Raises:
+        DataError: If one differs that changes the result; names all that do.
+    """
+    before, now = flatten(recorded), flatten(asdict(config))
+    differing = [
+        f"--{name} {before[name]} (now {value})"
+        for name, value in now.items()
+        if name in before and name not in FREE_SETTINGS and _compared(name, before[name]) != _compared(name, value)
+    ]
+    if differing:
+        raise DataError(
+            f"the run in {config.output_dir} was started with {', '.join(differing)}; "
+            "resume it with that, or choose another --output_dir"
+        )
+
+
+def _compared(name: str, value: Any) -> Any:
+    return Path(value).name if name in PATH_SETTINGS else value
+
+
 class Checkpoints:
     """The folder `checkpoints/` of a run.
 
@@ -65,6 +112,21 @@ class Checkpoints:
         """The last complete checkpoint, or None."""
         found = sorted(self.folder.glob("phase-?-epoch-????"))
         return found[-1] if found else None
+
+    def write_settings(self, config: TrainConfig) -> None:
+        """Record the settings of the run, once."""
+        if not (self.folder / SETTINGS_FILE).is_file():
+            write_json(self.folder / SETTINGS_FILE, asdict(config))
+
+    def assert_settings(self, config: TrainConfig) -> None:
+        """Compare settings with the recorded ones; checkpoints without a record are taken as they are.
+
+        Raises:
+            DataError: If one differs that changes the result.
+        """
+        path = self.folder / SETTINGS_FILE
+        if path.is_file():
+            assert_same_settings(config, json.loads(path.read_text(encoding="utf-8")))
 
     def phase_of(self, checkpoint: Path) -> int:
         """The phase that a checkpoint belongs to."""

@@ -108,7 +108,8 @@ class LossConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check(self, logit_adjustment=(0, 2), label_smoothing=(0, BELOW_ONE), mixup_alpha=(0, 100), cutmix_alpha=(0, 100))
+        _check(self, logit_adjustment=(0, 2), label_smoothing=(0, BELOW_ONE))
+        _check(self, mixup_alpha=(0, 100), cutmix_alpha=(0, 100))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,18 @@
 """A network and a split to predictions, on one process or several."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset
+from datasets import Dataset, Image
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from skinvision_hf.data import decode_image
 from skinvision_hf.errors import DataError
 from skinvision_hf.files import write_json
 from skinvision_hf.metrics import Predictions
@@ -22,7 +23,7 @@ from skinvision_hf.transforms import Transform, eval_transform
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["PREDICTIONS_FILE", "collect_logits", "make_loader", "predict_dataset", "write_metrics"]
+__all__ = ["PREDICTIONS_FILE", "collect_logits", "iterate", "make_loader", "predict_dataset", "write_metrics"]
 
 PREDICTIONS_FILE = "predictions.csv"
 
@@ -33,13 +34,14 @@ def make_loader(
     """Make a loader of batches `{"pixel_values": (n, 3, H, W), "labels": (n,)}` that decodes images as it goes.
 
     Args:
-        dataset: A split with the columns `image` and `label`.
+        dataset: A split with the columns `image`, `label` and `image_id`.
         transform: From an RGB image to a tensor.
         batch_size: Images a batch.
         shuffle: New order every epoch, without the last incomplete batch; for training.
         num_workers: Processes that decode; 0 decodes in this one.
     """
-    view = dataset.select_columns(["image", "label"]).with_transform(partial(_decode, transform))
+    columns = dataset.select_columns(["image", "label", "image_id"]).cast_column("image", Image(decode=False))
+    view = columns.with_transform(partial(_decode, transform))
     return DataLoader(
         view,
         batch_size=batch_size,
@@ -51,7 +53,21 @@ def make_loader(
 
 
 def _decode(transform: Transform, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    return {"pixel_values": [transform(i.convert("RGB")) for i in batch["image"]], "labels": batch["label"]}
+    images = map(decode_image, batch["image"], batch["image_id"])
+    return {"pixel_values": [transform(image.convert("RGB")) for image in images], "labels": batch["label"]}
+
+
+def iterate(loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Iterate over the batches of a loader.
+
+    Raises:
+        DataError: If an image cannot be read; in one line, also when a process that loads images met it, whose
+            traceback torch would add.
+    """
+    try:
+        yield from loader
+    except DataError as error:
+        raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
 
 
 def collect_logits(
@@ -73,8 +89,9 @@ def collect_logits(
     was_training = model.training
     model.eval()
     logits, labels = [], []
+    bar = tqdm(iterate(loader), total=len(loader), desc="evaluate", unit="batch", disable=hidden, leave=False)
     with torch.inference_mode():
-        for batch in tqdm(loader, desc="evaluate", unit="batch", disable=hidden, leave=False):
+        for batch in bar:
             pixels = batch["pixel_values"].to(device).contiguous(memory_format=torch.channels_last)
             result = (model(pixels).logits, batch["labels"].to(device))
             if accelerator is not None:

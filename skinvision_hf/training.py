@@ -1,5 +1,7 @@
 """Training from a configuration to a release folder: the head, then all layers, both through `run_phase`."""
 
+import importlib.util
+import json
 import logging
 import os
 import platform
@@ -11,15 +13,18 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from datasets import DatasetDict
+from datasets import DatasetDict, concatenate_datasets
 
 from skinvision_hf import data as ham10000
 from skinvision_hf._version import __version__
+from skinvision_hf.checkpoints import Checkpoints, assert_same_settings, flatten
 from skinvision_hf.config import TrainConfig
-from skinvision_hf.errors import DataError, RunError
+from skinvision_hf.data.limits import limit_parts
+from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.files import without_folders, write_json
 from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
-from skinvision_hf.phases import Run, run_phase
+from skinvision_hf.phases import run_phase
+from skinvision_hf.runs import Run
 
 __all__ = ["TRAINING_FILE", "load_splits", "run_training"]
 
@@ -34,14 +39,16 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
 
     Args:
         config: All settings.
-        resume: Go on from the last complete checkpoint in the output folder, with the same settings. A run that is
+        resume: Go on from the last complete checkpoint in the output folder, with the same settings (only the number
+            of loading processes, the tracker and the folders that data and weights lie in may differ). A run that is
             trained already is left as it is.
 
     Returns:
         The release folder, which is the output folder. The checkpoints in it are gone once the release is written.
 
     Raises:
-        DataError: If the data or the output folder cannot be used.
+        DataError: If the data or the output folder cannot be used, an image cannot be read, the tracker is not
+            installed, or a run is resumed with other settings.
         ModelError: If the initial weights cannot be had.
         RunError: If the loss stops being a number, or no epoch has a value of the monitored metric.
         KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
@@ -49,22 +56,27 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     start = time.perf_counter()
     output_dir = Path(config.output_dir)
     if resume and (output_dir / TRAINING_FILE).is_file():
+        assert_same_settings(config, _read_record(output_dir).get("config", {}))
         logger.warning("%s is trained already", output_dir)
         return output_dir
+    _assert_tracker(config.report_to)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot write to {output_dir} ({error.strerror}); choose another --output_dir") from error
-    data = load_splits(config)
-    run = Run.start(config, data)
-    checkpoint = _checkpoint(run, resume)
-    run.accelerator.init_trackers("skinvision")
+    checkpoint = _checkpoint(config, resume)
+    previous = _previous(config.model.init)
+    run = Run.start(config, load_splits(config))
+    _verify_images(run)
+    if run.accelerator.is_main_process:
+        run.checkpoints.write_settings(config)
+    run.accelerator.init_trackers("skinvision", config=flatten(_settings(config)))
     try:
         train_phases(run, resume=checkpoint)
         if run.accelerator.is_main_process:
             best = SkinVisionForImageClassification.from_pretrained(_best(run))
             best.save_pretrained(output_dir)
-            write_json(output_dir / TRAINING_FILE, _training_record(run, time.perf_counter() - start))
+            write_json(output_dir / TRAINING_FILE, _training_record(run, previous, time.perf_counter() - start))
             run.checkpoints.remove()
         run.accelerator.wait_for_everyone()
     except KeyboardInterrupt:
@@ -107,37 +119,68 @@ def _best(run: Run) -> Path:
 def load_splits(config: TrainConfig) -> DatasetDict:
     """Load the parts of a run, with the column `dx_type` for its report, cut to `config.limit` images each."""
     data = ham10000.load_ham10000(config.data, split=config.split, dx_type=True)
-    if config.limit:
-        # Shuffled, since a data set may be sorted by diagnosis.
-        data = DatasetDict(
-            {k: d.shuffle(seed=config.seed).select(range(min(config.limit, len(d)))) for k, d in data.items()}
-        )
-    return data
+    return limit_parts(data, config.limit, seed=config.seed)
 
 
-def _checkpoint(run: Run, resume: bool) -> Path | None:
+def _verify_images(run: Run) -> None:
+    """Decode every image before hours are spent on the others; each process takes its share."""
+    images = concatenate_datasets([part.select_columns(["image", "image_id"]) for part in run.data.values()])
+    accelerator = run.accelerator
+    share = images.shard(accelerator.num_processes, accelerator.process_index)
+    ham10000.verify_images(share, progress=accelerator.is_local_main_process)
+
+
+def _assert_tracker(name: str) -> None:
+    if name != "none" and importlib.util.find_spec(name) is None:
+        raise DataError(f"--report_to {name} needs: pip install {name}")
+
+
+def _checkpoint(config: TrainConfig, resume: bool) -> Path | None:
     """The checkpoint to go on from; refuses to overwrite a run or a release by accident."""
-    output_dir, newest = Path(run.config.output_dir), run.checkpoints.newest()
+    output_dir, checkpoints = Path(config.output_dir), Checkpoints(Path(config.output_dir))
+    newest = checkpoints.newest()
     if (output_dir / WEIGHTS_FILE).is_file() and not (resume and newest):
         raise DataError(f"{output_dir} already holds a finished release; choose another --output_dir")
     if resume and newest is None:
         logger.warning("no checkpoint in %s yet; starting from the beginning", output_dir)
     if newest is not None and not resume:
         raise DataError(f"{output_dir} holds a run that was stopped; add --resume to go on, or choose another folder")
+    if newest is not None:
+        checkpoints.assert_settings(config)
     return newest
 
 
-def _training_record(run: Run, seconds: float) -> dict[str, Any]:
-    """What it takes to repeat the run, without paths of this machine."""
-    settings = asdict(run.config)
+def _previous(init: str) -> list[dict[str, Any]]:
+    """The records of all trainings that the initial weights went through, oldest first."""
+    if not (Path(init) / TRAINING_FILE).is_file():
+        return []
+    record = _read_record(Path(init))
+    return [*record.pop("previous", []), record]
+
+
+def _read_record(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelError(f"{folder / TRAINING_FILE} cannot be read; give an intact release") from error
+
+
+def _settings(config: TrainConfig) -> dict[str, Any]:
+    """All settings but the output folder, without paths of this machine."""
+    settings = asdict(config)
     settings.pop("output_dir")
     settings["data"] = without_folders(settings["data"])
     settings["model"]["init"] = without_folders(settings["model"]["init"])
+    return settings
+
+
+def _training_record(run: Run, previous: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """What it takes to repeat the run."""
     phase, epoch = run.progress.best_epoch or ("", 0)
     return {
         "skinvision_version": __version__,
         "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(without_folders, sys.argv[1:])]),
-        "config": settings,
+        "config": _settings(run.config),
         "split": run.config.split,
         "data_fingerprint": {name: ham10000.fingerprint(d) for name, d in run.data.items()},
         "images": {name: len(d) for name, d in run.data.items()},
@@ -150,4 +193,5 @@ def _training_record(run: Run, seconds: float) -> dict[str, Any]:
             "machine": platform.machine(),
         },
         "versions": {"python": platform.python_version()} | {name: version(name) for name in RECORDED_VERSIONS},
+        "previous": previous,
     }

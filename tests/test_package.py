@@ -16,8 +16,8 @@ PACKAGE = ROOT / "skinvision_hf"
 
 # Each room imports only rooms before it, when it is loaded.
 ORDER = """
-_version errors labels files config splits data releases initialisation transforms losses modeling metrics
-calibration operating_points subgroups evaluation checkpoints phases training guard images prediction inference
+_version errors commands labels files config splits data releases initialisation transforms losses modeling metrics
+calibration operating_points subgroups evaluation checkpoints runs phases training guard images prediction inference
 explain figures card reporting hub benchmarking demo cli
 """
 ROOMS = ORDER.split()
@@ -155,7 +155,7 @@ def test_all_public_names_are_there_and_others_are_not() -> None:
 
 
 def test_the_labels_and_errors_rooms_need_the_standard_library_only() -> None:
-    for room in ("_version", "errors", "labels", "files", "config", "prediction", "cli"):
+    for room in ("_version", "errors", "labels", "files", "config", "prediction", "commands", "cli"):
         for module, eager in imports(parse(PACKAGE / f"{room}.py")):
             first = module.partition(".")[0]
             assert not eager or first == "skinvision_hf" or first in sys.stdlib_module_names, f"{room}: {module}"

@@ -2,24 +2,32 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from accelerate.state import AcceleratorState
+from accelerate.utils import set_seed
 from safetensors.torch import load_file
+from test_data import some_rows, write_metadata, write_pictures
 
-from skinvision_hf import training
+from skinvision_hf import phases, training
+from skinvision_hf.benchmarking.training import PeakMemory
 from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
 from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.losses import ClassificationLoss
 from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.training import run_training
+from skinvision_hf.phases import train_epoch
+from skinvision_hf.runs import PhaseParts, Run
+from skinvision_hf.training import load_splits, run_training
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -118,14 +126,146 @@ def test_training_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
     assert len(records) == 3
 
 
-def test_gradient_accumulation_takes_fewer_and_larger_steps(tmp_path: Path) -> None:
+def test_patience_starts_anew_with_every_better_epoch_and_the_best_one_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = (0.1, 0.3, 0.2, 0.4, 0.3, 0.4, 0.9)  # Being as good is not being better.
+    weights = []
+    for epochs in (7, 4):
+        validate = iter(values)
+        monkeypatch.setattr(phases, "_validate", lambda *_, v=validate: {"validation_balanced_accuracy": next(v)})
+        head = PhaseConfig(train_backbone=False, epochs=epochs, schedule="constant", patience=2)
+        folder = run_training(tiny_config(tmp_path / str(epochs), head=head, finetune=PhaseConfig(epochs=0)))
+        assert len(history(folder)) == min(epochs, 6)
+        best = json.loads((folder / "training.json").read_text())["best"]
+        assert (best["epoch"], best["value"]) == (4, 0.4)
+        weights.append((folder / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+
+def test_gradients_of_small_batches_add_up_to_those_of_a_large_one(tmp_path: Path, tiny_release: Path) -> None:
+    """With a frozen backbone and without dropout and mixing, a batch's gradient is the mean of its images'."""
+    model = ModelConfig(
+        architecture="test_efficientnet", init=str(tiny_release), image_size=32, drop_rate=0.0, drop_path_rate=0.0
+    )
     head = PhaseConfig(train_backbone=False, epochs=1, schedule="constant")
-    common = {"head": head, "finetune": PhaseConfig(epochs=0), "batch_size": 8, "augment": AugmentConfig(min_scale=1.0)}
-    rates = [
-        history(run_training(tiny_config(tmp_path / str(n), gradient_accumulation_steps=n, **common)))[0]["train_loss"]
-        for n in (1, 4)
-    ]
-    assert rates[0] != rates[1]
+    steps, weights = [], []
+    for batch_size, accumulation in ((32, 1), (8, 4), (8, 1)):
+        AcceleratorState._reset_state(True)
+        config = tiny_config(
+            tmp_path, model=model, head=head, limit=128, loss=LossConfig(mixup_alpha=0.0), batch_size=batch_size
+        )
+        config = replace(config, gradient_accumulation_steps=accumulation)
+        run = Run.start(config, load_splits(config))
+        parts = PhaseParts.build(run, head)
+        set_seed(0)
+        train_epoch(run, parts, "test")
+        steps.append(parts.steps)
+        weights.append(run.model.timm_model.get_classifier().weight.detach().clone())
+    assert steps == [4, 4, 16]
+    torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=1e-5)
+    assert (weights[2] - weights[0]).abs().max() > 1e-3
+
+
+def test_bf16_trains_and_leaves_weights_in_float32(tmp_path: Path) -> None:
+    AcceleratorState._reset_state(True)
+    try:
+        folder = run_training(tiny_config(tmp_path / "run", mixed_precision="bf16", finetune=PhaseConfig(epochs=1)))
+    finally:
+        AcceleratorState._reset_state(True)
+    assert all(np.isfinite(r["train_loss"]) for r in history(folder))
+    assert {p.dtype for p in SkinVisionForImageClassification.from_pretrained(folder).parameters()} == {torch.float32}
+
+
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="fp16 is for machines like this one")
+@pytest.mark.parametrize("launcher", [False, True])
+def test_fp16_is_refused_without_a_gpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: bool) -> None:
+    if launcher:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp16")
+    with pytest.raises(DataError, match="fp16 trains on GPUs only; use --mixed_precision bf16 or no"):
+        run_training(tiny_config(tmp_path / "run", mixed_precision="no" if launcher else "fp16"))
+
+
+def test_a_release_tells_every_training_that_its_weights_went_through(tmp_path: Path) -> None:
+    init, records = "random", []
+    for number in range(3):
+        model = ModelConfig(architecture="test_efficientnet", init=init, image_size=32)
+        folder = run_training(tiny_config(tmp_path / f"run{number}", model=model, finetune=PhaseConfig(epochs=0)))
+        records.append(json.loads((folder / "training.json").read_text()))
+        init = str(folder)
+    assert [record.pop("previous") for record in records] == [[], records[:1], records[:2]]
+    assert set(records[0]) >= {"command", "config", "seconds", "best", "hardware", "split"}
+    (folder / "training.json").write_text("[")
+    with pytest.raises(ModelError, match=r"training\.json cannot be read; give an intact release"):
+        run_training(tiny_config(tmp_path / "next", data="/nowhere", model=replace(model, init=init)))
+
+
+def test_a_tracker_gets_the_settings_and_the_metrics(tmp_path: Path) -> None:
+    folder = run_training(tiny_config(tmp_path / "run", report_to="tensorboard", finetune=PhaseConfig(epochs=0)))
+    assert list((folder / "logs" / "skinvision").glob("events.out.tfevents.*"))
+    (settings,) = (folder / "logs").rglob("hparams.yml")
+    assert "head.learning_rate: 0.001" in settings.read_text()
+    assert str(tmp_path) not in settings.read_text()
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "trackio", "tensorboard"])
+def test_a_tracker_that_is_not_installed_is_refused_before_data_is_loaded(
+    tracker: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, tracker, None)
+    with pytest.raises(DataError, match=f"--report_to {tracker} needs: pip install {tracker}"):
+        run_training(tiny_config(tmp_path / "run", report_to=tracker, data="/nowhere"))
+
+
+def test_a_damaged_image_is_named_before_training_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_pictures(tmp_path / "data", some_rows(), masks=False)
+    write_metadata(tmp_path / "data" / "HAM10000_metadata.csv", some_rows())
+    broken = sorted((tmp_path / "data").rglob("*.jpg"))[5]
+    broken.write_bytes(broken.read_bytes()[:900])
+    options = [*TINY, "--batch_size=4", f"--data={tmp_path / 'data'}", f"--output_dir={tmp_path / 'run'}"]
+    assert runpy.run_path(str(TRAIN))["main"](options) == 2
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error == f"error: 1 images cannot be read: {broken.stem}; download or extract them again"
+    assert not any((tmp_path / "run").iterdir())
+
+
+@pytest.mark.parametrize("library", ["accelerate", "jsonargparse"])
+def test_training_without_its_extra_is_one_line_and_exit_code_2(library: str, tmp_path: Path) -> None:
+    argv = ["train.py", "--data=synthetic", f"--output_dir={tmp_path}"]
+    code = f"import runpy, sys; sys.modules[{library!r}] = None; sys.argv = {argv!r}; "
+    code += f"runpy.run_path({str(TRAIN)!r}, run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == f'error: training needs {library}: pip install "skinvision-hf[train]"\n'
+
+
+def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(ROOT / "scripts" / "benchmark.py"))["main"]
+    options = ["--architecture=test_efficientnet", "--init=random", "--image_size=32", "--steps=2"]
+    assert main(["training", "--data=synthetic[:210]", *options]) == 0
+    timing = json.loads(capsys.readouterr().out)
+    assert timing["input_size"] == [3, 32, 32]
+    assert min(timing[name] for name in ("bare_rate", "loop_rate", "head_rate", "share")) > 0
+    assert timing["head_share_of_epoch"] == pytest.approx(timing["loop_rate"] / timing["head_rate"])
+    assert 0.1 < timing["peak_memory_gb"] < 10
+
+
+def test_the_memory_of_loading_processes_counts() -> None:
+    code = "block = bytearray(b'x' * 300_000_000); import time; time.sleep(60)"
+    with PeakMemory() as alone:
+        pass
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        deadline = time.monotonic() + 50
+        with PeakMemory() as together:
+            while together.peak < alone.peak + 300_000_000 and time.monotonic() < deadline:
+                time.sleep(0.1)
+    finally:
+        child.kill()
+        child.wait()
+    assert together.peak >= alone.peak + 300_000_000
 
 
 def test_a_finished_release_and_a_stopped_run_are_not_overwritten(tmp_path: Path) -> None:

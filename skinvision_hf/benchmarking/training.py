@@ -1,19 +1,20 @@
 """The training loop against bare forward, backward and optimiser steps on tensors in memory."""
 
-import resource
 import statistics
-import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import psutil
 import torch
 from datasets import Dataset, DatasetDict
 
 from skinvision_hf.config import TrainConfig
-from skinvision_hf.phases import PhaseParts, Run, train_epoch
+from skinvision_hf.phases import train_epoch
+from skinvision_hf.runs import PhaseParts, Run
 
 __all__ = ["TrainingTiming", "measure_training"]
 
@@ -31,7 +32,8 @@ class TrainingTiming:
         share: Median over the rounds of `loop_rate / bare_rate`, the two measured one after the other.
         head_rate: The training loop of phase 1, with a frozen backbone.
         head_share_of_epoch: Time of a phase 1 epoch over that of a phase 2 epoch.
-        peak_memory_gb: Largest resident memory of this process, in gigabytes; its data workers come on top.
+        peak_memory_gb: Largest memory of an untimed epoch of phase 2, in gigabytes: of this process and those that
+            load images, pages that they share counted once.
     """
 
     input_size: tuple[int, ...]
@@ -66,7 +68,8 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
         parts = PhaseParts.build(run, config.finetune)
         bare = _bare_step(parts, config, size)
         bare()
-        train_epoch(run, parts, "warm up")
+        with PeakMemory() as memory:
+            train_epoch(run, parts, "warm up")
         bare_rates, loop_rates = [], []
         for _ in range(rounds):
             bare_rates.append(steps * config.batch_size / _seconds(bare, steps))
@@ -81,7 +84,7 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
         share=statistics.median(loop / bare for loop, bare in zip(loop_rates, bare_rates, strict=True)),
         head_rate=head_rate,
         head_share_of_epoch=loop_rate / head_rate,
-        peak_memory_gb=_peak_memory_gb(),
+        peak_memory_gb=memory.peak / 1e9,
     )
 
 
@@ -111,6 +114,40 @@ def _seconds(step: Callable[[], Any], steps: int) -> float:
     return time.perf_counter() - start
 
 
-def _peak_memory_gb() -> float:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1e9 if sys.platform == "darwin" else 1e6)
+class PeakMemory:
+    """Watches the memory of this process and its children while it is open.
+
+    Attributes:
+        peak: The largest sum seen so far, in bytes.
+    """
+
+    PAUSE = 0.1  # seconds between two looks
+
+    def __init__(self) -> None:
+        self.peak = 0
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> "PeakMemory":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closed.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        this = psutil.Process()
+        while True:
+            self.peak = max(self.peak, sum(map(_memory, [this, *this.children(recursive=True)])))
+            if self._closed.wait(self.PAUSE):
+                return
+
+
+def _memory(process: psutil.Process) -> int:
+    """Bytes that a process holds; of pages that several hold, its share where the system tells it."""
+    try:
+        full = process.memory_full_info()
+    except psutil.Error:  # It has just ended.
+        return 0
+    return getattr(full, "pss", full.uss)

@@ -1,0 +1,166 @@
+"""What a training run is made of: what both phases share, and the objects of one phase, prepared by Accelerate."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from accelerate import Accelerator, DataLoaderConfiguration
+from accelerate.utils import set_seed
+from datasets import DatasetDict
+from timm.optim import param_groups_weight_decay
+from timm.utils import ModelEmaV3
+from torch.utils.data import DataLoader
+
+from skinvision_hf.checkpoints import Checkpoints, Progress
+from skinvision_hf.config import PhaseConfig, TrainConfig
+from skinvision_hf.errors import DataError, RunError
+from skinvision_hf.evaluation import make_loader
+from skinvision_hf.labels import CODES
+from skinvision_hf.losses import ClassificationLoss
+from skinvision_hf.metrics.statistics import OVERALL_METRICS
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.transforms import eval_transform, train_transform
+
+__all__ = ["PhaseParts", "Run"]
+
+
+@dataclass
+class Run:
+    """What both phases share."""
+
+    config: TrainConfig
+    accelerator: Accelerator
+    data: DatasetDict
+    model: SkinVisionForImageClassification
+    progress: Progress
+    checkpoints: Checkpoints
+
+    @classmethod
+    def start(cls, config: TrainConfig, data: DatasetDict) -> "Run":
+        """Set up processes, trackers and the network.
+
+        Raises:
+            DataError: If the monitored metric is unknown, the training or validation split is empty or smaller than a
+                batch for each process, or the precision is one that this machine cannot train in.
+            RunError: If fewer processes were started than asked for.
+        """
+        if config.monitor not in OVERALL_METRICS:
+            raise DataError(
+                f"there is no metric {config.monitor!r} to monitor; use one of {', '.join(OVERALL_METRICS)}"
+            )
+        _assert_precision(config.mixed_precision)
+        output_dir = Path(config.output_dir)
+        accelerator = Accelerator(
+            # None leaves the choice to `accelerate launch`.
+            mixed_precision=None if config.mixed_precision == "no" else config.mixed_precision,
+            gradient_accumulation_steps=config.gradient_accumulation_steps,
+            log_with=None if config.report_to == "none" else config.report_to,
+            project_dir=str(output_dir / "logs"),
+            dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True, data_seed=config.seed),
+            # Without this, Accelerate takes several processes without accelerators for a mistake.
+            cpu=True if not torch.accelerator.is_available() else None,
+        )
+        _assert_all_processes_started(accelerator)
+        if len(data["train"]) < accelerator.num_processes or not len(data["validation"]):
+            raise DataError("the training or validation split holds too few images; use more data or fewer processes")
+        set_seed(config.seed)
+        with accelerator.main_process_first():
+            model = SkinVisionForImageClassification.create(config.model)
+        progress = Progress()
+        accelerator.register_for_checkpointing(progress)
+        return cls(config, accelerator, data, model, progress, Checkpoints(output_dir))
+
+
+def _on_cpu() -> bool:
+    asked = os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    return asked or not torch.accelerator.is_available()
+
+
+def _assert_precision(precision: str) -> None:
+    """Accelerate runs fp16 on CPUs without a word, without the scaling of the loss that it needs."""
+    # Also when `accelerate launch` chose it.
+    chosen = precision if precision != "no" else os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+    if chosen == "fp16" and _on_cpu():
+        raise DataError("fp16 trains on GPUs only; use --mixed_precision bf16 or no")
+
+
+def _assert_all_processes_started(accelerator: Accelerator) -> None:
+    """`accelerate launch --cpu --num_processes N` starts one process without a word when MPI is not set up."""
+    asked = "MASTER_ADDR" in os.environ and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
+    if asked and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
+        raise RunError(
+            "several CPU processes were asked for, but accelerate starts only one without MPI; start them with "
+            "'torchrun --nproc_per_node N scripts/train.py ...', or give accelerate an --mpirun_hostfile"
+        )
+
+
+@dataclass
+class PhaseParts:
+    """The objects of one phase, prepared by Accelerate."""
+
+    model: torch.nn.Module
+    ema: ModelEmaV3 | None
+    optimizer: Any
+    scheduler: Any
+    loss: ClassificationLoss
+    train_loader: Any
+    validation_loader: DataLoader
+    steps: int = 0
+
+    @classmethod
+    def build(cls, run: Run, phase: PhaseConfig) -> "PhaseParts":
+        """Make the loaders, optimiser, schedule and average of a phase, and freeze or unfreeze the network."""
+        config, accelerator, model = run.config, run.accelerator, run.model
+        model.unfreeze() if phase.train_backbone else model.freeze_backbone()
+        model.to(accelerator.device, memory_format=torch.channels_last)
+        cfg = model.config.pretrained_cfg
+        train_loader = make_loader(
+            run.data["train"],
+            train_transform(cfg, config.augment),
+            batch_size=config.batch_size,
+            shuffle=True,
+            num_workers=config.num_workers,
+        )
+        validation_loader = make_loader(
+            run.data["validation"], eval_transform(cfg), batch_size=64, num_workers=config.num_workers
+        )
+        optimizer = torch.optim.AdamW(
+            param_groups_weight_decay(model, phase.weight_decay), lr=phase.learning_rate, weight_decay=0.0, fused=True
+        )
+        updates = -(-len(train_loader) // config.gradient_accumulation_steps)
+        scheduler = transformers.get_scheduler(
+            "cosine" if phase.schedule == "cosine" else "constant_with_warmup",
+            optimizer,
+            num_warmup_steps=round(phase.warmup_epochs * updates),
+            num_training_steps=phase.epochs * updates,
+        )
+        ema = ModelEmaV3(model, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
+        labels = run.data["train"].with_format("numpy")["label"][:]
+        loss = ClassificationLoss(labels, len(CODES), config.loss, mix=phase.train_backbone).to(accelerator.device)
+        model, optimizer, train_loader, validation_loader, scheduler = accelerator.prepare(
+            model, optimizer, train_loader, validation_loader, scheduler
+        )
+        parts = cls(model, ema, optimizer, scheduler, loss, train_loader, validation_loader)
+        accelerator.register_for_checkpointing(*([ema] if ema else []), _Steps(parts))
+        return parts
+
+    @property
+    def evaluated(self) -> torch.nn.Module:
+        """The network that is evaluated and kept: the average where there is one."""
+        return self.ema.module if self.ema else self.model
+
+
+class _Steps:
+    """Lets Accelerate save the number of weight updates, on which the average's warm-up depends."""
+
+    def __init__(self, parts: PhaseParts) -> None:
+        self.parts = parts
+
+    def state_dict(self) -> dict[str, int]:
+        return {"steps": self.parts.steps}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.parts.steps = state["steps"]
