@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from skinvision_hf.files import sha256
 from skinvision_hf.labels import CODES
+from skinvision_hf.releases import list_parts
 
 CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
 OVERALL_METRICS = (
@@ -19,7 +21,9 @@ OVERALL_METRICS = (
 def complete_release(network: Path, target: Path) -> Path:
     """Copy a folder of config.json and model.safetensors and add metrics.json, training.json and a figure."""
     shutil.copytree(network, target)
-    (target / "metrics.json").write_text(json.dumps(metrics()))
+    measured = {"model": {"weights_sha256": sha256(target / "model.safetensors")}}
+    (target / "metrics.json").write_text(json.dumps(metrics() | measured))
+    list_parts(target)
     (target / "training.json").write_text(json.dumps(training()))
     draw_figure(target / "figures" / "confusion_matrix.png")
     return target
@@ -49,6 +53,29 @@ def metrics() -> dict[str, Any]:
         "per_class": {code: estimates(CLASS_METRICS, 30) for code in CODES},
         "confusion_matrix": np.full((7, 7), 5).tolist(),
     }
+
+
+def comparison(value: float) -> dict[str, Any]:
+    """An explanation section in which a map scores `value` more than a blob in the centre, in each criterion."""
+    names = ("pointing_game", "energy_inside", "iou", "inside_outside_ratio", "road")
+    by_class = {code: estimates_of(0.5, names) for code in CODES}
+    outcomes = {name: estimates_of(0.5, names) for name in ("correct", "incorrect")}
+    shared = {"per_class": by_class, "by_outcome": outcomes, "rank_correlation": estimate(0.1)}
+    over = {name: {"value": value, "low": value - 0.02, "high": value + 0.02, "n": 210} for name in names[:3]}
+    maps = [
+        {"map": "gradcam", "network": "trained", "over_centre": over, **estimates_of(0.5 + value, names), **shared},
+        *({"map": "gradcam", "network": what, **estimates_of(0.3, names), **shared} for what in ("classifier", "all")),
+        *({"map": what, "network": "none", **estimates_of(0.5, names), **shared} for what in ("centre", "noise")),
+    ]
+    return {
+        "summary": "What heat maps show.",
+        "favourite": "gradcam",
+        "test": {"images": 210, "lesions": 180, "maps": maps},
+    }
+
+
+def estimates_of(value: float, names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: estimate(value) for name in names}
 
 
 def training() -> dict[str, Any]:

@@ -9,12 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from complete_release import complete_release, draw_figure
+from complete_release import comparison, complete_release, draw_figure, estimate
 from drawing import draw_lesion
 from huggingface_hub import ModelCard
 
-from skinvision_hf.card import Links, lint_card, read_facts, render_card, write_card
+from skinvision_hf.card import Links, lint_card, read_facts, render_card, render_dataset_card, write_card
 from skinvision_hf.card.model import MAIN_METRICS
+from skinvision_hf.card.templating import render_template
+from skinvision_hf.card.wording import duration
+from skinvision_hf.data import load_ham10000
+from skinvision_hf.demo.about import describe_release
 from skinvision_hf.errors import ModelError
 from skinvision_hf.inference import SkinVision
 from skinvision_hf.labels import CODES, DISCLAIMER
@@ -81,6 +85,151 @@ def test_the_numbers_of_the_text_follow_the_release(release: Path) -> None:
     assert DISCLAIMER in text
 
 
+def two_steps(record: dict) -> None:
+    """Put a step before, as older versions recorded it."""
+    first = json.loads(json.dumps(record)) | {"command": "accelerate launch scripts/train.py --output_dir first"}
+    del first["seconds"], first["best"], first["hardware"]
+    del first["config"]["loss"]["mixup_alpha"], first["config"]["model"]["drop_rate"]
+    record["previous"] = [first]
+    record["config"]["model"]["init"] = "first"
+    record["config"]["head"] = record["config"]["head"] | {"epochs": 0}
+
+
+def test_a_training_of_one_step_is_told_as_one(release: Path) -> None:
+    text = render_card(release).text
+    procedure = text.partition("## Training procedure")[2].partition("## Evaluation")[0]
+    assert "### Step" not in procedure
+    assert procedure.count("```bash") == 1
+    assert "epoch 17 of 2 in the phase that trains all layers" in procedure
+    assert "| compute | 1.5 hours on 2 cores (x86_64), device `cpu`; emissions were not measured |" in procedure
+    assert re.search(r"^\| Updating \|.*\| Not done \|$", text, re.MULTILINE)
+
+
+def test_a_training_of_two_steps_tells_both(release: Path) -> None:
+    change_json(release / "training.json", two_steps)
+    card = render_card(release)
+    first, second = re.split(r"^### Step \d of 2$", card.text, flags=re.MULTILINE)[1:]
+    second = second.partition("## Evaluation")[0]
+    assert "--output_dir first\n" in first and "--output_dir main\n" in second
+    assert "| initial weights | ImageNet weights of EfficientNet-Lite0" in first
+    assert "| initial weights | the result of step 1, `first` |" in second
+    assert "Which epoch was kept is not on record." in first and "epoch 17" in second
+    assert "mixup 0.1" in first and "dropout 0.3" in first
+    assert "| compute | duration not on record |" in first and "| compute | 1.5 hours on 2 cores" in second
+    assert "Two phases" in first and "All layers were trained together." in second
+    assert "How long all of them took together is not on record." in card.text
+    assert "The weights went through 2 trainings" in card.text
+    assert card.data.base_model == "timm/tf_efficientnet_lite0.in1k"
+    write_card(release)
+    assert lint_card(release) == []
+
+
+def test_the_total_of_all_steps_is_told_where_it_is_known(release: Path) -> None:
+    change_json(release / "training.json", two_steps)
+    change_json(release / "training.json", lambda record: record["previous"][0].update(seconds=7200.0))
+    assert f"Together they took {duration(7200.0 + 5432.1)}." in render_card(release).text
+
+
+def test_a_step_on_other_images_is_told(release: Path) -> None:
+    change_json(release / "training.json", two_steps)
+    assert "not those of the last step" not in render_card(release).text
+    leaky = {"split": "image-level-leaky", "data_fingerprint": {"train": "f" * 64}}
+    change_json(release / "training.json", lambda record: record["previous"][0].update(leaky))
+    text = render_card(release).text
+    assert "of `image-level-leaky`; **not those of the last step**" in text
+    assert "The numbers below are too good" in text and "that it had never seen" not in text
+    assert "too good" in describe_release(release).text
+
+
+@pytest.mark.parametrize(
+    "forget",
+    [
+        lambda config: config["loss"].pop("class_weights"),
+        lambda config: config["model"].pop("drop_path_rate"),
+        lambda config: config.pop("seed"),
+        lambda config: config.pop("augment", None),
+        lambda config: config["head"].pop("ema_decay"),
+        lambda config: config.update(forgotten_setting=3),
+    ],
+)
+def test_settings_of_other_versions_are_no_obstacle(release: Path, forget: Callable[[dict], object]) -> None:
+    change_json(release / "training.json", lambda record: forget(record["config"]))
+    text = render_card(release).text
+    assert "stochastic depth 0.2" in text and "| seed | 0 |" in text
+
+
+def test_an_impossible_setting_is_refused_in_one_line(release: Path) -> None:
+    change_json(release / "training.json", lambda record: record["config"].update(batch_size=-3))
+    with pytest.raises(ModelError, match=r"a setting that cannot be \(batch_size is -3"):
+        render_card(release)
+
+
+def test_a_template_that_asks_for_too_much_is_refused_in_one_line() -> None:
+    with pytest.raises(
+        ModelError, match=r"about.md asks for a value that this release does not have \('facts'"
+    ) as raised:
+        render_template("about.md")
+    assert "\n" not in str(raised.value)
+
+
+def test_nothing_is_said_for_the_publisher_and_nothing_beyond_the_record(release: Path) -> None:
+    text = render_card(release).text
+    for topic in ("Funding and interests", "Protocol and registration", "Patients and the public"):
+        assert re.search(rf"^\| {topic} \|.*\| Not stated by the publisher \|$", text, re.MULTILINE)
+    assert "read once" not in text
+
+
+def test_the_level_of_the_intervals_is_that_of_the_estimates(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skinvision_hf.card.templating.LEVEL", 0.9)
+    for text in (render_card(release).text, describe_release(release).text):
+        assert "90% interval" in text
+        assert not re.search(r"95 ?% (bootstrap )?interval", text)
+
+
+def test_validation_numbers_are_called_optimistic_with_all_that_they_chose(release: Path) -> None:
+    assert "Chosen on the same validation images were the epoch; and so" in render_card(release).text
+    change_json(release / "metrics.json", lambda m: m.update(explanations=comparison(0.1)))
+    assert "were the epoch, the way of drawing heat maps; and so" in render_card(release).text
+
+
+@pytest.mark.parametrize(
+    ("lead", "said", "proven"),
+    [
+        (0.2, "the map is ahead in how often the hottest point is on the lesion (0.70 against 0.50)", True),
+        (-0.2, "the blob is ahead in how often the hottest point is on the lesion (0.30 against 0.50)", False),
+        (0.01, "they tie in how often the hottest point is on the lesion (0.51 against 0.50)", False),
+    ],
+)
+def test_the_card_says_where_a_blob_beats_the_heat_maps(release: Path, lead: float, said: str, proven: bool) -> None:
+    change_json(release / "metrics.json", lambda m: m.update(explanations=comparison(lead)))
+    for text in (render_card(release).text, describe_release(release).text):
+        assert said in text
+        assert ("nothing shows that these heat maps find lesions better" in text) is not proven
+        assert ("the intervals overlap" in text) is (abs(lead) < 0.1)
+
+
+def test_a_number_looks_the_same_wherever_it_stands(release: Path) -> None:
+    def change(metrics: dict) -> None:
+        errors = {name: estimate(0.055) for name in ("ece", "classwise_ece", "brier_score", "log_loss")}
+        errors["per_class"] = {code: estimate(0.055) for code in CODES}
+        metrics["calibration"] = {"temperature": 1.5, "before": errors, "after": errors}
+        metrics["overall"]["ece"] = estimate(0.055)
+        metrics["per_class"]["nv"]["sensitivity"] = estimate(0.9, 1005)
+
+    change_json(release / "metrics.json", change)
+    text = render_card(release).text
+    assert "| Expected calibration error (0 is best) | 210 | 0.055 (0.005 to 0.095) |" in text
+    assert "| Expected calibration error | 0.055 (0.005 to 0.095) |" in text
+    for page in (text, describe_release(release).text):
+        assert "| Melanocytic nevus | 1,005 |" in page
+
+
+def test_drawn_lesions_are_never_called_ham10000(release: Path) -> None:
+    change_json(release / "metrics.json", lambda m: m["split"].update(name="synthetic, ham10000-v1"))
+    about = describe_release(release).text
+    assert "trained on HAM10000" not in about and "lesions drawn in code" in about
+
+
 def test_a_section_that_was_not_measured_says_so(release: Path) -> None:
     text = render_card(release).text
     for section in ("Calibration", "Explanations"):
@@ -122,35 +271,177 @@ def test_a_card_of_ours_has_no_fault(release: Path, links: Links) -> None:
     assert ModelCard.load(path).data.pipeline_tag == "image-classification"
 
 
+@pytest.fixture(scope="module")
+def written(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release with its card, for tests that change nothing but a copy of the card."""
+    release = complete_release(tiny_release, tmp_path_factory.mktemp("written") / "release")
+    write_card(release)
+    (release.parent / "outside.md").write_text("not part of the release")
+    return release
+
+
+def with_card(folder: Path, target: Path, old: str, new: str) -> Path:
+    """A copy of a folder in whose card something is replaced."""
+    shutil.copytree(folder, target / "copy")
+    shutil.copy(ROOT / "LICENSE", target / "outside.md")
+    path = target / "copy" / "README.md"
+    content = path.read_text()
+    assert old in content
+    path.write_text(content.replace(old, new))
+    return path.parent
+
+
+SUMMARY = "## Summary\n"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "fault"),
     [
-        ("## Summary", "## Summary {{ value }}", "unresolved placeholder: {{"),
-        ("## Summary", "## Summary\n[More Information Needed]", "unresolved placeholder: [More"),
+        (SUMMARY, "## Summary {{ value }}", "unresolved placeholder: {{"),
+        (SUMMARY, SUMMARY + "[More Information Needed]", "unresolved placeholder: [More"),
+        ("language: en", "language: TODO", "metadata has an unresolved placeholder: TODO"),
         ("license: cc-by-nc-4.0\n", "", "metadata lacks license"),
+        ("license: cc-by-nc-4.0", "license: my-licence", "license 'my-licence' is not a licence that the Hub knows"),
+        ("license: cc-by-nc-4.0", "license: CC-BY-NC-4.0", "license 'CC-BY-NC-4.0' is not"),
+        ("pipeline_tag: image-classification", "pipeline_tag: banana", "pipeline_tag 'banana' is not a task"),
+        ("base_model: timm/tf_efficientnet_lite0.in1k", "base_model: 7", "base_model 7 is not the name of a repo"),
+        ("base_model_relation: finetune", "base_model_relation: cousin", "base_model_relation 'cousin' is not one of"),
+        ("datasets:\n- HAM10000", "datasets:\n- a/b/c", "datasets 'a/b/c' is not the name of a repository"),
+        ("library_name: timm", "library_name: 7", "library_name 7 is not a text"),
+        ("language: en", "language: English", "language 'English' is not a code"),
         ("  results:\n", "  results: : [\n", "metadata is no YAML"),
+        ("model-index:\n", "model-index: 7\nother:\n", "the Hub's client cannot read the metadata"),
+        ("name: Log loss", "name: Log lost", "model-index lacks Log loss"),
+        (
+            "name: Macro F1\n      args:\n        interval_95:",
+            "name: Macro F1\n      args:\n        r:",
+            "has no interval",
+        ),
         (
             "type: balanced_accuracy\n      value: 0.",
             "type: balanced_accuracy\n      value: .nan #",
             "no finite number",
         ),
-        ("| Accuracy | 0.", "| Accuracy | nan ", "shows nan where a value belongs"),
-        ("figures/confusion_matrix.png", "figures/lost.png", "the figure figures/lost.png is named but not"),
-        ("## Summary", "## Summary\n[more](docs/absent.md)", "the link docs/absent.md is named but not"),
-        ("## Summary", "## Summary\n[more](#nowhere)", "the link #nowhere leads to no section"),
-        ("## Summary", "## Summary\n[more](../outside.md)", "the link ../outside.md is named but not"),
-        ("## Limits and bias", "## Other", "the section 'Limits and bias' is missing"),
-        ("      split: test\n", "", "names no split"),
+        (
+            "type: balanced_accuracy\n      value: 0.",
+            "type: balanced_accuracy\n      value: -.inf #",
+            "no finite number",
+        ),
+        ("type: balanced_accuracy\n      value: 0.", "type: balanced_accuracy\n      value: null #", "has no value"),
+        ("type: balanced_accuracy\n      value: 0.", "type: balanced_accuracy\n      value: good #", "has no value"),
+        ("interval_95:\n        - 0.", "interval_95:\n        - null #", "has no interval"),
+        ("interval_95:\n        - 0.", "interval_95:\n        - 2.", "has an interval whose ends are swapped"),
         ("interval_95:", "range:", "has no interval"),
+        ("      split: test\n", "", "names no split"),
+        ("| Accuracy | 0.", "| Accuracy | nan ", "shows nan where a value belongs"),
+        ("| Accuracy | 0.", "| Accuracy | -nan ", "shows -nan where a value belongs"),
+        ("| Accuracy | 0.", "| Accuracy | NAN ", "shows NAN where a value belongs"),
+        ("| Accuracy | 0.", "| Accuracy | -inf ", "shows -inf where a value belongs"),
+        ("| Accuracy | 0.", "| Accuracy | **Infinity** ", "shows Infinity where a value belongs"),
+        ("| Accuracy | 0.", "| Accuracy | None | 0.", "shows None where a value belongs"),
+        ("| Accuracy | 0.", "| Accuracy | 0.5 (None to None) | 0.", "shows (None to None) where a value belongs"),
+        (SUMMARY, SUMMARY + "<p>nan</p>\n\n", "shows nan where a value belongs"),
+        ("figures/confusion_matrix.png", "figures/lost.png", "the figure figures/lost.png is named but not"),
+        (SUMMARY, SUMMARY + '![x](figures/lost.png "title")', "the figure figures/lost.png is named but not"),
+        (SUMMARY, SUMMARY + "![x][lost]\n\n[lost]: figures/lost.png", "the figure figures/lost.png is named but not"),
+        (SUMMARY, SUMMARY + "See [more][nowhere].", "the reference [more][nowhere] leads nowhere"),
+        (SUMMARY, SUMMARY + "<a href='lost.md'>more</a>", "the link lost.md is named but not"),
+        (SUMMARY, SUMMARY + "<img alt='x'\nsrc='figures/lost.png'>", "the figure figures/lost.png is named but not"),
+        (SUMMARY, SUMMARY + "The figure figures/lost.png says it.", "the figure figures/lost.png is named but not"),
+        (SUMMARY, SUMMARY + "See `figures/lost.png`.", "the figure figures/lost.png is named but not"),
+        (SUMMARY, SUMMARY + "All is in `lost.json`.", "the link lost.json is named but not"),
+        (SUMMARY, SUMMARY + "[more](docs/absent.md)", "the link docs/absent.md is named but not"),
+        (SUMMARY, SUMMARY + "[more](#nowhere)", "the link #nowhere leads to no section"),
+        (SUMMARY, SUMMARY + "[more](../outside.md)", "the link ../outside.md is named but not"),
+        ("## Limits and bias", "## Other", "the section 'Limits and bias' is missing"),
+        (SUMMARY, "## What it is\n", "the section 'Summary' is missing"),
+        ("## Disclaimer", "## End", "the section 'Disclaimer' is missing"),
+        ("not a medical device", "a device", "nothing says that this is not a medical device"),
     ],
 )
-def test_the_lint_finds(release: Path, old: str, new: str, fault: str) -> None:
-    path = write_card(release)
-    (release.parent / "outside.md").write_text("not part of the release")
-    content = path.read_text()
-    assert old in content
-    path.write_text(content.replace(old, new))
-    assert any(fault in found for found in lint_card(release)), lint_card(release)
+def test_the_lint_finds(written: Path, tmp_path: Path, old: str, new: str, fault: str) -> None:
+    found = lint_card(with_card(written, tmp_path, old, new))
+    assert any(fault in line for line in found), found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "None of these lesions is new, and to infinity it is far. Info: [0, 1).",
+        "See <https://example.org/lost.png>, [there](https://example.org/lost.png) and https://example.org/lost.json.",
+        "![ok](figures/confusion_matrix.png 'title'), [metrics](metrics.json?raw=true), [up](#limits-and-bias)",
+        '```json\n{"value": NaN, "figure": "figures/lost.png"}\n```\n`None`',
+        "| a |\n| --- |\n| n/a |\n",
+    ],
+)
+def test_the_lint_leaves_sound_text_alone(written: Path, tmp_path: Path, text: str) -> None:
+    assert lint_card(with_card(written, tmp_path, SUMMARY, f"{SUMMARY}\n{text}\n\n")) == []
+
+
+@pytest.fixture(scope="module")
+def dataset_card(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("dataset")
+    card = render_dataset_card(load_ham10000("synthetic[:210]"), split="ham10000-v1", repo_id="ann/ham", links=LINKS)
+    card.save(folder / "README.md")
+    return folder
+
+
+def test_the_card_of_a_data_set_has_no_fault_and_calls_drawings_drawings(dataset_card: Path) -> None:
+    assert lint_card(dataset_card, repo_type="dataset") == []
+    text = (dataset_card / "README.md").read_text()
+    assert "# Lesions drawn in code" in text and "They show no patient." in text and "Vienna, Austria" not in text
+
+
+def test_the_card_of_a_leaking_split_says_so() -> None:
+    data = load_ham10000("synthetic[:210]", split="image-level-leaky")
+    text = render_dataset_card(data, split="image-level-leaky", repo_id="ann/ham").text
+    assert "this split leaks" in text and "in training and in test" in text
+    assert "no lesion is on two sides" not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("license: cc-by-nc-4.0\n", "", "metadata lacks license"),
+        ("- image-classification", "- banana", "task_categories 'banana' is not a task"),
+        ("- n<1K", "- many", "size_categories 'many' is not one of"),
+        ("    path: data/test-*.parquet\n", "", "data_files has no split and path for each part"),
+        ("## Columns", "## Other", "the section 'Columns' is missing"),
+        ("## Columns", "{% if %}\n## Columns", "unresolved placeholder: {%"),
+        ("## Columns", "[x](lost.md)\n\n## Columns", "the link lost.md is named but not"),
+    ],
+)
+def test_the_lint_of_a_data_set_finds(dataset_card: Path, tmp_path: Path, old: str, new: str, fault: str) -> None:
+    found = lint_card(with_card(dataset_card, tmp_path, old, new), repo_type="dataset")
+    assert any(fault in line for line in found), found
+
+
+SPACES = (ROOT / "space", ROOT / "skinvision_hf" / "metrics" / "skin_lesion_metrics")
+
+
+@pytest.mark.parametrize("folder", SPACES, ids=lambda folder: folder.name)
+def test_the_cards_of_our_spaces_have_no_fault(folder: Path) -> None:
+    assert lint_card(folder, repo_type="space") == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("title: SkinVision\n", "", "metadata lacks title"),
+        ("sdk: gradio", "sdk: paper", "sdk 'paper' is not one of"),
+        ("sdk_version: 6", "sdk_version: x", "is not a full version"),
+        ("app_file: app.py", "app_file: lost.py", "app_file lost.py is not in the folder"),
+        ("colorFrom: green", "colorFrom: mauve", "colorFrom 'mauve' is not one of"),
+        ("short_description: ", "short_description: " + 40 * "x", "short_description"),
+        ("models: []", "models: [7]", "models 7 is not the name of a repository"),
+        ("# SkinVision\n", "# SkinVision\n[x](lost.md) TBD\n", "the link lost.md is named but not"),
+        ("# SkinVision\n", "# SkinVision\n[x](lost.md) TBD\n", "unresolved placeholder: TBD"),
+        ("Not a medical device", "Fine", "nothing says that this is not a medical device"),
+    ],
+)
+def test_the_lint_of_a_space_finds(tmp_path: Path, old: str, new: str, fault: str) -> None:
+    found = lint_card(with_card(SPACES[0], tmp_path, old, new), repo_type="space")
+    assert any(fault in line for line in found), found
 
 
 def test_the_lint_finds_a_missing_card_and_missing_metadata(release: Path) -> None:

@@ -1,5 +1,10 @@
 """Every metric against scikit-learn, against the official ISIC scorer, and against what it means."""
 
+import json
+import os
+import shutil
+import subprocess
+import sys
 import time
 from importlib.resources import files
 from pathlib import Path
@@ -8,10 +13,12 @@ import evaluate
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from isic_challenge_scoring.classification import ClassificationMetric, ClassificationScore
 from random_predictions import draw_predictions
 from sklearn import metrics as sklearn_metrics
 
+from skinvision_hf import __version__
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES, DIAGNOSES
 from skinvision_hf.metrics import (
@@ -268,6 +275,33 @@ def test_the_metric_space_loads_by_its_path_and_serves_the_same_code(
     folder = files("skinvision_hf") / "metrics" / "skin_lesion_metrics"
     loaded = evaluate.load(str(folder), "balanced_accuracy")
     assert loaded.compute(**inputs()) == SkinLesionMetrics("balanced_accuracy").compute(**inputs())
-    front = (folder / "README.md").read_text().split("---")[1]
-    assert "sdk: gradio" in front
-    assert "- metric" in front
+
+
+def test_the_page_of_the_metric_space_computes_from_a_copy_under_any_name(tmp_path: Path) -> None:
+    folder = shutil.copytree(str(files("skinvision_hf") / "metrics" / "skin_lesion_metrics"), tmp_path / "app")
+    code = (
+        "import json, app, gradio\n"
+        "from skinvision_hf.labels import DISCLAIMER\n"
+        "assert DISCLAIMER in app.demo.description and isinstance(app.demo, gradio.Interface)\n"
+        "for rows, labels in [('x', '[5]'), ('[[1]]', '[5]'), (app.EXAMPLE, '[5]'), (app.EXAMPLE, '[5, 4, 7]')]:\n"
+        "    try: app.compute(rows, labels)\n"
+        "    except gradio.Error as error: assert '\\n' not in str(error)\n"
+        "    else: raise AssertionError(rows)\n"
+        "print(json.dumps(app.compute(app.EXAMPLE, '[5, 4, 4]')))\n"
+    )
+    home = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=folder, env=home, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    found = json.loads(ended.stdout)
+    assert (found["accuracy"], found["melanoma_sensitivity"]) == (pytest.approx(2 / 3), 0.5)
+
+
+def test_the_metric_space_pins_what_it_runs_on() -> None:
+    folder = files("skinvision_hf") / "metrics" / "skin_lesion_metrics"
+    assert (folder / "requirements.txt").read_text().strip() == f"skinvision-hf[space]=={__version__}"
+    front = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
+    assert front["sdk"] == "gradio" and "metric" in front["tags"]
+    space = yaml.safe_load((Path(__file__).parents[1] / "space" / "README.md").read_text().split("---")[1])
+    assert [front[key] for key in ("sdk_version", "python_version")] == [
+        space[key] for key in ("sdk_version", "python_version")
+    ]

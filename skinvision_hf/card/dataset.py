@@ -11,7 +11,7 @@ from skinvision_hf.card.model import NO_LINKS, WEIGHTS_LICENCE
 from skinvision_hf.card.templating import render_template
 from skinvision_hf.data import fingerprint, split_name
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
-from skinvision_hf.splits import duplicate_pairs
+from skinvision_hf.splits import LEAKY_SPLIT, duplicate_pairs
 
 __all__ = ["Part", "render_dataset_card"]
 
@@ -56,15 +56,17 @@ def render_dataset_card(data: DatasetDict, *, split: str, repo_id: str, links: L
     """
     parts = [Part.of(name, dataset) for name, dataset in data.items()]
     images = sum(part.images for part in parts)
+    drawn, leaky = split_name(data, split) != split, split.endswith(LEAKY_SPLIT)
+    title = "Lesions drawn in code" if drawn else f"HAM10000 with {'leaking' if leaky else 'leak-free'} splits"
     metadata = DatasetCardData(
         license=WEIGHTS_LICENCE,
         language="en",
-        pretty_name="HAM10000 with leak-free splits",
+        pretty_name=title,
         task_categories=["image-classification"],
         size_categories=[next(name for name, limit in SIZES if images < limit)],
         source_datasets=["original"],
-        annotations_creators=["expert-generated"],
-        tags=["dermatoscopy", "skin-lesion", "ham10000", "medical-imaging"],
+        annotations_creators=["machine-generated" if drawn else "expert-generated"],
+        tags=["dermatoscopy", "skin-lesion", *([] if drawn else ["ham10000"]), "medical-imaging"],
         configs=[
             {
                 "config_name": "default",
@@ -79,7 +81,9 @@ def render_dataset_card(data: DatasetDict, *, split: str, repo_id: str, links: L
             parts=parts,
             images=images,
             split=split,
-            drawn=split_name(data, split) != split,
+            title=title,
+            drawn=drawn,
+            leaky=leaky,
             repo_id=repo_id,
             links=links,
             endpoint=constants.ENDPOINT,
