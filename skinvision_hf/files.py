@@ -1,11 +1,12 @@
 """Writing files so that a reader sees the old file or the new one, never half of one, and no path of this machine."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_write", "without_folders", "write_json"]
+__all__ = ["atomic_write", "sha256", "without_folders", "write_json"]
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -36,6 +37,15 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
         ValueError: If the value holds NaN or an infinity.
     """
     return atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 of a file, in hexadecimal, read by parts."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while part := file.read(1 << 20):
+            digest.update(part)
+    return digest.hexdigest()
 
 
 def without_folders(argument: str) -> str:

@@ -20,12 +20,13 @@ from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plo
 from skinvision_hf.figures.guard import plot_far, plot_shifts
 from skinvision_hf.figures.operating_points import plot_abstention, plot_decision, plot_roc
 from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.files import sha256
 from skinvision_hf.guard.evaluation import evaluate_guard
 from skinvision_hf.guard.fitting import fit_guard
 from skinvision_hf.metrics import Comparison, EvalReport, Predictions, compare, evaluate_predictions, lesion_weights
-from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
 from skinvision_hf.operating_points import measure_operating_points
-from skinvision_hf.releases import resolve_release
+from skinvision_hf.releases import list_parts, resolve_release
 from skinvision_hf.subgroups import group_columns, measure_subgroups
 
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> Eval
         folder,
         report.to_dict()
         | {
+            "model": _measured(folder),
             "validation": {"overall": tuned.to_dict()["overall"]},
             "calibration": calibration.to_dict(),
             "conformal": conformal.to_dict(),
@@ -81,6 +83,7 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> Eval
         },
     )
     test.to_csv(folder / PREDICTIONS_FILE)
+    list_parts(folder)
 
     figures = folder / "figures"
     draw_evaluation(figures, test, report)
@@ -104,7 +107,7 @@ def evaluate_model(
     output_dir: str | Path,
     *,
     part: str,
-    split: str,
+    split: str | None,
     revision: str | None = None,
     batch_size: int = BATCH_SIZE,
 ) -> EvalReport:
@@ -136,7 +139,7 @@ def evaluate_model(
     weights = lesion_weights(predictions.lesion_ids)
     calibration = measure_calibration(predictions, temperature=recorded_temperature(model), weights=weights)
     subgroups = measure_subgroups(predictions, group_columns(dataset), weights=weights)
-    sections: dict[str, Any] = report.to_dict()
+    sections: dict[str, Any] = report.to_dict() | {"model": _measured(folder)}
     sections |= {"calibration": calibration.to_dict(), "subgroups": subgroups.to_dict()}
     predictor = ConformalPredictor.load(folder)
     if predictor is not None:
@@ -161,7 +164,7 @@ def compare_models(
     output_dir: str | Path,
     *,
     part: str,
-    split: str,
+    split: str | None,
     batch_size: int = BATCH_SIZE,
 ) -> Comparison:
     """Compare two models on the same images and write comparison.json.
@@ -189,6 +192,11 @@ def compare_models(
     result = compare(*both)
     write_metrics(output_dir, {"comparison": result.to_dict()})
     return result
+
+
+def _measured(folder: Path) -> dict[str, str]:
+    """Which weights a report is about, so that it is never shown beside others."""
+    return {"weights_sha256": sha256(folder / WEIGHTS_FILE)}
 
 
 def _required(source: str | Path | None) -> str | Path:

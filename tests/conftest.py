@@ -1,9 +1,16 @@
 """Fixtures that several test files share: the real data where it is, and small images drawn in code."""
 
 import os
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+    from hub_server import HubServer
 
 # Several test processes share the cores, and the networks of most tests are tiny.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -68,4 +75,51 @@ def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory
     features, _ = pooled_features(model, (draw_lesion(seed) for seed in range(150)))
     detector = Mahalanobis.fit(TrainingFeatures(features[:100], torch.zeros(100).long(), features[:7], torch.zeros(7)))
     FeatureGuard("mahalanobis", detector, detector.score(features[100:]).sort().values).save(folder)
+    return folder
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[HubServer]":
+    """A Hub to which the client of this very process speaks, logged in as someone who may write."""
+    from hub_server import TOKEN, TOKENS, HubServer
+
+    with HubServer(tmp_path / "server", tokens=TOKENS).running() as running:
+        running.speak_here(monkeypatch, TOKEN)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+        yield running
+
+
+@pytest.fixture
+def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is published as a data set is drawn once for all tests of a file."""
+    monkeypatch.setattr("skinvision_hf.hub.staging.load_ham10000", _load_once)
+
+
+@cache
+def _load_once(source: str, *, split: str) -> "DatasetDict":
+    from skinvision_hf.data import load_ham10000
+
+    return load_ham10000(source, split=split)
+
+
+@pytest.fixture
+def release(tiny_release: Path, tmp_path: Path) -> Path:
+    """A release that is fit to be published."""
+    from complete_release import complete_release
+
+    return complete_release(tiny_release, tmp_path / "release")
+
+
+@pytest.fixture
+def space_folder(tmp_path: Path) -> Path:
+    """What a Space is made of, and what must not travel with it."""
+    folder = tmp_path / "space"
+    (folder / "__pycache__").mkdir(parents=True)
+    (folder / "__pycache__" / "app.pyc").write_bytes(b"no")
+    (folder / "app.pyi").write_text("a stub\n")
+    (folder / "app.py").write_text("print('a demonstration')\n")
+    (folder / "style.css").write_text("body {}\n")
+    (folder / "requirements.txt").write_text("gradio\n")
+    front = "title: SkinVision\nsdk: gradio\nmodels: [other/model]\ntags: [educational]"
+    (folder / "README.md").write_text(f"---\n{front}\n---\n\n# SkinVision\n")
     return folder

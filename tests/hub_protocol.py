@@ -39,6 +39,16 @@ def git_oid(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
+def add_commit(repository: dict[str, Any], title: str, files: dict[str, Any]) -> str:
+    parent = repository["refs"].get("main")
+    date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    body = {"parent": parent, "title": title, "date": date, "files": files}
+    oid = hashlib.sha1(json.dumps(body).encode()).hexdigest()
+    repository["commits"][oid] = body
+    repository["refs"]["main"] = oid
+    return oid
+
+
 def tree_item(path: str, entry: dict[str, Any]) -> dict[str, Any]:
     item = {"type": "file", "path": path, "oid": entry["oid"], "size": entry["size"]}
     if entry["lfs"]:
@@ -88,6 +98,7 @@ def build_app(server: "HubServer") -> Starlette:
         repository = {"private": bool(private), "refs": {}, "tags": {}, "commits": {}, "variables": {}}
         attributes = "".join(f"*{suffix} filter=lfs\n" for suffix in LFS_SUFFIXES).encode()
         repository["sdk"] = body.get("sdk")
+        repository["variables"] = {item["key"]: {"value": item["value"]} for item in body.get("variables", [])}
         server.store(git_oid(attributes), attributes)
         entry = {"oid": git_oid(attributes), "size": len(attributes), "lfs": None}
         add_commit(repository, "initial commit", {".gitattributes": entry})
@@ -95,9 +106,9 @@ def build_app(server: "HubServer") -> Starlette:
         return JSONResponse({"url": url})
 
     async def validate_yaml(request: Request) -> Response:
-        _, front, *_ = (await request.json())["content"].split("---\n")
+        parts = (await request.json())["content"].split("---\n")
         try:
-            yaml.safe_load(front)
+            yaml.safe_load(parts[1] if len(parts) > 2 else "{}")
         except yaml.YAMLError as error:
             return JSONResponse({"errors": [{"message": str(error)}], "warnings": []}, 400)
         return JSONResponse({"errors": [], "warnings": []})
@@ -106,8 +117,8 @@ def build_app(server: "HubServer") -> Starlette:
         kind, repo_id, repository = repo_of(request)
         commit = commit_at(repository, request.path_params.get("revision", "main"))
         card = commit["files"].get("README.md")
-        front = server.content(card).decode().split("---\n")[1] if card else "{}"
-        data = yaml.safe_load(front)
+        parts = server.content(card).decode().split("---\n") if card else []
+        data = yaml.safe_load(parts[1]) if len(parts) > 2 else {}
         answer = {"id": repo_id, "sha": commit["oid"], "private": repository["private"], "cardData": data, "tags": []}
         answer |= {"siblings": [{"rfilename": path} for path in commit["files"]], "lastModified": commit["date"]}
         if kind == "model":
@@ -177,15 +188,6 @@ def build_app(server: "HubServer") -> Starlette:
         path = server.root / "blobs" / item["oid"]
         return Response(status_code=200 if path.is_file() and path.stat().st_size == item["size"] else 404)
 
-    def add_commit(repository: dict[str, Any], title: str, files: dict[str, Any]) -> str:
-        parent = repository["refs"].get("main")
-        date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-        body = {"parent": parent, "title": title, "date": date, "files": files}
-        oid = hashlib.sha1(json.dumps(body).encode()).hexdigest()
-        repository["commits"][oid] = body
-        repository["refs"]["main"] = oid
-        return oid
-
     async def commit(request: Request) -> Response:
         lines = [json.loads(line) for line in (await request.body()).splitlines()]
         kind, repo_id, repository = repo_of(request, write=True)
@@ -228,6 +230,11 @@ def build_app(server: "HubServer") -> Starlette:
             server.save(kind, repo_id, repository)
         return JSONResponse(repository["variables"])
 
+    async def secrets(request: Request) -> Response:
+        request.path_params["kind"] = "spaces"
+        repository = repo_of(request, write=True)[2]
+        return JSONResponse({name: {} for name in repository.get("secrets", [])})
+
     async def resolve(request: Request) -> Response:
         commit = commit_at(repo_of(request)[2], request.path_params["revision"])
         headers = {"X-Repo-Commit": commit["oid"]}
@@ -252,6 +259,7 @@ def build_app(server: "HubServer") -> Starlette:
         Route("/lfs/{oid}", lfs_put, methods=["PUT"]),
         Route("/lfs/{oid}", lfs_get),
         Route("/api/spaces/{user}/{name}/variables", variables, methods=["GET", "POST"]),
+        Route("/api/spaces/{user}/{name}/secrets", secrets),
         Route(api, info),
         Route(f"{api}/revision/{{revision}}", info),
         Route(f"{api}/tree/{{revision}}", tree),

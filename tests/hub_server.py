@@ -18,17 +18,27 @@ from typing import Any
 
 import pytest
 import uvicorn
-from hub_protocol import Refusal, build_app, commit_at
+from hub_protocol import Refusal, add_commit, build_app, commit_at, git_oid
 from huggingface_hub import constants
 from starlette.responses import JSONResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
+
+REPO = "ann/skinvision-b0"
+TOKEN = "hf_writesecret0123456789"
+FINE = {"scoped": [{"entity": {"type": "model", "name": REPO}, "permissions": ["repo.write"]}]}
+TOKENS: dict[str, dict[str, Any]] = {
+    TOKEN: {"name": "ann", "role": "write", "orgs": ["clinic"]},
+    "hf_readsecret": {"name": "ann", "role": "read"},
+    "hf_finesecret": {"name": "ann", "role": "fineGrained", "scopes": FINE},
+}
 
 
 @dataclass
 class Fault:
     """What goes wrong at the n-th request (from 1) whose method and path match; `times` requests in a row.
 
-    Kinds: `error` answers with `status`, `cut` drops the connection in the middle of the body, `slow` waits `seconds`.
+    Kinds: `error` answers with `status`, `cut` drops the connection in the middle of the body, `slow` waits `seconds`,
+    `stale` lets another commit come first, `lost` does the work and drops the connection before the answer.
     """
 
     method: str
@@ -129,6 +139,20 @@ class HubServer:
             oid = repository["commits"][oid]["parent"]
         return titles
 
+    def interfere(self, path: str) -> None:
+        """Commit a file as someone else would, to the repository that a request is about."""
+        kind, user, name = path.removeprefix("/api/").split("/")[:3]
+        repository = self.repository(kind.removesuffix("s"), f"{user}/{name}")
+        files = commit_at(repository, "main")["files"]
+        self.store(git_oid(b"theirs"), b"theirs")
+        files["theirs.txt"] = {"oid": git_oid(b"theirs"), "size": 6, "lfs": None}
+        add_commit(repository, "by someone else", files)
+        self.save(kind.removesuffix("s"), f"{user}/{name}", repository)
+
+    def sent(self, since: int = 0) -> list[str]:
+        """The requests that can change something."""
+        return [f"{seen.method} {seen.path}" for seen in self.requests[since:] if seen.method not in ("GET", "HEAD")]
+
     def content(self, entry: dict[str, Any]) -> bytes:
         return (self.root / "blobs" / (entry["lfs"] or entry["oid"])).read_bytes()
 
@@ -153,6 +177,10 @@ class HubServer:
             listener.close()
 
 
+async def ignore(_: Message) -> None:
+    """Take an answer that nobody will hear."""
+
+
 class Gate:
     """Notes each request and lets the faults strike before the application answers."""
 
@@ -168,10 +196,16 @@ class Gate:
             if fault.kind == "error":
                 await JSONResponse({"error": "out of order"}, fault.status)(scope, receive, send)
                 return
-            if fault.kind == "cut":
+            if fault.kind == "lost":
+                await self.app(scope, receive, ignore)
+            if fault.kind in ("cut", "lost"):
                 # An answer that breaks off before its body makes the server drop the connection.
-                await receive()
+                if fault.kind == "cut":
+                    await receive()
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
                 return
-            await asyncio.sleep(fault.seconds)
+            if fault.kind == "stale":
+                self.server.interfere(path)
+            else:
+                await asyncio.sleep(fault.seconds)
         await self.app(scope, receive, send)

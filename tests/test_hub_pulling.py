@@ -2,30 +2,27 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from hub_server import Fault, HubServer
-from huggingface_hub import HfApi, constants
+from hub_server import REPO, TOKEN, Fault, HubServer
+from huggingface_hub import HfApi, constants, hf_hub_download
 
 from skinvision_hf.errors import ModelError
 from skinvision_hf.inference import SkinVision
 from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.releases import list_parts
 
-REPO = "ann/skinvision-b0"
 CACHED = r"models--ann--skinvision-b0/snapshots/\w+"
-TOKEN = "hf_writesecret0123456789"
 
 
 @pytest.fixture
-def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    """A server to which the client of this very process speaks, without a token."""
-    with HubServer(tmp_path / "server", tokens={TOKEN: {"name": "ann", "role": "write"}}).running() as running:
-        running.speak_here(monkeypatch)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        yield running
+def server(server: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
+    """The server, to a client without a token."""
+    monkeypatch.delenv("HF_TOKEN")
+    return server
 
 
 def upload(folder: Path, **options: object) -> str:
@@ -80,6 +77,8 @@ def test_a_hub_that_is_gone_leaves_the_warm_cache(
 ) -> None:
     upload(tiny_release)
     loaded = SkinVision.from_pretrained(REPO)
+    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(server.url, "http://127.0.0.1:9")
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
     assert SkinVision.from_pretrained(REPO).release == loaded.release
     with pytest.raises(ModelError, match="is not in the local cache and the Hub cannot be reached"):
@@ -88,12 +87,60 @@ def test_a_hub_that_is_gone_leaves_the_warm_cache(
 
 def test_only_the_files_of_a_release_are_downloaded(server: HubServer, tiny_release: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(tiny_release, tmp_path / "more")
-    (folder / "notes.txt").write_text("not part of a release")
-    (folder / "checkpoint.bin").write_bytes(b"0" * 1000)
+    (folder / "figures" / "old").mkdir(parents=True)
+    (folder / "onnx").mkdir()
+    others = ("notes.txt", "checkpoint.bin", "optimizer.safetensors", "onnx/model.safetensors", "figures/old/roc.png")
+    for name in others:
+        (folder / name).write_bytes(b"0" * 1000)
+    (folder / "figures" / "roc.png").write_bytes(b"0" * 1000)
     upload(folder)
-    names = {path.name for path in SkinVision.from_pretrained(REPO).release.iterdir()}
-    assert {"config.json", "model.safetensors"} <= names
-    assert not names & {"notes.txt", "checkpoint.bin"}
+    release = SkinVision.from_pretrained(REPO).release
+    names = {path.relative_to(release).as_posix() for path in release.rglob("*") if path.is_file()}
+    assert names == {"config.json", "model.safetensors", "figures/roc.png"}
+
+
+def test_nothing_but_the_configuration_of_a_foreign_model_is_downloaded(server: HubServer, tmp_path: Path) -> None:
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    (tmp_path / "bert" / "model.safetensors").write_bytes(b"0" * 5000)
+    upload(tmp_path / "bert")
+    server.requests.clear()
+    with pytest.raises(ModelError, match=f"{REPO} is no SkinVision release: its labels are None"):
+        SkinVision.from_pretrained(REPO)
+    assert {seen.path.rpartition("/")[2] for seen in server.requests} == {"config.json"}
+
+
+def test_a_cache_without_the_guard_is_incomplete_and_a_release_without_one_is_not(
+    server: HubServer, guarded_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = shutil.copytree(guarded_release, tmp_path / "listed")
+    list_parts(listed)
+    for folder, complete in ((guarded_release, True), (listed, False)):
+        upload(folder)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / f"cache-{folder.name}"))
+        for name in ("config.json", "model.safetensors"):
+            hf_hub_download(REPO, name)
+        with monkeypatch.context() as offline:
+            offline.setattr(constants, "HF_HUB_OFFLINE", True)
+            if complete:
+                # It does not say that it ever had a guard, as releases of the first version do not.
+                assert SkinVision.from_pretrained(REPO).guard is None
+            else:
+                with pytest.raises(ModelError, match=r"incomplete in the cache: guard.safetensors is missing"):
+                    SkinVision.from_pretrained(REPO)
+        assert SkinVision.from_pretrained(REPO).guard is not None, "with a network, the rest is fetched"
+
+
+def test_a_folder_that_lost_its_guard_is_incomplete(guarded_release: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(guarded_release, tmp_path / "copy")
+    list_parts(folder)
+    assert SkinVision.from_pretrained(folder).guard is not None
+    (folder / "guard.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"is incomplete: guard.safetensors is missing, .* take the name out of"):
+        SkinVision.from_pretrained(folder)
+    # The network alone, saved elsewhere, is a model of its own that claims no guard.
+    SkinVisionForImageClassification.from_pretrained(guarded_release).save_pretrained(tmp_path / "network")
+    assert SkinVision.from_pretrained(tmp_path / "network").guard is None
 
 
 def test_a_private_release_needs_a_token_which_stays_with_the_hub(server: HubServer, tiny_release: Path) -> None:
@@ -118,12 +165,12 @@ def change_config(folder: Path, **changes: object) -> None:
     [
         (lambda f: (f / "config.json").unlink(), f"{REPO} is no SkinVision release: it has no config.json"),
         (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "is no SkinVision release"),
-        (lambda f: change_config(f, label_names=list("abcdefg")), f"{CACHED} is no SkinVision release: its labels are"),
+        (lambda f: change_config(f, label_names=list("abcdefg")), f"{REPO} is no SkinVision release: its labels are"),
         (lambda f: change_config(f, architecture="no_such_net"), "which this timm does not know; upgrade timm"),
         (lambda f: change_config(f, architecture="test_resnet"), "do not fit its config.json"),
         (lambda f: (f / "model.safetensors").unlink(), f"{CACHED} has no model.safetensors"),
         (lambda f: (f / "model.safetensors").write_bytes(b"0" * 99), f"the model.safetensors of .*{CACHED} is damaged"),
-        (lambda f: (f / "config.json").write_text("{"), f"the config.json of .*{CACHED} cannot be read"),
+        (lambda f: (f / "config.json").write_text("{"), f"the config.json of {REPO} cannot be read"),
     ],
 )
 def test_a_repository_that_is_no_sound_release_says_why(

@@ -1,6 +1,6 @@
 """From training to every client, as users run them: each in a process of its own, against a server over HTTP."""
 
-import json
+import importlib.util
 import os
 import re
 import subprocess
@@ -8,18 +8,19 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
-from complete_release import draw_figure, metrics
 from drawing import draw_lesion
-from hub_server import HubServer
+from gradio_client import Client, handle_file
+from hub_server import TOKEN, HubServer
 
+from skinvision_hf.benchmarking import running_app
 from skinvision_hf.labels import CODES
 
 ROOT = Path(__file__).resolve().parents[1]
 REPO, DATASET, SPACE = "ann/skinvision-tiny", "ann/ham10000-leak-free", "ann/skinvision"
-TOKEN = "hf_writesecret0123456789"
 TRAINING = [
     "--data",
     "synthetic",
@@ -49,6 +50,16 @@ def run(*command: str | Path, environment: dict[str, str], cwd: Path = ROOT) -> 
     )
 
 
+def command() -> ModuleType:
+    """The script as a module."""
+    spec = importlib.util.spec_from_file_location("publish", ROOT / "scripts" / "publish.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @dataclass
 class Published:
     """A server to which everything was published, and what the command said."""
@@ -71,8 +82,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Published]:
     offline = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": str(folder / "training-home")}
     trained = run("scripts/train.py", *TRAINING, "--output_dir", release, environment=offline)
     assert trained.returncode == 0, trained.stderr
-    (release / "metrics.json").write_text(json.dumps(metrics()))
-    draw_figure(release / "figures" / "confusion_matrix.png")
     with HubServer(folder / "server", tokens={TOKEN: {"name": "ann", "role": "write"}}).running() as server:
         environment = server.environment(folder / "homes" / "publisher", TOKEN)
         options = ["--all", "--release", release, "--dataset", "synthetic", "--repo_id", REPO, "--tag", "v1.0"]
@@ -86,7 +95,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 def test_the_command_shows_what_it_sends_and_prints_three_addresses(published: Published) -> None:
     url = published.server.url
-    for line in (f"To model {REPO}, a new repository:", "add    model.safetensors", "tag v1.0"):
+    for line in (f"To model {REPO}, a new public repository:", "add    model.safetensors", "tag v1.0"):
         assert line in published.output
     for address in (f"{url}/datasets/{DATASET}", f"{url}/{REPO}", f"{url}/spaces/{SPACE}"):
         assert f"Published: {address}" in published.output
@@ -190,10 +199,14 @@ def test_the_space_answers_with_the_published_model(published: Published, tmp_pa
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(content)
     environment = published.client("space") | {key: item["value"] for key, item in variables.items()}
-    code = "from app import build_demo; build_demo(); print('built')"
-    built = run("-c", code, environment=environment, cwd=tmp_path)
-    assert built.returncode == 0, built.stderr
-    assert "built" in built.stdout
+    draw_lesion(3).save(tmp_path / "lesion.jpg", quality=95)
+    package = run("-c", snippets(published)[2], environment=published.client("package"), cwd=tmp_path)
+    expected = {label: float(value) for label, value in map(str.split, package.stdout.splitlines())}
+    with running_app(tmp_path / "app.py", environment) as page:
+        client = Client(page.url, verbose=False, download_files=tmp_path / "answers")
+        answer = client.predict(image=handle_file(tmp_path / "lesion.jpg"), api_name="/predict")
+    assert answer["probabilities"] == pytest.approx(expected, abs=6e-4)
+    assert answer["in_distribution"] in (True, False), "the guard came along"
 
 
 @pytest.mark.parametrize(
@@ -205,6 +218,7 @@ def test_the_space_answers_with_the_published_model(published: Published, tmp_pa
         (["--release", "no-such-folder", "--repo_id", REPO], 2, "error: no-such-folder is neither a folder nor"),
         (["--release", "RELEASE", "--repo_id", "bob/model"], 2, "error: the token is of ann, who has no place in bob"),
         (["--space", "--model_id", "ann/none", "--repo_id", SPACE], 2, "error: there is no ann/none on the Hub"),
+        (["--release", "RELEASE", "--repo_id", REPO, "--tag", "v 1"], 2, "error: 'v 1' cannot be a tag"),
     ],
 )
 def test_a_command_that_cannot_work_says_so_in_one_line(
@@ -217,3 +231,55 @@ def test_a_command_that_cannot_work_says_so_in_one_line(
     assert message in made.stderr
     assert "Traceback" not in made.stderr
     assert TOKEN not in made.stdout + made.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "ignored"),
+    [
+        ("--release x --dataset y", "--dataset does nothing beside --release"),
+        ("--release x --space", "--space does nothing beside --release"),
+        ("--release x --model_id ann/m", "--model_id"),
+        ("--release x --package skinvision-hf", "--package"),
+        ("--space --model_id ann/m --tag v1", "--tag does nothing beside --space"),
+        ("--space --model_id ann/m --space_id ann/s", "--space_id"),
+        ("--space --model_id ann/m --examples 2", "--examples"),
+        ("--all --release x --dataset y --model_revision v1", "--model_revision does nothing beside --all"),
+        ("--all --release x --dataset y --model_id ann/m", "--model_id"),
+        ("--dataset y --examples 3", "--examples does nothing beside --dataset"),
+        ("--dataset y --dataset_id ann/d", "--dataset_id"),
+    ],
+)
+def test_an_option_that_would_be_ignored_is_an_error(
+    options: str, ignored: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        command().main([*options.split(), "--repo_id", "ann/x"])
+    assert caught.value.code == 2
+    assert ignored in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "passed"),
+    [
+        ("--release x --tag v1 --space_id ann/s", "publish_release", {"tag": "v1", "overwrite": False}),
+        ("--dataset x --private --overwrite", "publish_dataset", {"private": True, "overwrite": True}),
+        ("--space --model_id ann/m --dataset_id ann/d", "publish_space", {"dataset_id": "ann/d", "package": None}),
+        ("--all --release x --dataset y --package p", "publish_all", {"package": "p", "dry_run": False}),
+    ],
+)
+def test_an_option_reaches_what_it_is_for(
+    monkeypatch: pytest.MonkeyPatch, options: str, name: str, passed: dict[str, object]
+) -> None:
+    import inspect
+
+    from skinvision_hf import hub
+
+    signature, calls = inspect.signature(getattr(hub, name)), []
+
+    def note(*arguments: object, **keywords: object) -> list[str]:
+        calls.append(signature.bind(*arguments, **keywords).arguments)
+        return ["done"]
+
+    monkeypatch.setattr(hub, name, note)
+    assert command().main([*options.split(), "--repo_id", "ann/x"]) == 0
+    assert calls[0].items() >= passed.items()

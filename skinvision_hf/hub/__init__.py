@@ -2,7 +2,8 @@
 
 from skinvision_hf.card import Links
 from skinvision_hf.hub.everything import publish_all
-from skinvision_hf.hub.plans import Change, Plan, Published
+from skinvision_hf.hub.plans import Change, Plan
 from skinvision_hf.hub.publishing import publish_dataset, publish_release, publish_space
+from skinvision_hf.hub.sending import Published
 
 __all__ = ["Change", "Links", "Plan", "Published", "publish_all", "publish_dataset", "publish_release", "publish_space"]

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory, gettempdir
 
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     # Base of what the client's HTTP library raises, whichever library that is.
     HTTPError,
+    LocalEntryNotFoundError,
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
@@ -16,8 +19,10 @@ from huggingface_hub.errors import (
 
 from skinvision_hf.errors import HubError
 
-__all__ = ["hub_errors"]
+__all__ = ["hub_errors", "staging_folder"]
 
+# Whatever else the operating system refuses is about a file on this machine.
+NETWORK = (HTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError)
 AGAIN = "run the same command again: what has arrived is not sent twice, and the repository is never half-written"
 STATUS = {
     401: "the Hub does not accept the token; make a new one at https://huggingface.co/settings/tokens and set HF_TOKEN",
@@ -43,6 +48,23 @@ def hub_errors(repo_id: str) -> Iterator[None]:
         raise HubError(_explain(error, repo_id)) from error
 
 
+@contextmanager
+def staging_folder() -> Iterator[Path]:
+    """A temporary folder for what will be sent; it is gone after the block.
+
+    Raises:
+        HubError: If the disk is full or something else cannot be read or written.
+    """
+    try:
+        with TemporaryDirectory(prefix="skinvision-") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise HubError(
+            f"cannot prepare what is to be sent in {gettempdir()} ({error}); free some space there, "
+            "or set TMPDIR to another folder"
+        ) from error
+
+
 def _explain(error: BaseException, repo_id: str) -> str:
     # Uploads run in threads whose errors come back wrapped.
     while isinstance(error, RuntimeError) and error.__cause__ is not None:
@@ -59,6 +81,8 @@ def _explain(error: BaseException, repo_id: str) -> str:
         return f"there is no {repo_id} on the Hub that this token can see; check the name and the token's rights"
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error, repo_id)
+    if isinstance(error, OSError) and not isinstance(error, NETWORK):
+        return f"{error.filename or 'a file here'} cannot be read or written ({error.strerror or error}); then {AGAIN}"
     if isinstance(error, (HTTPError, OSError)):
         return f"the connection to the Hub broke ({type(error).__name__}); check the network, then {AGAIN}"
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]

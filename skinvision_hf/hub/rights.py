@@ -1,5 +1,6 @@
-"""Whether a token may write somewhere, asked before any work is done."""
+"""Whether a token may write somewhere, and whether a tag is one, asked before any work is done."""
 
+import re
 from typing import Any
 
 from huggingface_hub import HfApi
@@ -8,9 +9,21 @@ from huggingface_hub.utils import validate_repo_id
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.failures import hub_errors
 
-__all__ = ["check_rights"]
+__all__ = ["check_rights", "check_tag"]
 
 WRITING_ROLES = ("admin", "write", "contributor")
+# What git-check-ref-format(1) refuses in a name, or at its beginning or end.
+BAD_TAG = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|$)|^[-./@]$|^[-./]|[./]$")
+
+
+def check_tag(tag: str | None) -> None:
+    """Check that git takes a name for a tag; None is no tag.
+
+    Raises:
+        HubError: If it does not.
+    """
+    if tag is not None and (not tag or BAD_TAG.search(tag)):
+        raise HubError(f"{tag!r} cannot be a tag; use letters, digits, '-', '_' and '.' as in v1.0")
 
 
 def check_rights(api: HfApi, *repo_ids: str) -> None:

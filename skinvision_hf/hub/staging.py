@@ -6,18 +6,23 @@ from pathlib import Path
 
 from datasets import DatasetDict
 from huggingface_hub import RepoCard
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from skinvision_hf.card import CARD_FILE, Links, render_dataset_card, write_card
 from skinvision_hf.data import FEATURES, load_ham10000
 from skinvision_hf.data.prepared import write_parquet
 from skinvision_hf.errors import HubError
 from skinvision_hf.files import atomic_write
+from skinvision_hf.hub.repositories import MARKER
 from skinvision_hf.labels import CODES
-from skinvision_hf.releases import RELEASE_FILES
+from skinvision_hf.releases import release_files
 
-__all__ = ["stage_dataset", "stage_release", "stage_space"]
+__all__ = ["SPACE_FILES", "check_package", "stage_dataset", "stage_release", "stage_space"]
 
-SPACE_FILES = ("app.py", "README.md", "requirements.txt")
+REQUIREMENTS = "requirements.txt"
+SPACE_FILES = ("app.py", "style.css", CARD_FILE, REQUIREMENTS)
+PACKAGE, EXTRA = "skinvision-hf", "space"
 
 
 def stage_release(
@@ -37,7 +42,7 @@ def stage_release(
         examples: Number of example images to add, in turn from each diagnosis of the test part.
         examples_from: Where they come from: any source of `skinvision_hf.data.load_ham10000`.
     """
-    for source in sorted({path for pattern in RELEASE_FILES for path in release.glob(pattern) if path.is_file()}):
+    for source in release_files(release):
         copy = target / source.relative_to(release)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
@@ -59,7 +64,7 @@ def _add_examples(folder: Path, number: int, source: str) -> None:
         item["image"].convert("RGB").save(folder / f"{item['image_id']}-{CODES[item['label']]}.png")
 
 
-def stage_dataset(source: str | Path, target: Path, *, split: str, repo_id: str, links: Links) -> None:
+def stage_dataset(source: str | Path, target: Path, *, split: str, repo_id: str, links: Links) -> DatasetDict:
     """Write a prepared data set: Parquet files that hold the images, and a card.
 
     Args:
@@ -68,15 +73,39 @@ def stage_dataset(source: str | Path, target: Path, *, split: str, repo_id: str,
         split: Name of the split.
         repo_id: Where it will be on the Hub.
         links: The model that was trained on it and its Space, to link to.
+
+    Returns:
+        What was written, by part.
     """
     data = DatasetDict({k: d.select_columns(list(FEATURES)) for k, d in load_ham10000(source, split=split).items()})
     for part, dataset in data.items():
         write_parquet(dataset, target, part)
     card = render_dataset_card(data, split=split, repo_id=repo_id, links=links)
-    atomic_write(target / CARD_FILE, card.content)
+    _mark(card)
+    atomic_write(target / CARD_FILE, str(card))
+    return data
 
 
-def stage_space(folder: Path, target: Path, *, model_id: str, dataset_id: str | None = None) -> None:
+def check_package(package: str | None) -> None:
+    """Check a requirement that is to stand for this package in a Space; None is its version on PyPI.
+
+    Raises:
+        HubError: If pip could not read it, or it is not this package with its extra for Spaces.
+    """
+    if package is None:
+        return
+    example = f"write it as '{PACKAGE}[{EXTRA}] @ git+https://...'"
+    try:
+        requirement = Requirement(package)
+    except InvalidRequirement as error:
+        raise HubError(f"pip cannot read --package {package!r}; {example}") from error
+    if canonicalize_name(requirement.name) != PACKAGE or EXTRA not in requirement.extras or "\n" in package:
+        raise HubError(f"--package {package!r} is not this package for a Space; {example}")
+
+
+def stage_space(
+    folder: Path, target: Path, *, model_id: str, dataset_id: str | None = None, package: str | None = None
+) -> None:
     """Copy the Space's files and name its model and data set in its card.
 
     Args:
@@ -84,6 +113,7 @@ def stage_space(folder: Path, target: Path, *, model_id: str, dataset_id: str | 
         target: Folder to fill.
         model_id: The model on the Hub that it shows.
         dataset_id: The model's data set on the Hub, to link to.
+        package: Requirement to install this package by; that of the folder when None.
 
     Raises:
         HubError: If the folder lacks a file of a Space.
@@ -94,9 +124,20 @@ def stage_space(folder: Path, target: Path, *, model_id: str, dataset_id: str | 
                 f"{folder} has no {name}; the Space is part of a checkout of the code, so run this there, or name "
                 "its folder"
             )
-    shutil.copytree(folder, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", ".*"))
+    target.mkdir(parents=True, exist_ok=True)
+    for name in SPACE_FILES:
+        shutil.copyfile(folder / name, target / name)
+    if package:
+        atomic_write(target / REQUIREMENTS, f"{package}\n")
     card = RepoCard.load(target / CARD_FILE)
     card.data["models"] = [model_id]
     if dataset_id:
         card.data["datasets"] = [dataset_id]
+    _mark(card)
     atomic_write(target / CARD_FILE, str(card))
+
+
+def _mark(card: RepoCard) -> None:
+    """Add the tag by which the next publishing knows its own."""
+    tags = card.data.get("tags") or []
+    card.data["tags"] = [*tags, *({MARKER} - set(tags))]
