@@ -82,6 +82,9 @@ def test_a_list_keeps_its_order_over_several_batches_and_any_iterable_will_do(vi
     assert len(vision.predict(image for image in images)) == 7
     assert len(vision.predict(np.asarray(image) for image in images[:2])) == 2
     assert vision.predict([]) == []
+    for batch_size in (0, -3):
+        with pytest.raises(ModelError, match=f"batch_size is {batch_size}; give at least 1"):
+            vision.predict(images, batch_size=batch_size)
 
 
 def test_mixed_sources_in_one_list_agree(vision: SkinVision, tmp_path: Path) -> None:

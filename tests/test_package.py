@@ -5,9 +5,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 import skinvision_hf
 
@@ -136,6 +139,22 @@ def best_seconds(code: str) -> tuple[float, str]:
         output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
         seconds.append(time.perf_counter() - middle - (middle - start))
     return min(seconds), output.strip()
+
+
+def test_every_library_that_is_imported_is_declared() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    declared = {
+        canonicalize_name(Requirement(r).name) for r in project["dependencies"] + extras["train"] + extras["space"]
+    }
+    owners = packages_distributions()
+    for path in SOURCES:
+        for module, _ in imports(parse(path)):
+            first = module.partition(".")[0]
+            if first not in {*sys.stdlib_module_names, "skinvision_hf"}:
+                names = {canonicalize_name(name) for name in owners.get(first, [first])}
+                assert names & declared, f"{name_of(path)} imports {first}, which pyproject.toml does not declare"
 
 
 def test_importing_the_package_and_its_command_is_quick_and_loads_no_library() -> None:

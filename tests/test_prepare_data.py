@@ -74,6 +74,17 @@ def test_a_wrong_source_is_one_line_and_writes_nothing(
     assert not (tmp_path / "data").exists()
 
 
+def test_prepared_data_is_prepared_again_in_its_own_split(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main, first, second = load_script().main, str(tmp_path / "first"), str(tmp_path / "second")
+    assert main(["--source", "synthetic[:280]", "--output_dir", first, "--split_name", "image-level-leaky"]) == 0
+    assert main(["--source", first, "--output_dir", second]) == 0
+    parts = [load_ham10000(folder)["test"]["image_id"][:] for folder in (first, second)]
+    assert parts[0] == parts[1] == load_ham10000("synthetic[:280]", split="image-level-leaky")["test"]["image_id"][:]
+    capsys.readouterr()
+    assert main(["--source", first, "--output_dir", str(tmp_path / "third"), "--split_name", "ham10000-v1"]) == 2
+    assert "was prepared in the split image-level-leaky, not in ham10000-v1" in capsys.readouterr().err
+
+
 def test_a_folder_with_other_files_is_not_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     assert load_script().main(["--source", "synthetic[:210]", "--output_dir", str(tmp_path)]) == 2

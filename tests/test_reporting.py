@@ -226,6 +226,7 @@ def test_the_command_prints_the_tables_of_what_it_wrote(release: Path, tmp_path:
         (["--model=./nowhere", f"--data={SOURCE}"], "nowhere"),
         (["--model=tests", "--data=./nowhere"], "tests"),
         (["--split=all"], "--split"),
+        (["--batch_size=0"], "give at least 1"),
         (["--compare", "a.csv", "b.csv"], "a.csv"),
     ],
 )
