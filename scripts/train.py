@@ -24,7 +24,7 @@ def build_parser() -> "ArgumentParser":
 
     parser = ArgumentParser(prog="train.py", description=__doc__, env_prefix=False)
     parser.add_argument("--config", action="config", help="YAML file with settings; later flags win over it")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in --output_dir")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, with the same settings")
     parser.add_class_arguments(TrainConfig, as_group=False)
     return parser
 

@@ -150,7 +150,8 @@ class TrainConfig:
     Attributes:
         data: HAM10000: a folder, its zip files, a prepared data set, a Hub data set id, or `synthetic`.
         output_dir: Where the release, the checkpoints and the logs go.
-        split: Name of the split: `ham10000-v1` (leak-free) or `image-level-leaky` (for comparison only).
+        split: Name of the split: `ham10000-v1` (leak-free) or `image-level-leaky` (for comparison only); of a prepared
+            data set, the one that it was written in.
         model: The network and its initial weights.
         augment: Training augmentation.
         loss: The loss and its class weights.
