@@ -120,6 +120,6 @@ def space_folder(tmp_path: Path) -> Path:
     (folder / "app.py").write_text("print('a demonstration')\n")
     (folder / "style.css").write_text("body {}\n")
     (folder / "requirements.txt").write_text("gradio\n")
-    front = "title: SkinVision\nsdk: gradio\nmodels: [other/model]\ntags: [educational]"
-    (folder / "README.md").write_text(f"---\n{front}\n---\n\n# SkinVision\n")
+    card = (Path(__file__).resolve().parents[1] / "space" / "README.md").read_text(encoding="utf-8")
+    (folder / "README.md").write_text(card.replace("models: []", "models: [other/model]"), encoding="utf-8")
     return folder

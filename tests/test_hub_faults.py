@@ -84,8 +84,11 @@ def subject(
         source, tag = ("synthetic[:217]", "new") if version == "new" else ("synthetic[:210]", None)
         return hub.publish_dataset(source, "ann/ham", tag=tag, **options)
 
+    card = (space_folder / "README.md").read_text(encoding="utf-8")
+
     def space(version: str, **options: object) -> hub.Published:
         (space_folder / "app.py").write_text(f"print('{version}')\n")
+        (space_folder / "README.md").write_text(f"{card}\nThe {version} one.\n", encoding="utf-8")
         return hub.publish_space("ann/demo", "ann/shown", model_revision=version, folder=space_folder, **options)
 
     if request.param == "space":
@@ -125,20 +128,26 @@ FAULTS = [
 ]
 
 
-def never_strikes(fault: Fault, kind: str, new: bool) -> bool:
+def never_strikes(fault: Fault, kind: str, *, new: bool) -> bool:
     """Updates create nothing, a new Space is born with its variables, has no large file, and bears no tag."""
     if kind == "space":
         return fault.path in ("/lfs/", "/tag/") or ("create" if not new else "variables") in fault.path
     return "variables" in fault.path or (not new and "create" in fault.path)
 
 
-@pytest.mark.parametrize(("fault", "message"), FAULTS, ids=[f"{f.path}-{f.kind}-{f.status}" for f, _ in FAULTS])
-@pytest.mark.parametrize("new", [True, False], ids=["new", "update"])
+CASES = [
+    pytest.param(kind, new, fault, message, id=f"{kind}-{'new' if new else 'update'}-{fault.path}-{fault.kind}")
+    for kind in KINDS
+    for new in (True, False)
+    for fault, message in FAULTS
+    if not never_strikes(fault, kind, new=new)
+]
+
+
+@pytest.mark.parametrize(("subject", "new", "fault", "message"), CASES, indirect=["subject"])
 def test_after_a_fault_the_repository_is_old_or_new_and_the_next_try_completes_it(
     server: HubServer, subject: Subject, fault: Fault, message: str, new: bool
 ) -> None:
-    if never_strikes(fault, subject.kind, new):
-        pytest.skip("nothing of the kind is asked")
     if not new:
         subject.publish("old")
     before, commits = subject.files, len(server.history(subject.kind, subject.repo_id)) if not new else 1
@@ -172,21 +181,27 @@ def test_a_commit_that_comes_first_is_not_overwritten(server: HubServer, subject
     subject.assert_complete()
 
 
+PASSING = [
+    Fault("PUT", "/lfs/", "cut"),
+    Fault("PUT", "/lfs/", "error"),
+    Fault("PUT", "/lfs/", "lost"),
+    Fault("POST", "/preupload/", "error"),
+    Fault("POST", "/commit/", "slow", seconds=3.0),
+    Fault("PUT", "/lfs/", "slow", seconds=3.0),
+]
+
+
 @pytest.mark.parametrize(
-    "fault",
+    ("subject", "fault"),
     [
-        Fault("PUT", "/lfs/", "cut"),
-        Fault("PUT", "/lfs/", "error"),
-        Fault("PUT", "/lfs/", "lost"),
-        Fault("POST", "/preupload/", "error"),
-        Fault("POST", "/commit/", "slow", seconds=3.0),
-        Fault("PUT", "/lfs/", "slow", seconds=3.0),
+        pytest.param(kind, fault, id=f"{kind}-{fault.path}-{fault.kind}")
+        for kind in KINDS
+        for fault in PASSING
+        if not never_strikes(fault, kind, new=True)
     ],
-    ids=lambda fault: f"{fault.path}-{fault.kind}",
+    indirect=["subject"],
 )
 def test_a_passing_trouble_is_sat_out(server: HubServer, subject: Subject, fault: Fault) -> None:
-    if subject.kind == "space" and fault.path == "/lfs/":
-        pytest.skip("a Space has no large file")
     fault.seen = 0
     server.faults.append(fault)
     subject.publish("new")

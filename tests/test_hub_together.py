@@ -59,6 +59,18 @@ def test_a_folder_that_is_no_space_is_refused(server: HubServer, release: Path, 
         hub.publish_space("ann/skinvision", REPO, folder=tmp_path)
 
 
+def test_a_space_that_does_not_say_that_it_is_no_medical_device_is_refused(
+    server: HubServer, release: Path, space_folder: Path
+) -> None:
+    hub.publish_release(release, REPO)
+    card = (space_folder / "README.md").read_text(encoding="utf-8")
+    (space_folder / "README.md").write_text(card.replace("Not a medical device.", ""), encoding="utf-8")
+    before = len(server.requests)
+    with pytest.raises(HubError, match=r"the card of the space is not fit .* not a medical device; mend its README.md"):
+        hub.publish_space(SPACE, REPO, folder=space_folder)
+    assert server.sent(before) == []
+
+
 def test_the_space_of_this_checkout_is_staged_whole_and_without_stubs(tmp_path: Path) -> None:
     stub = ROOT / "space" / "app.pyi"
     written = not stub.exists()

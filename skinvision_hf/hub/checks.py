@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import timm
@@ -24,7 +24,7 @@ from skinvision_hf.metrics.statistics import CLASS_METRICS
 from skinvision_hf.modeling import CONFIG_FILE, WEIGHTS_FILE
 from skinvision_hf.releases import PARTS_KEY, release_parts
 
-__all__ = ["check_release"]
+__all__ = ["check_card", "check_release"]
 
 TOLERANCE = 1e-4
 # Largest values of metrics that are no shares.
@@ -53,6 +53,16 @@ def check_release(folder: Path) -> None:
     if faults:
         more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
         raise HubError(f"the release is not fit to be published: {faults[0]}{more}; evaluate and write it again")
+
+
+def check_card(folder: Path, kind: Literal["dataset", "space"]) -> None:
+    """Check the card of a data set or a Space as it would be published.
+
+    Raises:
+        HubError: If it has a fault.
+    """
+    if faults := lint_card(folder, repo_type=kind):
+        raise HubError(f"the card of the {kind} is not fit to be published: {faults[0]}; mend its README.md")
 
 
 def _answers(folder: Path) -> Iterator[tuple[str, np.ndarray]]:

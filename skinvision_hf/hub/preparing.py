@@ -10,7 +10,7 @@ from huggingface_hub import HfApi
 from skinvision_hf._version import __version__
 from skinvision_hf.card import Links
 from skinvision_hf.errors import HubError
-from skinvision_hf.hub.checks import check_release
+from skinvision_hf.hub.checks import check_card, check_release
 from skinvision_hf.hub.failures import hub_errors
 from skinvision_hf.hub.plans import make_plan
 from skinvision_hf.hub.repositories import look_up, url_of
@@ -65,6 +65,7 @@ def prepare_dataset(
     """Write a data set into a folder and plan its commit; see `publish_dataset`."""
     there = look_up(api, repo_id, "dataset", private=private, tag=tag, overwrite=overwrite)
     data = stage_dataset(source, folder, split=split, repo_id=repo_id, links=there.keep_links(links))
+    check_card(folder, "dataset")
     plan = make_plan(there, folder, owned=["data/*.parquet"], tag=tag)
     return Shipment(plan, folder, f"Publish the split {split}"), data
 
@@ -86,6 +87,7 @@ def prepare_space(
     there = look_up(api, repo_id, "space", private=private, overwrite=overwrite)
     model_id, links = variables["MODEL_ID"], there.keep_links(Links(dataset_id=dataset_id))
     stage_space(Path(source or SPACE_FOLDER), folder, model_id=model_id, dataset_id=links.dataset_id, package=package)
+    check_card(folder, "space")
     refuse_token(folder, api.token)
     notes = []
     if hidden_model and not (there.head and _has_secret(api, repo_id)):
