@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["COMMANDS", "Command", "add_model_options", "main"]
 
 BAR_WIDTH = 24
+UNLIKE = "The image is NOT like the training images: do not rely on these numbers."
+SUSPICIONS = ("malignant", "melanoma")
 READER_GONE = 141  # what a shell reports for a program whose reader closed the pipe
 
 
@@ -55,13 +57,16 @@ def _add_predict_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--coverage",
         type=_share,
-        help="how often the set of likely diagnoses shall hold the truth, such as 0.95; 0.9 by default",
+        help="how often the set of likely diagnoses aims to hold the truth, such as 0.95; 0.9 by default",
     )
     parser.add_argument(
         "--min_sensitivity",
         type=_share,
-        help="say whether to suspect malignancy, with the threshold that finds this share of malignant lesions, "
-        "such as 0.95",
+        help="say whether to suspect malignancy, with the threshold that found at least this share of the malignant "
+        "validation images, such as 0.95; what it found among test images is shown beside it",
+    )
+    parser.add_argument(
+        "--task", choices=SUSPICIONS, default=SUSPICIONS[0], help="what to suspect (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of tables")
 
@@ -75,7 +80,6 @@ def _share(text: str) -> float:
 
 def _predict(arguments: argparse.Namespace) -> int:
     from skinvision_hf.inference import SkinVision
-    from skinvision_hf.operating_points import load_operating_point
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
     if arguments.coverage and vision.conformal is None:
@@ -83,7 +87,9 @@ def _predict(arguments: argparse.Namespace) -> int:
     options = {"coverage": arguments.coverage} if arguments.coverage else {}
     point = None
     if arguments.min_sensitivity:
-        point = load_operating_point(vision.release, min_sensitivity=arguments.min_sensitivity)
+        from skinvision_hf.operating_points import load_operating_point
+
+        point = load_operating_point(vision.release, min_sensitivity=arguments.min_sensitivity, task=arguments.task)
     code = 0
     for path in arguments.images:
         try:
@@ -93,8 +99,11 @@ def _predict(arguments: argparse.Namespace) -> int:
             code = 2
             continue
         if arguments.json:
-            suspicion = {} if point is None else {"suspicion": point.judge(prediction.probabilities)}
-            answer = json.dumps({"path": path, **prediction.to_dict(), **suspicion})
+            unlike = prediction.in_distribution is False
+            beside = {"warning": UNLIKE} if unlike else {}
+            if point is not None:
+                beside["suspicion"] = None if unlike else point.judge(prediction.probabilities)
+            answer = json.dumps({"path": path, **prediction.to_dict(), **beside})
         else:
             answer = _table(path, prediction, point)
         print(answer, flush=True)
@@ -110,15 +119,20 @@ def _table(path: str, prediction: "Prediction", point: "OperatingPoint | None") 
     names = {code: diagnosis(code).name for code in prediction.probabilities}
     width = max(map(len, names.values()))
     lines = [printable(path)]
+    unlike = prediction.in_distribution is False
+    if unlike:
+        lines.append(f"  {UNLIKE} (typicality {prediction.typicality:.2f})")
     for code, value in ranked:
         kind = "malignant" if diagnosis(code).malignant else "benign"
         bar = "#" * round(BAR_WIDTH * value)
         lines.append(f"  {names[code]:<{width}}  {kind:<9}  {value:6.1%}  {bar}".rstrip())
     lines.append(f"  {'Malignant in total':<{width}}  {'':<9}  {prediction.malignant_probability:6.1%}")
+    if unlike:
+        return "\n".join(lines) + "\n"
     lines.append(f"  {_typicality(prediction)}")
     if prediction.prediction_set is not None:
         members = ", ".join(names[code] for code in prediction.prediction_set)
-        lines.append(f"  The truth is in this list {prediction.coverage:.0%} of the time: {members}.")
+        lines.append(f"  This list aims at holding the truth {prediction.coverage:.0%} of the time: {members}.")
     if point is not None:
         lines.append(f"  {point.explain(prediction.probabilities)}")
     return "\n".join(lines) + "\n"
@@ -127,12 +141,7 @@ def _table(path: str, prediction: "Prediction", point: "OperatingPoint | None") 
 def _typicality(prediction: "Prediction") -> str:
     if prediction.in_distribution is None:
         return "Whether this image is like the training images is unknown: the release carries no guard."
-    if prediction.in_distribution:
-        return f"The image is like the training images (typicality {prediction.typicality:.2f})."
-    return (
-        f"The image is NOT like the training images (typicality {prediction.typicality:.2f}): "
-        "do not rely on these numbers."
-    )
+    return f"The image is like the training images (typicality {prediction.typicality:.2f})."
 
 
 def _add_explain_options(parser: argparse.ArgumentParser) -> None:

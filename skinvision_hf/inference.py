@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast, overload
+from typing import TYPE_CHECKING, Protocol, cast, overload
 
 import numpy as np
 import torch
@@ -14,15 +14,17 @@ from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.guard import FeatureGuard
+from skinvision_hf.guard.stages import forward_with_features, stage_channels
 from skinvision_hf.images import ImageSource, is_image_source, open_image
 from skinvision_hf.labels import CODES
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.prediction import Prediction
-from skinvision_hf.releases import RELEASE_FILES, resolve_release
+from skinvision_hf.releases import release_files, resolve_release
 from skinvision_hf.transforms import eval_transform
 
 if TYPE_CHECKING:
     from skinvision_hf.explain import Explanation
+    from skinvision_hf.hub import Links, Published
 
 __all__ = ["EvaluationMode", "Guard", "Prediction", "SkinVision"]
 
@@ -34,8 +36,12 @@ class Guard(Protocol):
     def threshold(self) -> float:
         """Typicality from which on an image counts as in distribution."""
 
+    @property
+    def stage(self) -> int | None:
+        """Stage of the network whose features it looks at; None for those that the classifier reads."""
+
     def score(self, features: Tensor) -> Tensor:
-        """From pooled features (n, d) of the network to typicality (n,), in [0, 1]."""
+        """From pooled features (n, d) of that stage to typicality (n,), in [0, 1]."""
 
 
 class EvaluationMode:
@@ -133,7 +139,11 @@ class SkinVision:
             model,
             release,
             device=device,
-            guard=FeatureGuard.load(release, dimension=model.timm_model.head_hidden_size),
+            guard=FeatureGuard.load(
+                release,
+                dimension=model.timm_model.head_hidden_size,
+                channels=stage_channels(model.timm_model),
+            ),
             conformal=ConformalPredictor.load(release),
         )
 
@@ -179,16 +189,19 @@ class SkinVision:
             images: A path, encoded bytes, a binary file object, a PIL image or a NumPy array; or a list, or any other
                 iterable, of them. See `skinvision_hf.images.open_image` for what is done with them.
             batch_size: Images that go through the network at once; only so many are held in memory.
-            coverage: How often a prediction set shall hold the truth, between 0 and 1.
-            class_conditional: Whether it shall do so for each diagnosis, or only over all images.
+            coverage: How often a prediction set aims at holding the truth, between 0 and 1.
+            class_conditional: Whether it aims to do so for each diagnosis, or only over all images.
 
         Returns:
             One prediction for one image; a list, in the same order, for several.
 
         Raises:
             ImageError: If an image cannot be used; the message names it.
-            ModelError: If the network's answer is not finite, or the coverage is not between 0 and 1.
+            ModelError: If the network's answer is not finite, the batch size is below 1, or the coverage is not
+                between 0 and 1.
         """
+        if batch_size < 1:
+            raise ModelError(f"batch_size is {batch_size}; give at least 1")
         sets = self._sets(coverage, class_conditional)
         if is_image_source(images) or not isinstance(images, Iterable):
             return self._predict_batch(self.transform(open_image(cast(ImageSource, images))).unsqueeze(0), sets)[0]
@@ -201,16 +214,24 @@ class SkinVision:
                 batch.clear()
         return predictions + (self._predict_batch(torch.stack(batch), sets) if batch else [])
 
-    def explain(self, image: ImageSource, *, target: str | None = None, method: str = CAM_METHOD) -> "Explanation":
+    def explain(
+        self,
+        image: ImageSource,
+        *,
+        target: str | None = None,
+        method: str = CAM_METHOD,
+        max_side: int | None = None,
+    ) -> "Explanation":
         """Show which parts of an image speak for a diagnosis.
 
         Args:
             image: One image, of any kind that `predict` takes.
             target: Code of the diagnosis to explain; the most probable one when None.
             method: One of `skinvision_hf.config.CAM_METHODS`.
+            max_side: Longest side of the heat map in pixels, for large photographs; None for the image's own size.
 
         Returns:
-            The heat map at the image's own size, with the prediction.
+            The heat map at the image's own size, or made smaller to `max_side`, with the prediction.
 
         Raises:
             ImageError: If the image cannot be used.
@@ -221,9 +242,9 @@ class SkinVision:
         check_choice(target, method)
         picture = open_image(image)
         with torch.inference_mode(), self.evaluation_mode:
-            maps = self._feature_maps(self.transform(picture).unsqueeze(0))
-            prediction = self._predict_maps(maps, self._sets(COVERAGE, True))[0]
-        return explain_maps(self.model, maps, picture, prediction, target=target, method=method)
+            maps, seen = self._feature_maps(self.transform(picture).unsqueeze(0))
+            prediction = self._predict_maps(maps, seen, self._sets(COVERAGE, True))[0]
+        return explain_maps(self.model, maps, picture, prediction, target=target, method=method, max_side=max_side)
 
     def _sets(self, coverage: float, class_conditional: bool) -> tuple[float, np.ndarray] | None:
         """The coverage and the thresholds that prediction sets need; None when the release has no scores for them."""
@@ -234,17 +255,17 @@ class SkinVision:
     def _predict_batch(self, pixels: Tensor, sets: tuple[float, np.ndarray] | None) -> list[Prediction]:
         """Predict from normalised pixels (n, 3, height, width)."""
         with torch.inference_mode(), self.evaluation_mode:
-            return self._predict_maps(self._feature_maps(pixels), sets)
+            return self._predict_maps(*self._feature_maps(pixels), sets)
 
-    def _feature_maps(self, pixels: Tensor) -> Tensor:
-        """The network's last feature maps, from which guard, classifier and explanations all work."""
+    def _feature_maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The last feature maps, for classifier and explanations, and the pooled features that the guard looks at."""
         pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
-        return self.model.timm_model.forward_features(pixels)
+        return forward_with_features(self.model.timm_model, pixels, self.guard.stage if self.guard else None)
 
-    def _predict_maps(self, maps: Tensor, sets: tuple[float, np.ndarray] | None) -> list[Prediction]:
-        network, guard = self.model.timm_model, self.guard
-        logits = network.forward_head(maps)
-        typicality = guard.score(network.forward_head(maps, pre_logits=True)).tolist() if guard else None
+    def _predict_maps(self, maps: Tensor, seen: Tensor, sets: tuple[float, np.ndarray] | None) -> list[Prediction]:
+        guard = self.guard
+        logits = self.model.timm_model.forward_head(maps)
+        typicality = guard.score(seen).tolist() if guard else None
         probabilities = logits.float().cpu().double().softmax(dim=1).numpy()
         if not np.isfinite(probabilities).all():
             raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
@@ -271,21 +292,47 @@ class SkinVision:
         """
         self._assert_unchanged()
         target = Path(folder)
-        for source in sorted({path for pattern in RELEASE_FILES for path in self.release.glob(pattern)}):
+        for source in release_files(self.release):
             atomic_write(target / source.relative_to(self.release), source.read_bytes())
         return target
 
-    def push_to_hub(self, repo_id: str, **options: Any) -> Any:
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = False,
+        tag: str | None = None,
+        token: str | None = None,
+        dry_run: bool = False,
+        overwrite: bool = False,
+        examples: int = 0,
+        examples_from: str = "synthetic",
+        links: "Links | None" = None,
+    ) -> "Published":
         """Publish the release on the Hub; see `skinvision_hf.hub.publish_release` for the options.
+
+        Returns:
+            What was published: its plan, address and commit.
 
         Raises:
             ModelError: If the network's weights are no longer those of the release.
             HubError: If the Hub refuses.
         """
-        from skinvision_hf.hub import publish_release
+        from skinvision_hf.hub import Links, publish_release
 
         self._assert_unchanged()
-        return publish_release(self.release, repo_id, **options)
+        return publish_release(
+            self.release,
+            repo_id,
+            private=private,
+            tag=tag,
+            token=token,
+            dry_run=dry_run,
+            overwrite=overwrite,
+            examples=examples,
+            examples_from=examples_from,
+            links=links or Links(),
+        )
 
     def _assert_unchanged(self) -> None:
         """Weights that were changed in memory have none of the release's metrics, so they must not travel with them."""

@@ -23,7 +23,7 @@ class Prediction:
             guard, so that nobody knows.
         typicality: Share of validation images that look no more typical than this one, in [0, 1]; None without a
             guard.
-        prediction_set: Codes of the diagnoses among which the truth is as often as asked, the most probable first; a
+        prediction_set: Codes of diagnoses that aim at holding the truth as often as asked, the most probable first; a
             single one is a confident answer. None when the release carries no conformal scores.
         coverage: How often that is, in (0, 1); None without a set.
     """
@@ -65,7 +65,9 @@ class Prediction:
 
     def __str__(self) -> str:
         text = f"{self.name} ({self.label}) {self.confidence:.1%}, malignant {self.malignant_probability:.1%}"
-        return text if self.in_distribution is not False else f"{text}; the image is unlike the training images"
+        if self.in_distribution is None:
+            return f"{text}; whether the image is like the training images is unknown"
+        return text if self.in_distribution else f"{text}; the image is unlike the training images"
 
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes as a dictionary that JSON can hold."""

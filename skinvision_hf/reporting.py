@@ -20,12 +20,15 @@ from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plo
 from skinvision_hf.figures.guard import plot_far, plot_shifts
 from skinvision_hf.figures.operating_points import plot_abstention, plot_decision, plot_roc
 from skinvision_hf.figures.subgroups import plot_subgroups
-from skinvision_hf.files import sha256
-from skinvision_hf.guard.evaluation import evaluate_guard
+from skinvision_hf.files import sha256, write_json
+from skinvision_hf.guard import FeatureGuard
+from skinvision_hf.guard.evaluation import evaluate_guard, measure_acceptance
 from skinvision_hf.guard.fitting import fit_guard
+from skinvision_hf.guard.stages import stage_channels
 from skinvision_hf.metrics import Comparison, EvalReport, Predictions, compare, evaluate_predictions, lesion_weights
+from skinvision_hf.metrics.report import SCHEMA_VERSION
 from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
-from skinvision_hf.operating_points import measure_operating_points
+from skinvision_hf.operating_points import measure_operating_points, measure_stored_points
 from skinvision_hf.releases import list_parts, resolve_release
 from skinvision_hf.subgroups import group_columns, measure_subgroups
 
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["compare_models", "evaluate_model", "finish_release"]
 
 BATCH_SIZE = 64
+COMPARISON_FILE = "comparison.json"
 
 
 def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> EvalReport:
@@ -144,6 +148,12 @@ def evaluate_model(
     predictor = ConformalPredictor.load(folder)
     if predictor is not None:
         sections["conformal"] = measure_conformal(predictor, predictions, weights=weights).to_dict()
+    stored = measure_stored_points(folder, predictions, weights)
+    sections["stored_thresholds"] = {task: [point.to_dict() for point in points] for task, points in stored.items()}
+    network = model.timm_model
+    guard = FeatureGuard.load(folder, dimension=network.head_hidden_size, channels=stage_channels(network))
+    if guard is not None:
+        sections["guard_accepted"] = measure_acceptance(model, guard, dataset).to_dict()
     output_dir = Path(output_dir)
     write_metrics(output_dir, sections)
     predictions.to_csv(output_dir / PREDICTIONS_FILE)
@@ -190,7 +200,8 @@ def compare_models(
             model = SkinVisionForImageClassification.from_pretrained(ref)
             both.append(_predict(model, load_part(_required(source), part=part, split=split)[0], batch_size, None))
     result = compare(*both)
-    write_metrics(output_dir, {"comparison": result.to_dict()})
+    about = {"schema_version": SCHEMA_VERSION, "first": first, "second": second, "part": part, "split": split}
+    write_json(Path(output_dir) / COMPARISON_FILE, about | result.to_dict())
     return result
 
 

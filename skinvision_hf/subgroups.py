@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from skinvision_hf.gaps import SHARED_LESIONS, Gap, find_gaps
 from skinvision_hf.metrics import Estimate, Predictions, bootstrap, lesion_weights
-from skinvision_hf.metrics.estimates import Statistic
 from skinvision_hf.metrics.statistics import overall_statistics
 
-__all__ = ["SMALL_GROUP", "Gap", "Group", "SubgroupReport", "group_columns", "measure_subgroups"]
+__all__ = ["SMALL_GROUP", "Group", "SubgroupReport", "group_columns", "measure_subgroups"]
 
 SMALL_GROUP = 30
-"""Images below which a number is flagged, and not compared with those of other groups."""
+"""Lesions below which a group is flagged, and not compared with others."""
 
 AGE_BANDS = ((0, "under 30"), (30, "30 to 44"), (45, "45 to 59"), (60, "60 to 74"), (75, "75 and over"))
 UNKNOWN = "unknown"
@@ -34,7 +34,7 @@ class Group:
         name: The value, such as `female`.
         images: Their number.
         lesions: Number of their lesions.
-        small: Whether there are fewer than `SMALL_GROUP` images, so that the numbers say little.
+        small: Whether there are fewer than `SMALL_GROUP` lesions, so that the numbers say little.
         metrics: The main metrics; those about several diagnoses count only the diagnoses that the group has.
     """
 
@@ -43,27 +43,6 @@ class Group:
     lesions: int
     small: bool
     metrics: dict[str, Estimate]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """The largest difference of a metric between two groups of an attribute.
-
-    The two groups were picked because they differ most, so an interval that just misses zero is weak evidence.
-
-    Attributes:
-        metric: Name of the metric.
-        best: Group with the largest value, among those with at least `SMALL_GROUP` images for the metric.
-        worst: Group with the smallest value.
-        difference: Value of the first less that of the second; the resamples are the same for both.
-        excludes_zero: Whether the 95 % interval of the difference does.
-    """
-
-    metric: str
-    best: str
-    worst: str
-    difference: Estimate
-    excludes_zero: bool
 
 
 @dataclass(frozen=True)
@@ -90,19 +69,20 @@ class SubgroupReport:
             gap = self.gap(attribute, "balanced_accuracy")
             if gap is None or gap.difference.value is None:
                 continue
-            verdict = "with an interval that excludes zero" if gap.excludes_zero else "which may be chance"
+            verdict = "more than chance explains" if gap.excludes_zero else "which may be chance"
             sentences.append(
                 f"by {attribute}, it is {100 * gap.difference.value:.0f} percentage points higher for '{gap.best}' "
-                f"than for '{gap.worst}', {verdict}"
+                f"than for '{gap.worst}' over {_count(len(gap.diagnoses))}, {verdict} (p = {gap.p_value:.2g})"
             )
         small = sum(group.small for groups in self.groups.values() for group in groups)
         found = "; ".join(sentences) or "no two groups were large enough to compare"
         return (
             "A good average can hide a group for which a model fails. Balanced accuracy, the share of each diagnosis "
-            f"that is recognised, differs between groups of test images: {found}. Groups differ in which diagnoses "
-            "they have and how hard these are, and the pairs were picked because they differ most, so a gap need not "
-            f"be the model's fault. Groups of fewer than {SMALL_GROUP} images ({small} of them) are shown and marked, "
-            f"but not compared. {SKIN_TONE}"
+            f"that is recognised, differs between groups of test images: {found}. Two groups are compared only over "
+            f"diagnoses of which both have at least {SHARED_LESIONS} lesions, each counting the same; these can "
+            "still be harder to tell in one group. The pairs were picked because they differ most, so chance is judged "
+            "by the largest gap that appears when the groups are shuffled among the lesions of each diagnosis. Groups "
+            f"of fewer than {SMALL_GROUP} lesions ({small} of them) are shown and marked, but not compared. {SKIN_TONE}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,43 +130,25 @@ def measure_subgroups(
     for attribute, names in columns.items():
         rows = {name: np.flatnonzero(np.asarray(names) == name) for name in _in_order(names)}
         groups[attribute] = tuple(_measure_group(name, test, row, weights) for name, row in rows.items())
-        gaps[attribute] = tuple(_largest_gaps(groups[attribute], rows, test, weights))
+        compared = [g.name for g in groups[attribute] if not g.small and g.name != UNKNOWN]
+        gaps[attribute] = tuple(find_gaps(test, np.asarray(names), compared))
     return SubgroupReport(groups, gaps)
 
 
 def _measure_group(name: str, test: Predictions, rows: np.ndarray, weights: np.ndarray) -> Group:
     statistics = overall_statistics(test.labels[rows], test.probabilities[rows])
+    lesions = {test.lesion_ids[row] for row in rows}
     return Group(
         name=name,
         images=len(rows),
-        lesions=len({test.lesion_ids[row] for row in rows}),
-        small=len(rows) < SMALL_GROUP,
+        lesions=len(lesions),
+        small=len(lesions) < SMALL_GROUP,
         metrics={metric: bootstrap(s, weights[:, rows], n=n) for metric, (s, n) in statistics.items()},
     )
 
 
-def _largest_gaps(
-    groups: Sequence[Group], rows: Mapping[str, np.ndarray], test: Predictions, weights: np.ndarray
-) -> list[Gap]:
-    gaps = []
-    for metric in groups[0].metrics:
-        large = [g for g in groups if g.metrics[metric].n >= SMALL_GROUP and g.metrics[metric].value is not None]
-        if len(large) < 2:
-            continue
-        ranked = sorted(large, key=lambda group: group.metrics[metric].value or 0.0)
-        difference = bootstrap(
-            _difference(metric, test, rows[ranked[-1].name], rows[ranked[0].name]),
-            weights,
-            n=sum(ranked[end].metrics[metric].n for end in (0, -1)),
-        )
-        clear = difference.low is not None and difference.low > 0
-        gaps.append(Gap(metric, ranked[-1].name, ranked[0].name, difference, clear))
-    return gaps
-
-
-def _difference(metric: str, test: Predictions, best: np.ndarray, worst: np.ndarray) -> Statistic:
-    first, second = (overall_statistics(test.labels[r], test.probabilities[r])[metric][0] for r in (best, worst))
-    return lambda weights: first(weights[:, best]) - second(weights[:, worst])
+def _count(diagnoses: int) -> str:
+    return "one diagnosis" if diagnoses == 1 else f"{diagnoses} diagnoses"
 
 
 def _age_band(age: float | None) -> str:

@@ -107,7 +107,7 @@ def test_a_set_and_a_suspicion_follow_the_table(
     prediction = SkinVision.from_pretrained(full_release, device="cpu").predict(lesion, coverage=0.95)
     point = load_operating_point(full_release, min_sensitivity=0.9)
     names = ", ".join(DIAGNOSES[CODES.index(code)].name for code in prediction.prediction_set or ())
-    assert f"  The truth is in this list 95% of the time: {names}.\n" in output
+    assert f"  This list aims at holding the truth 95% of the time: {names}.\n" in output
     word = "SUSPECTED" if prediction.malignant_probability >= point.threshold else "not suspected"
     assert f"  Malignant: {word}, by a threshold of {point.threshold:.1%}" in output
     assert f"found {point.sensitivity.percent()} of such test images" in output

@@ -10,11 +10,12 @@ from datasets import Image as ImageColumn
 from drawing import draw_lesion
 from PIL import Image
 
+from skinvision_hf.errors import DataError
 from skinvision_hf.figures.guard import plot_far, plot_shifts
 from skinvision_hf.guard.evaluation import GuardReport, evaluate_guard
 from skinvision_hf.guard.fitting import fit_guard
 from skinvision_hf.guard.inputs import AMBIGUOUS, FAR, SELECTION, far_images
-from skinvision_hf.guard.photographs import REPORT_PHOTOGRAPHS, SELECTION_PHOTOGRAPHS, photographs
+from skinvision_hf.guard.photographs import REPORT_PHOTOGRAPHS, SELECTION_PHOTOGRAPHS, photographs, photographs_used
 from skinvision_hf.guard.shifts import SEVERITIES, SHIFTS, shift_image
 from skinvision_hf.guard.typicality import FeatureGuard
 from skinvision_hf.inference import SkinVision
@@ -31,14 +32,14 @@ def test_pictures_of_one_seed_are_the_same_and_of_another_seed_are_not(kinds: di
         assert one.source == two.source
         np.testing.assert_array_equal(one.image, two.image)
         assert (one.image.mode, one.image.size) == ("RGB", (600, 450))
-    drawn = [n for n, picture in enumerate(first) if picture.kind != "photographs"]
+    drawn = [n for n, picture in enumerate(first) if picture.kind not in ("photographs", "graphics")]
     assert all(not np.array_equal(first[n].image, other[n].image) for n in drawn)
     by_kind = [picture.image for picture in first]
     assert all(not np.array_equal(a, b) for a, b in zip(by_kind[::2], by_kind[1::2], strict=True))
 
 
 def test_choosing_and_reporting_share_no_kind_and_no_photograph() -> None:
-    assert set(SELECTION) & set(FAR) == {"photographs"}
+    assert set(SELECTION) & set(FAR) == {"photographs"}, "and those come from other packages"
     assert not set(SELECTION_PHOTOGRAPHS) & set(REPORT_PHOTOGRAPHS)
 
 
@@ -46,6 +47,12 @@ def test_packages_that_are_not_installed_give_no_photographs() -> None:
     missing = photographs(("no_such_package/images",))
     assert missing(0, np.random.default_rng(0)) is None
     assert list(far_images({"photographs": missing}, count=3)) == []
+
+
+def test_a_report_without_any_photograph_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skinvision_hf.guard.photographs.REPORT_PHOTOGRAPHS", ("no_such_package/images",))
+    with pytest.raises(DataError, match="no photographs to test the guard on; pip install"):
+        photographs_used()
 
 
 @pytest.mark.parametrize("shift", SHIFTS)
@@ -98,8 +105,14 @@ def test_a_guard_is_fitted_and_reported_from_images(
     guarded: tuple[SkinVisionForImageClassification, FeatureGuard, GuardReport],
 ) -> None:
     _, guard, report = guarded
-    assert report.method == guard.method
-    assert set(report.comparison) == {"maximum_logit", "energy", "mahalanobis", "neighbours", "vim"}
+    assert report.method == guard.name
+    detectors = {"maximum_logit", "energy", "mahalanobis", "neighbours", "vim"}
+    assert detectors < set(report.comparison)
+    assert all(name.startswith("mahalanobis, stage ") for name in set(report.comparison) - detectors)
+    assert report.photographs["files"] == len(report.photographs["photographs"]) > 0
+    assert "chelsea.png" in report.photographs["photographs"] and "logo.png" in report.photographs["graphics"]
+    assert set(report.photographs["packages"]) == {"matplotlib", "skimage", "gradio"}
+    assert f"On real photographs alone the AUROC is {report.far['photographs'].auroc}" in report.summary
     assert set(report.far) == set(report.far_accepted) == {*FAR, "all"}
     assert report.far["all"].auroc.n == sum(report.far[kind].auroc.n for kind in FAR)
     assert report.kept.value is not None and report.kept.value > 0.6

@@ -202,7 +202,10 @@ def test_a_model_compared_with_itself_shows_no_difference(release: Path, tmp_pat
     same = compare_models(str(release), table, SOURCE, tmp_path, part="test", split="ham10000-v1")
     assert same.mcnemar_p == 1.0
     assert abs(same.differences["balanced_accuracy"].value or 0.0) < 1e-9
-    assert read_json(tmp_path / "metrics.json")["comparison"]["images"] == same.images
+    written = read_json(tmp_path / "comparison.json")
+    assert (written["first"], written["second"]) == (str(release), table)
+    assert (written["images"], written["lesions"], written["part"]) == (same.images, same.lesions, "test")
+    assert written["lesion_p"] == 1.0
 
 
 def test_a_missing_model_or_source_is_named(release: Path, tmp_path: Path) -> None:

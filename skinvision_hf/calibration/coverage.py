@@ -6,13 +6,17 @@ from typing import Any
 import numpy as np
 
 from skinvision_hf.calibration.conformal import COVERAGE, ConformalPredictor, prediction_sets
-from skinvision_hf.labels import CODES
+from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.metrics import Predictions
 from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
 
 __all__ = ["ConformalReport", "SetQuality", "measure_conformal"]
 
 COVERAGES = (0.8, COVERAGE, 0.95)
+ASSUMPTION = (
+    "The aim assumes new lesions like those of validation, each counted once, and that validation shaped nothing else; "
+    "it also chose the epoch and the temperature, so what counts is what was measured."
+)
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class SetQuality:
         target: The coverage asked for.
         class_conditional: Whether it was asked for each diagnosis.
         coverage: Share of images whose set holds the truth.
+        lesion_coverage: The same when each lesion counts once, as in the choice of the thresholds.
         mean_size: Mean number of diagnoses in a set, from 1 to 7.
         per_class: The same two numbers for the images of each diagnosis.
     """
@@ -30,8 +35,14 @@ class SetQuality:
     target: float
     class_conditional: bool
     coverage: Estimate
+    lesion_coverage: Estimate
     mean_size: Estimate
     per_class: dict[str, tuple[Estimate, Estimate]]
+
+    def worst(self) -> tuple[str, Estimate]:
+        """Return the code of the diagnosis whose sets hold the truth least often, and how often."""
+        known = {code: coverage for code, (coverage, _) in self.per_class.items() if coverage.value is not None}
+        return min(known.items(), key=lambda item: item[1].value or 0.0)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all attributes as a dictionary that JSON can hold."""
@@ -39,6 +50,7 @@ class SetQuality:
             "target": self.target,
             "class_conditional": self.class_conditional,
             "coverage": self.coverage.to_dict(),
+            "lesion_coverage": self.lesion_coverage.to_dict(),
             "mean_size": self.mean_size.to_dict(),
             "per_class": {
                 code: {"coverage": coverage.to_dict(), "mean_size": size.to_dict()}
@@ -65,22 +77,31 @@ class ConformalReport:
     def summary(self) -> str:
         """The finding in one paragraph of plain English."""
         each, overall = self.find(COVERAGE), self.find(COVERAGE, class_conditional=False)
-        melanoma, hidden = each.per_class["mel"][0].value, overall.per_class["mel"][0].value
         text = (
-            "Instead of one answer, the model can name a short list of diagnoses that holds the true one about 9 times "
-            f"out of 10. On test images it did so for {each.coverage.value:.0%} of them, with lists of "
+            "Instead of one answer, the model can name a short list of diagnoses that aims at holding the true one 9 "
+            f"times out of 10. On test images it held it for {each.coverage.percent()}, with lists of "
             f"{each.mean_size.value:.1f} diagnoses on average; a list of one is a confident answer, a long list an "
-            "honest 'I cannot tell'."
+            f"honest 'I cannot tell'. The aim is set for each diagnosis. {self._by_diagnosis(each)}"
         )
-        if melanoma is None or hidden is None:
-            return text
-        text = f"{text} The promise is made for each diagnosis: {melanoma:.0%} of melanomas had melanoma on their list."
-        if hidden >= melanoma:
-            return text
+        worst, hidden = overall.worst()
+        if hidden.value is None or hidden.value >= (each.per_class[worst][0].value or 0):
+            return f"{text} {ASSUMPTION}"
         return (
-            f"{text} A promise over all images together, where ordinary moles are the majority, would give lists of "
-            f"{overall.mean_size.value:.1f} diagnoses, but hold melanoma for only {hidden:.0%} of melanomas."
+            f"{text} An aim over all images together, where the most frequent diagnosis is the majority, would give "
+            f"lists of {overall.mean_size.value:.1f} diagnoses, but hold {_name(worst)} for only {hidden.value:.0%} of "
+            f"its images. {ASSUMPTION}"
         )
+
+    def _by_diagnosis(self, quality: SetQuality) -> str:
+        """The diagnosis that is missed most, and all whose interval excludes the aim."""
+        worst, coverage = quality.worst()
+        missed = [
+            f"{_name(code)} ({e.percent()})"
+            for code, (e, _) in quality.per_class.items()
+            if e.low is not None and e.high is not None and not e.low <= quality.target <= e.high
+        ]
+        beside = f"the intervals of {', '.join(missed)} exclude it" if missed else "no diagnosis's interval excludes it"
+        return f"It is reached least for {_name(worst)}, {coverage.percent()}; {beside}."
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section `conformal` of metrics.json."""
@@ -113,13 +134,21 @@ def _set_quality(
     inside = prediction_sets(test.probabilities, predictor.thresholds(target, class_conditional=conditional))
     covered, size = inside[np.arange(len(inside)), test.labels], inside.sum(axis=1)
     rows = {code: test.labels == k for k, code in enumerate(CODES)}
+    _, lesion, count = np.unique(np.asarray(test.lesion_ids), return_inverse=True, return_counts=True)
+    images = count[lesion]
     return SetQuality(
         target=target,
         class_conditional=conditional,
         coverage=bootstrap(mean_of(covered), weights),
+        lesion_coverage=bootstrap(lambda w: mean_of(covered)(w / images), weights),
         mean_size=bootstrap(mean_of(size), weights),
         per_class={
             code: (bootstrap(mean_of(covered[r]), weights[:, r]), bootstrap(mean_of(size[r]), weights[:, r]))
             for code, r in rows.items()
         },
     )
+
+
+def _name(code: str) -> str:
+    name = diagnosis(code).name
+    return name[0].lower() + name[1:]

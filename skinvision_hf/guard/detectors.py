@@ -16,6 +16,7 @@ __all__ = [
     "Neighbours",
     "TrainingFeatures",
     "ViM",
+    "detector_name",
 ]
 
 COMPONENTS = 64
@@ -179,6 +180,11 @@ DETECTORS: dict[str, type[Detector]] = {
     "neighbours": Neighbours,
     "vim": ViM,
 }
+
+
+def detector_name(method: str, stage: int | None) -> str:
+    """Name a detector and the stage of the network that it looks at; none for the features of the classifier."""
+    return method if stage is None else f"{method}, stage {stage + 1}"
 
 
 def _principal_components(features: Tensor, centre: Tensor | None = None) -> tuple[Tensor, Tensor]:

@@ -1,16 +1,19 @@
 """Fit every detector on training images, compare them on validation images, and keep the simplest that wins."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from PIL import Image
 from torch import Tensor
 
-from skinvision_hf.guard.detectors import DETECTORS, TrainingFeatures
-from skinvision_hf.guard.features import images_of, pooled_features
+from skinvision_hf.guard.detectors import DETECTORS, TrainingFeatures, detector_name
+from skinvision_hf.guard.features import images_of, layer_features
 from skinvision_hf.guard.inputs import SELECTION, far_images
+from skinvision_hf.guard.stages import stage_channels
 from skinvision_hf.guard.typicality import REJECTED_SHARE, FeatureGuard
 from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
 from skinvision_hf.metrics.statistics import area_under_roc
@@ -19,7 +22,7 @@ from skinvision_hf.modeling import SkinVisionForImageClassification
 __all__ = ["Separation", "compare_detectors", "fit_guard", "measure_separation"]
 
 FAR_COUNT = 40
-TOLERANCE = 0.005
+TOLERANCE = 0.001
 """A simpler detector wins against a better one whose AUROC is higher by no more than this."""
 
 
@@ -59,7 +62,13 @@ def measure_separation(lesions: np.ndarray, others: np.ndarray, groups: list[str
 
 
 def compare_detectors(
-    training: TrainingFeatures, validation: Tensor, far: Tensor, *, lesion_ids: list[str], sources: list[str]
+    training: TrainingFeatures,
+    validation: Tensor,
+    far: Tensor,
+    *,
+    lesion_ids: list[str],
+    sources: list[str],
+    stages: Mapping[int, tuple[Tensor, Tensor, Tensor]] | None = None,
 ) -> tuple[FeatureGuard, dict[str, Separation]]:
     """Fit all detectors and choose one.
 
@@ -69,20 +78,26 @@ def compare_detectors(
         far: Features of pictures that are no lesions (m, d).
         lesion_ids: Lesion of each validation image.
         sources: Source of each far picture.
+        stages: Features of training, validation and far pictures at earlier stages of the network, where colours and
+            textures are still to be seen (Lee et al. 2018); the Mahalanobis distance is tried on each.
 
     Returns:
         The guard with the simplest detector whose AUROC is within `TOLERANCE` of the best, and how each one did.
     """
     weights = lesion_weights(lesion_ids)
-    fitted = {method: detector.fit(training) for method, detector in DETECTORS.items()}
-    scores = {method: detector.score(validation) for method, detector in fitted.items()}
-    found = {
-        method: measure_separation(scores[method].numpy(), detector.score(far).numpy(), sources, weights)
-        for method, detector in fitted.items()
-    }
+    guards, found = {}, {}
+    candidates = [(method, None, training, validation, far) for method in DETECTORS]
+    # The deepest stage is the nearest to what the classifier reads.
+    for stage, (fitted_on, kept, others) in sorted((stages or {}).items(), reverse=True):
+        candidates.append(("mahalanobis", stage, replace(training, features=fitted_on), kept, others))
+    for method, stage, fitted_on, kept, others in candidates:
+        detector = DETECTORS[method].fit(fitted_on)
+        scores, name = detector.score(kept), detector_name(method, stage)
+        guards[name] = FeatureGuard(method, detector, scores.sort().values, stage=stage)
+        found[name] = measure_separation(scores.numpy(), detector.score(others).numpy(), sources, weights)
     best = max(separation.auroc.value or 0.0 for separation in found.values())
-    method = next(m for m, separation in found.items() if (separation.auroc.value or 0.0) >= best - TOLERANCE)
-    return FeatureGuard(method, fitted[method], scores[method].sort().values), found
+    name = next(n for n, separation in found.items() if (separation.auroc.value or 0.0) >= best - TOLERANCE)
+    return guards[name], found
 
 
 def fit_guard(
@@ -99,21 +114,26 @@ def fit_guard(
         The guard, to be saved into the release, and how each detector separated validation images from `SELECTION`.
     """
     classifier = model.timm_model.get_classifier()
+    stages = range(len(stage_channels(model.timm_model)))
+    far = list(far_images(SELECTION, count=FAR_COUNT))
+
+    def features_of(images: Iterable[Image.Image], total: int, name: str) -> dict[int | None, Tensor]:
+        return layer_features(model, images, stages=stages, total=total, name=name)[0]
+
+    fitted_on = features_of(images_of(train), len(train), "guard: training images")
+    kept = features_of(images_of(validation), len(validation), "guard: validation images")
+    others = features_of((f.image for f in far), len(far), "guard: other pictures")
     training = TrainingFeatures(
-        _split_features(model, train, "guard: training images"),
+        fitted_on[None],
         torch.tensor(train["label"]),
         classifier.weight.detach().float().cpu(),
         classifier.bias.detach().float().cpu(),
     )
-    far = list(far_images(SELECTION, count=FAR_COUNT))
     return compare_detectors(
         training,
-        _split_features(model, validation, "guard: validation images"),
-        pooled_features(model, (f.image for f in far), total=len(far), name="guard: other pictures")[0],
+        kept[None],
+        others[None],
         lesion_ids=list(validation["lesion_id"]),
         sources=[f.source for f in far],
+        stages={stage: (fitted_on[stage], kept[stage], others[stage]) for stage in stages},
     )
-
-
-def _split_features(model: SkinVisionForImageClassification, split: Dataset, name: str) -> Tensor:
-    return pooled_features(model, images_of(split), total=len(split), name=name)[0]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from skinvision_hf.guard.decoys import draw_balls, draw_blots, draw_fur, draw_scene, draw_soft_field
 from skinvision_hf.guard.photographs import REPORT_PHOTOGRAPHS, SELECTION_PHOTOGRAPHS, SIZE, Drawing, photographs
 
 __all__ = ["AMBIGUOUS", "FAR", "SELECTION", "FarImage", "far_images"]
@@ -194,7 +195,12 @@ def _mole(generator: np.random.Generator) -> Image.Image:
 
 
 SELECTION: dict[str, Drawing] = {
-    "photographs": photographs(SELECTION_PHOTOGRAPHS),
+    "photographs": photographs(SELECTION_PHOTOGRAPHS, smallest=0.1),
+    "fur": _drawn(draw_fur),
+    "blots": _drawn(draw_blots),
+    "balls": _drawn(draw_balls),
+    "scenes": _drawn(draw_scene),
+    "soft fields": _drawn(draw_soft_field),
     "plain colours": _drawn(_plain),
     "gradients": _drawn(_gradient),
     "shapes": _drawn(_shapes),
@@ -205,6 +211,7 @@ SELECTION: dict[str, Drawing] = {
 
 FAR: dict[str, Drawing] = {
     "photographs": photographs(REPORT_PHOTOGRAPHS),
+    "graphics": photographs(REPORT_PHOTOGRAPHS, graphics=True),
     "documents": _drawn(_document),
     "screenshots": _drawn(_screenshot),
     "noise": _drawn(_noise),

@@ -1,5 +1,6 @@
 """The guard of a release: how typical an image is, as a share of validation images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write
-from skinvision_hf.guard.detectors import DETECTORS, Detector
+from skinvision_hf.guard.detectors import DETECTORS, Detector, detector_name
 
 __all__ = ["GUARD_FILE", "FeatureGuard"]
 
@@ -21,7 +22,7 @@ REJECTED_SHARE = 0.05
 
 @dataclass(frozen=True)
 class FeatureGuard:
-    """Tells images like the training images from others, by the features that the classifier reads.
+    """Tells images like the training images from others, by the features of one stage of the network.
 
     Typicality is the share of validation images that look no more typical than the image: 0.5 for an ordinary
     photograph of a lesion, 0 for one that is stranger than all validation images.
@@ -30,6 +31,7 @@ class FeatureGuard:
         method: A key of `skinvision_hf.guard.detectors.DETECTORS`.
         detector: Fitted on training images.
         validation_scores: Scores of the validation images (m,), ascending.
+        stage: Stage of the network whose pooled features the detector reads; None for those that the classifier reads.
         threshold: Typicality from which on an image counts as in distribution; it keeps 95 % of validation images.
     """
 
@@ -37,6 +39,12 @@ class FeatureGuard:
     detector: Detector
     validation_scores: Tensor
     threshold: float = REJECTED_SHARE
+    stage: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in reports."""
+        return detector_name(self.method, self.stage)
 
     def score(self, features: Tensor) -> Tensor:
         """From pooled features (n, d) of the network to typicality (n,), in [0, 1], on the CPU."""
@@ -49,15 +57,17 @@ class FeatureGuard:
         tensors = {field.name: getattr(self.detector, field.name).contiguous() for field in fields(self.detector)}  # type: ignore[arg-type]  # every detector is a dataclass
         tensors["validation_scores"] = self.validation_scores
         metadata = {"format": "pt", "method": self.method, "threshold": str(self.threshold)}
+        metadata |= {} if self.stage is None else {"stage": str(self.stage)}
         return atomic_write(Path(folder) / GUARD_FILE, save(tensors, metadata=metadata))
 
     @classmethod
-    def load(cls, folder: str | Path, *, dimension: int) -> "FeatureGuard | None":
+    def load(cls, folder: str | Path, *, dimension: int, channels: Sequence[int] = ()) -> "FeatureGuard | None":
         """Read the guard of a release; None when it carries none.
 
         Args:
             folder: The release.
-            dimension: Length of the network's pooled features.
+            dimension: Length of the pooled features that the network's classifier reads.
+            channels: The same for each of its stages.
 
         Raises:
             ModelError: If the file is damaged or belongs to another network.
@@ -71,12 +81,13 @@ class FeatureGuard:
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
             scores = tensors.pop("validation_scores")
             detector = DETECTORS[metadata["method"]](**tensors)
-            guard = cls(metadata["method"], detector, scores, float(metadata["threshold"]))
+            stage = int(metadata["stage"]) if "stage" in metadata else None
+            guard = cls(metadata["method"], detector, scores, float(metadata["threshold"]), stage)
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the {GUARD_FILE} of {folder} is damaged; download the release again") from error
         try:
-            guard.score(torch.zeros(1, dimension))
-        except RuntimeError as error:
+            guard.score(torch.zeros(1, dimension if stage is None else channels[stage]))
+        except (RuntimeError, IndexError) as error:
             raise ModelError(
                 f"the {GUARD_FILE} of {folder} was fitted for another network; fit a new one, or delete it"
             ) from error

@@ -6,12 +6,32 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["LEVEL", "RESAMPLES", "Estimate", "bootstrap", "lesion_weights", "mean_of"]
+__all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "Estimate", "Statistic", "bootstrap", "lesion_weights", "mean_of"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
 
+INVERSION_STEPS = 20
+LARGEST_FACTOR = 4.0
+
 Statistic = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class AbsoluteSum:
+    """The statistic that is a sum of absolute differences, such as a calibration error.
+
+    Chance alone makes every term larger than it is, so `bootstrap` gives such a statistic an interval of its own.
+
+    Attributes:
+        gaps: From weights (R, n) to the differences with their signs (R, terms).
+    """
+
+    gaps: Statistic
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """From weights (R, n) to values (R,)."""
+        return np.abs(self.gaps(weights)).sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -58,17 +78,21 @@ def lesion_weights(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, see
         seed: Seed of the draw.
 
     Returns:
-        Counts (resamples, images) float32.
+        Counts (resamples, images) float64.
     """
     _, lesion = np.unique(np.asarray(lesion_ids), return_inverse=True)
     count = int(lesion.max()) + 1 if len(lesion) else 0
     generator = np.random.default_rng(seed)
     draws = generator.multinomial(count, np.full(count, 1.0 / count), size=resamples)
-    return draws[:, lesion].astype(np.float32)
+    return draws[:, lesion].astype(np.float64)
 
 
 def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None) -> Estimate:
-    """Estimate a statistic and its percentile interval.
+    """Estimate a statistic and its percentile interval; for an `AbsoluteSum`, the one of a test inversion.
+
+    The resamples of a sum of absolute differences lie above its value, which lies above the truth itself. Its interval
+    therefore holds every multiple of the differences that were found, from none to four times as large, for which so
+    large or so small a sum would be no surprise. The value is always inside.
 
     Args:
         statistic: From weights (resamples, images) to values (resamples,), NaN where undefined. It is called once with
@@ -84,6 +108,8 @@ def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None
     n = images if n is None else n
     if not np.isfinite(value):
         return Estimate(None, None, None, n)
+    if isinstance(statistic, AbsoluteSum):
+        return Estimate(value, *_invert(statistic.gaps, weights), n)
     values = np.asarray(statistic(weights), dtype=np.float64)
     values = values[np.isfinite(values)]
     if 2 * len(values) < len(weights):
@@ -92,11 +118,29 @@ def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None
     return Estimate(value, float(low), float(high), n)
 
 
+def _invert(gaps: Statistic, weights: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest true sum of absolute gaps, in proportion to those found, that the data allow."""
+    found = gaps(np.ones((1, weights.shape[1])))
+    noise = gaps(weights) - found
+    value = float(np.abs(found).sum())
+
+    def largest_below(quantile: float) -> float:
+        """The largest factor of the gaps with which that quantile of the sum stays below the value."""
+        low, high = 0.0, LARGEST_FACTOR
+        for _ in range(INVERSION_STEPS):
+            middle = (low + high) / 2
+            sums = np.abs(middle * found + noise).sum(axis=1)
+            low, high = (middle, high) if np.nanquantile(sums, quantile) < value else (low, middle)
+        return low
+
+    return value * largest_below((1 + LEVEL) / 2), value * max(1.0, largest_below((1 - LEVEL) / 2))
+
+
 def mean_of(values: np.ndarray) -> Statistic:
     """Make the statistic that is the mean of values (images,); NaN in resamples without any of the images."""
 
     def statistic(weights: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (weights @ values.astype(weights.dtype)) / weights.sum(axis=1)
+            return (weights @ values) / weights.sum(axis=1)
 
     return statistic

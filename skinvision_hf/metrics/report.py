@@ -15,7 +15,9 @@ from skinvision_hf.metrics.statistics import CLASS_METRICS, class_statistics, me
 __all__ = ["METRICS_FILE", "SCHEMA_VERSION", "EvalReport", "evaluate_predictions"]
 
 METRICS_FILE = "metrics.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+READABLE = (1, SCHEMA_VERSION)
+"""In version 1 the main part was the same."""
 SHOWN = ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy", "melanoma_sensitivity", "melanoma_specificity", "ece")
 
 
@@ -60,7 +62,7 @@ class EvalReport:
         Raises:
             DataError: If it is none, or of another version.
         """
-        if content.get("schema_version") != SCHEMA_VERSION:
+        if content.get("schema_version") not in READABLE:
             raise DataError(f"these metrics are not of schema version {SCHEMA_VERSION}; evaluate the model again")
         try:
             return cls(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics.estimates import Statistic, mean_of
+from skinvision_hf.metrics.estimates import AbsoluteSum, Statistic, mean_of
 
 __all__ = [
     "CLASS_METRICS",
@@ -152,19 +152,18 @@ def precision_recall_points(scores: np.ndarray, positive: np.ndarray) -> tuple[n
     return true[0] / true[0, -1], true[0] / (true[0] + false[0])
 
 
-def calibration_error(confidence: np.ndarray, happened: np.ndarray) -> Statistic:
+def calibration_error(confidence: np.ndarray, happened: np.ndarray) -> AbsoluteSum:
     """Make the statistic that is the expected calibration error of probabilities (n,) of events (n,) bool.
 
     The 15 bins are those of the images as they are, each with equally many.
     """
-    members = equal_bins(confidence)
+    members = equal_bins(confidence) * (confidence - happened)[:, None]
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        gap = (weights * (confidence - happened).astype(weights.dtype)) @ members.astype(weights.dtype)
+    def gaps(weights: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            return np.abs(gap).sum(axis=1) / weights.sum(axis=1)
+            return (weights @ members) / weights.sum(axis=1, keepdims=True)
 
-    return statistic
+    return AbsoluteSum(gaps)
 
 
 def equal_bins(confidence: np.ndarray) -> np.ndarray:
@@ -177,10 +176,8 @@ def _counts(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tu
     """Negatives and positives (R, distinct scores) from each distinct score upwards, the highest score first."""
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.flatnonzero(np.diff(scores[order], append=np.inf))
-    # Counts up to 2^24 are exact in float32, so single precision loses nothing.
     false, true = (
-        np.cumsum(weights[:, order] * chosen[order].astype(weights.dtype), axis=1)[:, last_of_ties]
-        for chosen in (~positive, positive)
+        np.cumsum(weights[:, order] * chosen[order], axis=1)[:, last_of_ties] for chosen in (~positive, positive)
     )
     return false, true
 

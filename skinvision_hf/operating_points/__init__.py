@@ -1,6 +1,12 @@
 """Acting on a probability: thresholds with measured sensitivity and specificity, decision curves, abstention."""
 
-from skinvision_hf.operating_points.points import LEVELS, TASKS, OperatingPoint, load_operating_point
+from skinvision_hf.operating_points.points import (
+    LEVELS,
+    TASKS,
+    OperatingPoint,
+    load_operating_point,
+    measure_stored_points,
+)
 from skinvision_hf.operating_points.report import OperatingPointsReport, measure_operating_points
 
 __all__ = [
@@ -10,4 +16,5 @@ __all__ = [
     "OperatingPointsReport",
     "load_operating_point",
     "measure_operating_points",
+    "measure_stored_points",
 ]

@@ -72,7 +72,7 @@ def net_benefit_curve(scores: np.ndarray, positive: np.ndarray, thresholds: np.n
     gain = np.where(positive[:, None], 1.0, -thresholds / (1 - thresholds)) * (scores[:, None] >= thresholds)
 
     def statistic(weights: np.ndarray) -> np.ndarray:
-        return (weights @ gain.astype(weights.dtype)) / weights.sum(axis=1, keepdims=True)
+        return (weights @ gain) / weights.sum(axis=1, keepdims=True)
 
     return _with_band(thresholds, statistic, weights)
 
@@ -107,7 +107,7 @@ def _risks(confidence: np.ndarray, wrong: np.ndarray, weights: np.ndarray) -> tu
     """Coverage and error rate (R, n) as images are added, the most confident first."""
     order = np.argsort(-confidence, kind="stable")
     answered = np.cumsum(weights[:, order], axis=1)
-    errors = np.cumsum(weights[:, order] * wrong[order].astype(weights.dtype), axis=1)
+    errors = np.cumsum(weights[:, order] * wrong[order], axis=1)
     return answered / answered[:, -1:], errors / np.maximum(answered, 1)
 
 

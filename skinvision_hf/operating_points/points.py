@@ -10,6 +10,7 @@ import numpy as np
 
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import CODES, MALIGNANT_CODES
+from skinvision_hf.metrics import Predictions
 from skinvision_hf.metrics.estimates import Estimate, bootstrap, mean_of
 from skinvision_hf.metrics.report import METRICS_FILE
 
@@ -20,6 +21,7 @@ __all__ = [
     "choose_threshold",
     "load_operating_point",
     "measure_point",
+    "measure_stored_points",
     "task_scores",
 ]
 
@@ -150,14 +152,12 @@ def load_operating_point(folder: str | Path, *, min_sensitivity: float, task: st
     Raises:
         ModelError: If the release has no operating points, or none so sensitive.
     """
-    try:
-        metrics = json.loads((Path(folder) / METRICS_FILE).read_text(encoding="utf-8"))
-        stored = [OperatingPoint.from_dict(point) for point in metrics["operating_points"][task]["points"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    stored = _stored_points(folder, task)
+    if not stored:
         raise ModelError(
-            f"{folder} holds no operating points; measure them with scripts/evaluate_model.py, or leave the "
-            "minimum sensitivity out"
-        ) from error
+            f"{folder} holds no operating points; take a release that scripts/train.py finished, or leave the minimum "
+            "sensitivity out"
+        )
     points = sorted((p for p in stored if p.fixed == "sensitivity"), key=lambda point: point.level)
     for point in points:
         if point.level >= min_sensitivity:
@@ -166,3 +166,42 @@ def load_operating_point(folder: str | Path, *, min_sensitivity: float, task: st
     raise ModelError(
         f"no operating point reaches a sensitivity of {min_sensitivity:g}; the highest one stored is {highest}"
     )
+
+
+def measure_stored_points(
+    folder: str | Path, predictions: Predictions, weights: np.ndarray
+) -> dict[str, list[OperatingPoint]]:
+    """Measure the thresholds that a release carries, chosen on its validation images, on other data.
+
+    Args:
+        folder: The release.
+        predictions: Of the data.
+        weights: Resamples from `lesion_weights` (R, n).
+
+    Returns:
+        The points by task; none for a release without operating points.
+    """
+    return {
+        task: [
+            measure_point(
+                task,
+                point.fixed,
+                point.level,
+                point.threshold,
+                scores=task_scores(task, predictions.probabilities),
+                positive=task_positives(task, predictions.labels),
+                weights=weights,
+            )
+            for point in stored
+        ]
+        for task in TASKS
+        if (stored := _stored_points(folder, task))
+    }
+
+
+def _stored_points(folder: str | Path, task: str) -> list[OperatingPoint]:
+    try:
+        metrics = json.loads((Path(folder) / METRICS_FILE).read_text(encoding="utf-8"))
+        return [OperatingPoint.from_dict(point) for point in metrics["operating_points"][task]["points"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
