@@ -7,7 +7,6 @@ import os
 import platform
 import shlex
 import sys
-import time
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -53,7 +52,6 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         RunError: If the loss stops being a number, or no epoch has a value of the monitored metric.
         KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
     """
-    start = time.perf_counter()
     output_dir = Path(config.output_dir)
     if resume and (output_dir / TRAINING_FILE).is_file():
         assert_same_settings(config, _read_record(output_dir).get("config", {}))
@@ -76,7 +74,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         if run.accelerator.is_main_process:
             best = SkinVisionForImageClassification.from_pretrained(_best(run))
             best.save_pretrained(output_dir)
-            write_json(output_dir / TRAINING_FILE, _training_record(run, previous, time.perf_counter() - start))
+            write_json(output_dir / TRAINING_FILE, _training_record(run, previous))
             run.checkpoints.remove()
         run.accelerator.wait_for_everyone()
     except KeyboardInterrupt:
@@ -174,7 +172,7 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     return settings
 
 
-def _training_record(run: Run, previous: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+def _training_record(run: Run, previous: list[dict[str, Any]]) -> dict[str, Any]:
     """What it takes to repeat the run."""
     phase, epoch = run.progress.best_epoch or ("", 0)
     return {
@@ -185,7 +183,8 @@ def _training_record(run: Run, previous: list[dict[str, Any]], seconds: float) -
         "data_fingerprint": {name: ham10000.fingerprint(d) for name, d in run.data.items()},
         "images": {name: len(d) for name, d in run.data.items()},
         "best": {"phase": phase, "epoch": epoch, "metric": run.config.monitor, "value": abs(run.progress.best or 0.0)},
-        "seconds": round(seconds, 1),
+        # Of all epochs, also those before the run was resumed.
+        "seconds": round(sum(record["seconds"] for record in run.progress.history), 1),
         "processes": run.accelerator.num_processes,
         "hardware": {
             "device": str(run.accelerator.device.type),

@@ -322,6 +322,8 @@ def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     timeless = [{k: v for k, v in r.items() if "second" not in k} for r in history(killed)]
     assert timeless == [{k: v for k, v in r.items() if "second" not in k} for r in history(whole)]
+    stated = json.loads((killed / "training.json").read_text())["seconds"]
+    assert stated == pytest.approx(sum(r["seconds"] for r in history(killed)), abs=0.1)
 
 
 class Killed(BaseException):
