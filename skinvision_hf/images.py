@@ -136,7 +136,7 @@ def _read(source: str | os.PathLike[str] | BinaryIO, name: str) -> Image.Image:
         with Image.open(source, formats=FORMATS) as image:
             return _decode(image, name)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} is no image that can be read; save it as JPEG or PNG") from error
+        raise ImageError(f"{name} cannot be read as an image; save it as JPEG or PNG") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name) from error
     except BROKEN_FILE as error:

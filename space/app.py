@@ -5,20 +5,20 @@ release that ships with the package. For education and research only; not a medi
 """
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
-from functools import wraps
+import tempfile
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from PIL import Image
 
 from skinvision_hf import demo
-from skinvision_hf.errors import SkinVisionError, run_command
+from skinvision_hf.errors import run_command
 from skinvision_hf.inference import SkinVision
-from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
+from skinvision_hf.labels import CODES, DIAGNOSES
 
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 LAUNCH: dict[str, Any] = {
@@ -36,111 +36,87 @@ LAUNCH: dict[str, Any] = {
     "max_file_size": demo.MAX_BYTES,
     "footer_links": ["api", "settings"],
     "ssr_mode": False,
+    "run_history": False,  # it would keep images in the visitor's browser
+    "enable_monitoring": False,
+    "app_kwargs": {"exception_handlers": demo.EXCEPTION_HANDLERS},
 }
-QUEUE = {"max_size": 64, "default_concurrency_limit": 2}
-KEPT_SECONDS = 600  # long enough to look at several diagnoses of one image
-
-
-class Photo(gr.Image):
-    """An upload that reaches the package as it is: Gradio would decode it first, unchecked."""
-
-    def preprocess(self, payload: Any) -> str | None:
-        """Return the file's path."""
-        return payload and payload.path
-
-    def get_block_name(self) -> str:
-        """Draw it as the image that it is."""
-        return "image"
-
-
-def friendly(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Turn the package's own errors into a toast, without a traceback in the page or the log."""
-
-    @wraps(function)
-    def call(*arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except SkinVisionError as error:
-            text = str(error)
-            raise gr.Error(text[0].upper() + text[1:] + ".", duration=12, print_exception=False) from None
-
-    return call
+QUEUE: dict[str, Any] = {"max_size": 64, "default_concurrency_limit": 2, "api_open": False}
+MODEL_LIMIT: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 2}
+# How often uploads are looked through, and from which age on they go: enough for several diagnoses of one image.
+DELETE_CACHE = (60, 600)
 
 
 def build_demo() -> gr.Blocks:
     """Load the model and lay out the page; visitors share nothing but the model."""
     vision = SkinVision.from_pretrained(os.environ.get("MODEL_ID"), revision=os.environ.get("MODEL_REVISION"))
-
-    def predict(image: str) -> dict[str, Any]:
-        """Classify a dermatoscopic image: seven probabilities, the most likely diagnosis, and whether to trust it."""
-        return vision.predict(demo.read_upload(image)).to_dict() | {"disclaimer": DISCLAIMER}
-
-    def explain(image: str, target: str = "") -> tuple[dict[str, Any], Image.Image]:
-        """Classify a dermatoscopic image and lay a heat map over it of what speaks for one diagnosis (target)."""
-        explanation = vision.explain(demo.read_upload(image), target=target or None)
-        answer = explanation.prediction.to_dict() | {"target": explanation.target, "disclaimer": DISCLAIMER}
-        return answer, explanation.overlay(demo.OPACITY)
-
-    def answer(image: str | None, insist: bool = False) -> tuple[Any, ...]:
-        if image is None:
-            return demo.waiting_html(), "", None, gr.update(visible=False), gr.update(visible=False)
-        explanation = vision.explain(demo.read_upload(image))
-        if explanation.prediction.in_distribution is False and not insist:
-            return demo.unlike_html(), "", None, gr.update(visible=False), gr.update(visible=True)
-        text, overlay = demo.answer_html(explanation.prediction), demo.overlay_html(explanation)
-        return text, overlay, explanation.target, gr.update(visible=True), gr.update(visible=False)
-
-    def insist(image: str | None) -> tuple[Any, ...]:
-        return answer(image, insist=True)
-
-    def switch(image: str | None, target: str) -> str:
-        return demo.overlay_html(vision.explain(demo.read_upload(image), target=target))
-
-    about, examples = demo.describe_release(vision.release), demo.example_images(vision.release)
-    with gr.Blocks(title="SkinVision", analytics_enabled=False, delete_cache=(60, KEPT_SECONDS)) as blocks:
+    handlers = demo.Handlers(vision)
+    with demo.Page(title="SkinVision", analytics_enabled=False, delete_cache=DELETE_CACHE) as blocks:
         gr.HTML(demo.disclaimer_html(), elem_id="disclaimer")
         gr.HTML(demo.HEADER)
-        with gr.Tab("Look at an image"), gr.Row(elem_id="desk"):
-            with gr.Column(elem_id="input"):
-                photo = Photo(label="Image of the lesion", sources=["upload", "clipboard", "webcam"], elem_id="photo")
-                gr.HTML(demo.PRIVACY)
-                if examples:
-                    gr.Examples(examples, photo, label="Or try one of these", cache_examples=False, elem_id="examples")
-            with gr.Column(elem_id="output"):
-                reply = gr.HTML(demo.waiting_html(), elem_id="answer")
-                anyway = gr.Button("Show the model's answer anyway", visible=False, elem_id="anyway")
-            with gr.Column(elem_id="why", visible=False) as why:
-                gr.HTML("<h2>Where the model looks</h2>")
-                names = [(diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES]
-                target = gr.Dropdown(
-                    names, value=None, label="Explain this diagnosis", filterable=False, elem_id="target"
-                )
-                overlay = gr.HTML(elem_id="overlay")
-                opacity = gr.Slider(0, 1, demo.OPACITY, step=0.05, label="Opacity of the heat map", elem_id="opacity")
+        with gr.Tab("Look at an image"):
+            photo = lay_out_desk(handlers)
         with gr.Tab("About this model"):
+            about = demo.describe_release(vision.release)
             gr.Markdown(about.text, elem_id="about")
             if about.figures:
-                gr.Gallery(list(about.figures), label="Figures", columns=2, object_fit="contain", interactive=False)
-        hidden: dict[str, Any] = {"api_visibility": "private", "concurrency_id": "model", "concurrency_limit": 2}
-        page = [reply, overlay, target, why, anyway]
-        photo.change(friendly(answer), photo, page, **hidden)
-        anyway.click(friendly(insist), photo, page, **hidden)
-        target.input(friendly(switch), [photo, target], overlay, **hidden)
-        opacity.change(None, opacity, None, js=demo.OPACITY_SCRIPT, api_visibility="private")
-        code = gr.Textbox("", visible=False, label="Code of the diagnosis to explain; empty for the most likely one")
-        result = gr.JSON(visible=False, label="Answer")
-        picture = gr.Image(visible=False, label="Overlay", format="png")
-        public: dict[str, Any] = {"concurrency_id": "model", "concurrency_limit": 2}
-        gr.Button(visible=False).click(friendly(predict), photo, result, api_name="predict", **public)
-        gr.Button(visible=False).click(
-            friendly(explain), [photo, code], [result, picture], api_name="explain", **public
-        )
+                figures = list(about.figures)
+                gr.Gallery(figures, label="Figures", show_label=False, height="auto", buttons=[], elem_id="figures")
+        offer_api(handlers, photo)
     return blocks.queue(**QUEUE)
+
+
+def lay_out_desk(handlers: demo.Handlers) -> gr.Image:
+    """Lay out the photograph, the answer and the heat map, and connect them; returns the photograph."""
+    with gr.Row(elem_id="desk"):
+        with gr.Column(elem_id="input"):
+            photo = demo.Photo(label="Image of the lesion", sources=["upload", "clipboard", "webcam"], elem_id="photo")
+            gr.HTML(demo.PRIVACY)
+            if examples := demo.example_images(handlers.vision.release):
+                gr.Examples(examples, photo, label="Or try one of these", cache_examples=False, elem_id="examples")
+        with gr.Column(elem_id="output"):
+            reply = gr.HTML(demo.waiting_html(), elem_id="answer")
+            anyway = gr.Button("Show the model's answer anyway", visible=False, elem_id="anyway")
+        with gr.Column(elem_id="why", visible=False) as why:
+            gr.HTML("<h2>Where the model looks</h2>")
+            names = [(diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES]
+            target = gr.Dropdown(names, value=None, label="Explain this diagnosis", filterable=False, elem_id="target")
+            overlay = gr.HTML(elem_id="overlay")
+            opacity = gr.Slider(0, 1, demo.OPACITY, step=0.05, label="Opacity of the heat map", elem_id="opacity")
+    shown = [photo, reply, overlay, target, why, anyway]
+    private: dict[str, Any] = {"api_visibility": "private"}
+    asking = private | MODEL_LIMIT | {"show_progress_on": reply}
+    answered = photo.change(handlers.answer, photo, shown, **asking)
+    answered.then(None, photo, None, js=demo.SCROLL_SCRIPT, **private)
+    anyway.click(handlers.answer_anyway, photo, shown, **asking)
+    photo.clear(handlers.forget, None, shown, **private)
+    target.input(handlers.switch, [photo, target], overlay, **private, **MODEL_LIMIT)
+    opacity.change(None, opacity, None, js=demo.OPACITY_SCRIPT, **private)
+    return photo
+
+
+def offer_api(handlers: demo.Handlers, photo: gr.Image) -> None:
+    """Offer `/predict` and `/explain` to programs, through parts that the page does not show."""
+    choices = [("the most likely one", ""), *((diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES)]
+    code = gr.Dropdown(
+        choices, value="", allow_custom_value=True, visible=False, label=f"Diagnosis: {', '.join(CODES)}, or empty"
+    )
+    insist = gr.Checkbox(False, visible=False, label="Answer even if the image is unlike the training images")
+    result = gr.JSON(visible=False, label="Answer")
+    picture = gr.Image(visible=False, label="Overlay", format="png")
+    public = MODEL_LIMIT | {"api_visibility": "public"}
+    predict, explain = demo.friendly(handlers.predict), demo.friendly(handlers.explain)
+    gr.Button(visible=False).click(predict, [photo, insist], result, api_name="predict", **public)
+    gr.Button(visible=False).click(explain, [photo, code, insist], [result, picture], api_name="explain", **public)
 
 
 def serve(_: Sequence[str] | None) -> int:
     """Open the page until it is stopped; with `gradio[mcp]` installed, its endpoints are tools for agents too."""
-    build_demo().launch(mcp_server=find_spec("mcp") is not None, **LAUNCH)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with tempfile.TemporaryDirectory(
+        prefix="skinvision-", dir=os.environ.get("GRADIO_TEMP_DIR"), ignore_cleanup_errors=True
+    ) as uploads:
+        os.environ["GRADIO_TEMP_DIR"] = uploads  # goes with the process, and all that was uploaded with it
+        build_demo().launch(mcp_server=find_spec("mcp") is not None, **LAUNCH)
     return 0
 
 

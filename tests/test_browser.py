@@ -3,6 +3,7 @@
 Needs Chromium: the system's, or Playwright's own (`playwright install chromium`).
 """
 
+import base64
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from skinvision_hf.benchmarking import RunningApp, running_app
+from skinvision_hf.demo import MAX_BYTES
 from skinvision_hf.inference import SkinVision
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER, diagnosis
 
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.browser
 
 APP = Path(__file__).resolve().parents[1] / "space" / "app.py"
 PATIENCE = 60_000  # milliseconds: machines that run tests are slow
+PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -51,7 +54,8 @@ def browser() -> Iterator[Browser]:
         if system is None and not Path(playwright.chromium.executable_path).is_file():
             pytest.skip("there is no Chromium on this machine; get one with `playwright install chromium`")
         sandbox = [] if os.geteuid() else ["--no-sandbox"]
-        browser = playwright.chromium.launch(executable_path=system, args=sandbox)
+        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+        browser = playwright.chromium.launch(executable_path=system, args=[*sandbox, *camera])
         yield browser
         browser.close()
 
@@ -161,12 +165,47 @@ def test_a_bad_file_gets_a_friendly_word_and_the_next_visitor_an_answer(
     bad = tmp_path / "broken.jpg"
     bad.write_text("This is no image.")
     upload(page, bad)
-    toast = page.get_by_test_id("toast-body")
-    expect(toast).to_contain_text("Your image is no image that can be read")
+    expect(page.get_by_role("alert")).to_contain_text("Your image cannot be read as an image; save it as JPEG or PNG.")
+    expect(page.locator("#photo img")).to_have_count(0)
+    assert page.locator("#answer").get_by_text("Error", exact=True).count() == 0
     assert "Traceback" not in page.content()
-    page.reload()
     upload(page, lesion)
     expect(page.locator(".sv-label")).to_be_visible()
+    expect(page.locator(".sv-error")).to_have_count(0)
+    page.get_by_label("Remove Image").click()
+    expect(page.locator(".sv-waiting")).to_be_visible()
+
+
+def test_a_file_that_is_too_large_is_refused_with_the_limit_that_the_page_states(page: Page, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    large.write_bytes(b"0" * (MAX_BYTES + 1))
+    expect(page.locator(".sv-privacy")).to_contain_text("at most 10 MB and 50 megapixels")
+    upload(page, large)
+    expect(page.get_by_test_id("toast-body")).to_contain_text(re.compile(r"10(\.0)? ?MB", re.IGNORECASE))
+
+
+def test_a_visitor_pastes_an_image(page: Page, release: Path, lesion: Path) -> None:
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.evaluate(
+        """async data => {
+            const blob = await (await fetch('data:image/png;base64,' + data)).blob();
+            await navigator.clipboard.write([new ClipboardItem({ 'image/png': blob })]);
+        }""",
+        base64.b64encode(lesion.read_bytes()).decode(),
+    )
+    page.get_by_label("Paste from clipboard").click()
+    expected = SkinVision.from_pretrained(release, device="cpu").predict(lesion)
+    expect(page.locator(".sv-label")).to_contain_text(expected.name)
+    expect(page.locator(".sv-confidence")).to_contain_text(f"{expected.confidence:.1%}")
+
+
+def test_a_visitor_takes_a_photograph(page: Page) -> None:
+    page.context.grant_permissions(["camera"])
+    page.get_by_label("Capture from camera").click()
+    page.get_by_text("Click to Access Webcam").click()
+    page.get_by_label("capture photo").click()
+    expect(page.locator(".sv-label, .sv-notice").first).to_be_visible()
+    assert page.locator("#photo img").evaluate("image => image.naturalWidth") > 100
 
 
 def test_a_picture_of_something_else_gets_no_diagnosis_unless_asked(page: Page, noise: Path, lesion: Path) -> None:
@@ -198,10 +237,48 @@ def test_the_tab_about_the_model_shows_its_numbers_and_figures(page: Page) -> No
     expect(page.locator("#disclaimer")).to_be_in_viewport()
 
 
+@pytest.mark.parametrize("page", [PHONE], ids=["phone"], indirect=True)
+def test_the_numbers_of_the_model_fit_a_phone(page: Page) -> None:
+    page.get_by_role("tab", name="About this model").click()
+    expect(page.locator("#about")).to_contain_text("Balanced accuracy")
+    assert sideways_scroll(page) <= 0
+    assert page.locator("#about td").first.evaluate("cell => getComputedStyle(cell).wordBreak") == "normal"
+    longest = page.locator("#about td").first.evaluate("cell => cell.clientWidth")
+    assert longest > 100, "the name of a measure is not broken into syllables"
+    wall, figure = (page.locator(f"#figures {part}").first.bounding_box() for part in (".grid-wrap", ".thumbnail-item"))
+    assert wall and figure and figure["width"] > 0.9 * wall["width"], "one column"
+    caption = page.locator("#figures .caption-label").first
+    assert caption.evaluate("e => e.scrollWidth <= e.clientWidth && getComputedStyle(e).whiteSpace") == "normal"
+
+
+@pytest.mark.parametrize("page", [PHONE], ids=["phone"], indirect=True)
+def test_on_a_phone_the_answer_comes_into_view_and_the_disclaimer_covers_nothing(page: Page, lesion: Path) -> None:
+    upload(page, lesion)
+    expect(page.locator(".sv-heat")).to_be_visible()
+    expect(page.locator(".sv-label")).to_be_in_viewport(ratio=1)
+    page.evaluate("window.scrollTo({ top: 100000, behavior: 'instant' })")
+    page.wait_for_function("window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2")
+    bar = page.locator("#disclaimer").bounding_box()
+    assert bar and bar["height"] < 90
+    for selector in ("#opacity input[type=range]", "footer"):
+        box = page.locator(selector).bounding_box()
+        assert box and box["y"] + box["height"] <= bar["y"], selector
+
+
+@pytest.mark.parametrize("page", [{"viewport": {"width": 1280, "height": 900}}], ids=["desktop"], indirect=True)
+def test_on_a_desktop_the_heat_map_and_its_slider_are_in_view_beside_the_answer(page: Page, lesion: Path) -> None:
+    upload(page, lesion)
+    expect(page.locator(".sv-heat")).to_be_visible()
+    bar = page.locator("#disclaimer").bounding_box()
+    for selector in (".sv-label", ".sv-heat", "#opacity input[type=range]"):
+        box = page.locator(selector).bounding_box()
+        assert bar and box and box["y"] + box["height"] <= bar["y"], selector
+
+
 @pytest.mark.parametrize(
     "page",
     [
-        {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
+        PHONE,
         {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
     ],
     ids=["phone", "dark"],
@@ -216,8 +293,14 @@ def test_the_page_fits_a_phone_and_a_dark_room(page: Page, lesion: Path) -> None
         expect(page.locator("#disclaimer")).to_be_in_viewport(ratio=1)
         expect(page.locator("#disclaimer")).to_contain_text(DISCLAIMER.split(". ")[1])
     texts = (".sv-label", ".sv-note", ".sv-bars p", ".sv-pill", "#disclaimer strong", ".sv-privacy")
+    texts += ("#photo .source-selection button", "footer button:visible", "figcaption", ".sv-scale span")
     for selector in (*texts, "[role=tab][aria-selected=true]", "[data-testid=block-info]", "[data-testid=block-label]"):
         assert contrast(page, selector) >= 4.5, selector
+    for target in page.locator(
+        "#photo button:visible, #why button:visible, #opacity input, footer button:visible"
+    ).all():
+        box = target.bounding_box()
+        assert box and min(box["width"], box["height"]) >= 24, target.evaluate("e => e.outerHTML.slice(0, 200)")
 
 
 def contrast(page: Page, selector: str) -> float:

@@ -9,16 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from complete_release import complete_release, estimate
+from complete_release import complete_release, draw_figure, estimate
 from drawing import draw_lesion
 from PIL import Image, ImageChops
 
 from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.demo import (
     MAX_BYTES,
+    Handlers,
     answer_html,
     describe_release,
     disclaimer_html,
+    error_html,
     example_images,
     overlay_html,
     ranked_bars,
@@ -38,7 +40,7 @@ SURE = Prediction.from_probabilities([0.001, 0.001, 0.01, 0.001, 0.004, 0.98, 0.
 
 def explanation(heatmap: np.ndarray, target: str = "mel") -> Explanation:
     height, width = heatmap.shape
-    return Explanation(heatmap, target, "gradcam", UNSURE, draw_lesion(1, (width, height)))
+    return Explanation(heatmap, target, "gradcam", UNSURE, draw_lesion(1, (width, height)), (6, 6))
 
 
 def test_the_bars_are_ranked_and_name_each_diagnosis_in_plain_words() -> None:
@@ -70,10 +72,10 @@ def test_a_benign_answer_does_not_hide_a_large_malignant_share() -> None:
     assert "although" not in malignant_note(SURE)
 
 
-def test_the_list_of_diagnoses_that_are_not_ruled_out_is_told_with_its_promise() -> None:
+def test_the_list_of_diagnoses_that_are_not_ruled_out_is_told_with_its_aim() -> None:
     several = replace(UNSURE, prediction_set=("nv", "mel", "bkl"), coverage=0.9)
     assert set_note(several) == (
-        "A list that holds the true diagnosis 90% of the time would name "
+        "A list of diagnoses that aims at holding the true one in 90% of such images names "
         "melanocytic nevus, melanoma and benign keratosis."
     )
     assert "only this: melanocytic nevus" in str(set_note(replace(several, prediction_set=("nv",))))
@@ -91,6 +93,49 @@ def test_an_unlike_picture_gets_a_notice_and_no_diagnosis() -> None:
     assert "does not look like" in html
     assert not any(entry.name in html for entry in DIAGNOSES)
     assert answer_html(replace(UNSURE, in_distribution=False)).startswith(html)
+
+
+def test_an_answer_that_was_insisted_on_does_not_contradict_its_warning() -> None:
+    asked = replace(UNSURE, prediction_set=("nv", "mel"), coverage=0.9)
+    told = {verdict: answer_html(replace(asked, in_distribution=verdict)) for verdict in (True, False)}
+    for words in ("The model is unsure", "of 100 such images", "aims at holding the true one"):
+        assert words in told[True] and words not in told[False]
+    assert "would mean nothing" in told[False] and "would mean nothing" not in told[True]
+    assert ranked_bars(UNSURE) in told[False]
+
+
+def test_a_reason_stands_in_the_answer_s_place_as_a_sentence() -> None:
+    html = error_html("your image is <b>empty</b>; choose another")
+    assert "Your image is &lt;b&gt;empty&lt;/b&gt;; choose another." in html
+    assert 'role="alert"' in html
+
+
+class Refusing:
+    """A release whose guard refuses every image."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def predict(self, image: Image.Image) -> Prediction:
+        self.asked.append("predict")
+        return replace(UNSURE, in_distribution=False, typicality=0.0)
+
+    def explain(self, image: Image.Image, **options: object) -> Explanation:
+        self.asked.append("explain")
+        return explanation(np.ones((40, 50), dtype=np.float32))
+
+
+def test_no_heat_map_is_computed_for_an_image_that_the_guard_refuses(tmp_path: Path) -> None:
+    path = tmp_path / "lesion.png"
+    draw_lesion(1).save(path)
+    vision = Refusing()
+    handlers = Handlers(vision)  # type: ignore[arg-type]
+    assert handlers.answer(str(path)).reply == unlike_html()
+    answer, picture = handlers.explain(str(path))
+    assert picture is None and "probabilities" not in answer
+    assert vision.asked == ["predict", "predict"]
+    assert "sv-heat" in handlers.answer_anyway(str(path)).overlay
+    assert vision.asked[2:] == ["predict", "explain"]
 
 
 def test_the_disclaimer_is_said_word_for_word() -> None:
@@ -118,12 +163,13 @@ def test_the_overlay_carries_both_pictures_in_the_page_and_describes_them() -> N
     scale = pictures[0].height / pictures[1].height
     assert scale == pictures[0].width / pictures[1].width
     assert (200 <= row * scale <= 260) and (300 <= column * scale <= 380)
-    assert 'alt="Your image"' in html and "Heat map of what speaks for Melanoma" in html
+    assert 'alt="Your image"' in html and "Heat map of what speaks for melanoma" in html
     assert "http" not in html
+    assert "speak for melanoma" in html and "only 6 cells a side" in html
 
 
 def test_a_map_without_heat_says_that_nothing_speaks_for_the_diagnosis() -> None:
-    assert "Nothing in this image speaks for Dermatofibroma" in overlay_html(explanation(np.zeros((40, 50)), "df"))
+    assert "nothing in this image speaks for dermatofibroma" in overlay_html(explanation(np.zeros((40, 50)), "df"))
 
 
 def test_an_upload_is_read_and_a_bad_one_is_refused_without_naming_a_path(tmp_path: Path) -> None:
@@ -132,7 +178,11 @@ def test_an_upload_is_read_and_a_bad_one_is_refused_without_naming_a_path(tmp_pa
     bad.write_text("no image")
     large.write_bytes(good.read_bytes() + b"0" * MAX_BYTES)
     assert read_upload(str(good)).size == (200, 150)
-    for path, reason in ((bad, "no image that can be read"), (large, "more than 10 MB"), (tmp_path / "d", "no longer")):
+    for path, reason in (
+        (bad, "cannot be read as an image"),
+        (large, "more than 10 MB"),
+        (tmp_path / "d", "no longer"),
+    ):
         with pytest.raises(ImageError, match=reason) as caught:
             read_upload(str(path))
         assert str(caught.value).startswith("your image ") and str(tmp_path) not in str(caught.value)
@@ -159,6 +209,14 @@ def test_the_about_tab_shows_the_numbers_of_the_release(tiny_release: Path, tmp_
     assert DISCLAIMER in about.text
     assert [caption for _, caption in about.figures] == [FIGURES["confusion_matrix"][1]]
     assert all(Path(path).is_file() for path, _ in about.figures)
+
+
+def test_the_figures_come_by_importance(tiny_release: Path, tmp_path: Path) -> None:
+    release = complete_release(tiny_release, tmp_path / "release")
+    for name in ("abstention", "reliability", "training_curves", "per_class_metrics"):
+        draw_figure(release / "figures" / f"{name}.png")
+    names = [Path(path).stem for path, _ in describe_release(release).figures]
+    assert names == ["confusion_matrix", "per_class_metrics", "reliability", "abstention", "training_curves"]
 
 
 def test_the_about_tab_of_a_release_without_measurements_says_so(tiny_release: Path) -> None:

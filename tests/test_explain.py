@@ -102,6 +102,17 @@ def test_an_explanation_has_the_images_size_and_the_prediction(vision: SkinVisio
         explanation.heatmap[0, 0] = 1
 
 
+def test_a_large_photograph_is_explained_in_a_smaller_size_with_the_same_answer(vision: SkinVision) -> None:
+    image = draw_lesion(3, (800, 600))
+    whole, small = vision.explain(image), vision.explain(image, max_side=200)
+    assert small.prediction == whole.prediction and small.target == whole.target
+    assert small.heatmap.shape == (150, 200) and small.image.size == (200, 150)
+    assert small.cells == whole.cells == (2, 2)
+    expected = np.asarray(Image.fromarray(whole.heatmap).resize((200, 150), Image.Resampling.BOX))
+    assert np.abs(small.heatmap - expected).max() < 0.05
+    assert vision.explain(image, max_side=800).image is image, "nothing is made larger, or copied without need"
+
+
 def test_each_diagnosis_has_its_own_map(vision: SkinVision) -> None:
     maps = [vision.explain(draw_lesion(2), target=code).heatmap for code in CODES]
     assert all(np.abs(maps[0] - other).max() > 0.05 for other in maps[1:])

@@ -21,7 +21,7 @@ from skinvision_hf.explain.collecting import STRETCHED, TRAINED, Collected, Kind
 from skinvision_hf.explain.controls import CENTRE, CONTROLS, NOISE, RANDOMISATIONS
 from skinvision_hf.explain.evaluation import draw_parts, evaluate_explanations
 from skinvision_hf.explain.localisation import CRITERIA, MEASURES, Localisation, best_level, summarise
-from skinvision_hf.explain.report import ExplanationReport, PartScores, favourite, mean_ranks
+from skinvision_hf.explain.report import RULE, ExplanationReport, PartScores, _verdict, favourite, mean_ranks
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores, score_maps
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics import Estimate, lesion_weights
@@ -170,7 +170,7 @@ def part_of(values: dict[str, tuple[float, ...]]) -> PartScores:
         for place, network in enumerate(RANDOMISATIONS)
     }
     road = {method: columns[3] for method, columns in some.items()}
-    return PartScores(9, 9, 0, Estimate(0.2, 0.2, 0.2, 9), found, alike, road)
+    return PartScores(9, 9, 0, Estimate(0.2, 0.2, 0.2, 9), found, alike, road, road)
 
 
 def test_validation_favours_the_method_that_is_on_the_lesion_and_about_the_network() -> None:
@@ -187,6 +187,25 @@ def test_validation_favours_the_method_that_is_on_the_lesion_and_about_the_netwo
     assert favourite(ranks) == "gradcam", "the last bits do not decide between two that are the same"
     unfaithful = values | {m: (*values[m][:3], 0.01, 0.9, 0.9) for m in ("gradcam", "hirescam")}
     assert favourite(mean_ranks(part_of(unfaithful))) == "gradcam++"
+
+
+def test_the_summary_says_where_a_blob_in_the_centre_wins_and_where_nothing_is_sure() -> None:
+    differences = {
+        "pointing_game": Estimate(-0.1, -0.12, -0.08, 9),
+        "energy_inside": Estimate(0.2, 0.1, 0.3, 9),
+        "iou": Estimate(0.1, -0.1, 0.3, 9),
+        "road": Estimate(-0.1, -0.2, -0.01, 9),
+    }
+    assert _verdict(differences) == (
+        "Beside the blob, which looks at no image, the map beats it in energy inside; loses to it in the pointing "
+        "game, ROAD; shows no difference that is sure in IoU."
+    )
+    assert "beats it" not in _verdict({"iou": Estimate(None, None, None, 0)})
+
+
+def test_the_rule_tells_how_the_favourite_is_chosen() -> None:
+    for part in ("eigencam is left out", "six ranks", "share the better rank", ", ".join(CAM_METHODS)):
+        assert part in RULE
 
 
 def test_the_report_holds_every_number_with_n_and_an_interval(measured: tuple[ExplanationReport, Collected]) -> None:
@@ -218,6 +237,13 @@ def test_the_report_holds_every_number_with_n_and_an_interval(measured: tuple[Ex
     assert report.favourite == content["favourite"] != "eigencam"
     assert f"the {report.favourite} map" in content["summary"]
     assert "nan" not in str(report).lower()
+    ours, centre = (maps["gradcam", TRAINED], maps["centre", "none"])
+    paired = ours["over_centre"]["road"]
+    assert paired["value"] == pytest.approx(ours["road"]["value"] - centre["road"]["value"])
+    assert paired["n"] == 3 and paired["low"] <= paired["value"] <= paired["high"]
+    assert centre["over_centre"]["road"]["value"] == 0
+    assert "road" not in maps["gradcam", "all"]["over_centre"]
+    assert f"{report.test.road[CENTRE]} for the blob" in content["summary"]
     assert str(report).count("\n| gradcam |") == 1 + 4
 
 

@@ -184,7 +184,7 @@ def test_a_pil_image_is_left_as_it_was() -> None:
     [
         ("missing.jpg", None, "there is no file {path}; check the path"),
         ("empty.jpg", b"", "{path} is empty; download or export it again"),
-        ("text.jpg", b"Dear doctor,\n" * 50, "{path} is no image that can be read; save it as JPEG or PNG"),
+        ("text.jpg", b"Dear doctor,\n" * 50, "{path} cannot be read as an image; save it as JPEG or PNG"),
         ("huge.png", png_header(10_000, 9_000), "{path} has more than 50 megapixels; crop it to the lesion"),
         ("bomb.png", png_header(60_000, 60_000), "{path} has more than 50 megapixels; crop it to the lesion"),
         (

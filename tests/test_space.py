@@ -5,8 +5,10 @@ import asyncio
 import base64
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from importlib.metadata import metadata, requires
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from PIL import Image
 
 from skinvision_hf import __version__
 from skinvision_hf.benchmarking import RunningApp, bad_uploads, measure_space, running_app
+from skinvision_hf.demo import LARGEST_SIDE
 from skinvision_hf.errors import RunError
 from skinvision_hf.inference import SkinVision
 from skinvision_hf.labels import CODES, DISCLAIMER
@@ -69,9 +72,9 @@ def test_predict_answers_what_the_package_answers(client: Client, release: Path,
 
 def test_explain_answers_with_the_overlay_of_the_asked_diagnosis(client: Client, release: Path, lesion: Path) -> None:
     vision = SkinVision.from_pretrained(release, device="cpu")
-    for target in ("", "mel"):
+    for target in ("", "mel", " MEL "):
         answer, picture = client.predict(image=handle_file(lesion), target=target, api_name="/explain")
-        expected = vision.explain(lesion, target=target or None)
+        expected = vision.explain(lesion, target=target.strip().lower() or None)
         assert answer["target"] == expected.target
         assert answer["probabilities"] == pytest.approx(expected.prediction.probabilities, abs=1e-5)
         overlay = np.asarray(Image.open(picture).convert("RGB"), dtype=int)
@@ -79,10 +82,60 @@ def test_explain_answers_with_the_overlay_of_the_asked_diagnosis(client: Client,
         assert np.abs(overlay - np.asarray(expected.overlay(0.6), dtype=int)).max() <= 2
 
 
+def test_a_large_photograph_is_explained_at_a_size_that_a_screen_shows(
+    client: Client, release: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "photograph.jpg"
+    draw_lesion(3, (320, 240)).resize((4000, 3000)).save(path)
+    vision = SkinVision.from_pretrained(release, device="cpu")
+    answer, picture = client.predict(image=handle_file(path), insist=True, api_name="/explain")
+    assert answer["probabilities"] == pytest.approx(vision.predict(path).probabilities, abs=1e-5)
+    overlay = Image.open(picture).convert("RGB")
+    assert overlay.size == (LARGEST_SIDE, LARGEST_SIDE * 3 // 4)
+    expected = vision.explain(path).overlay(0.6).resize(overlay.size, Image.Resampling.BICUBIC, reducing_gap=2)
+    assert np.abs(np.asarray(overlay, dtype=int) - np.asarray(expected, dtype=int)).mean() < 1
+
+
+def test_an_image_unlike_the_training_images_gets_probabilities_only_when_asked(
+    client: Client, release: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)).save(path)
+    answer = client.predict(image=handle_file(path), api_name="/predict")
+    assert set(answer) == {"in_distribution", "typicality", "message", "disclaimer"}
+    assert answer["in_distribution"] is False and 0 <= answer["typicality"] <= 1
+    assert "would mean nothing" in answer["message"] and "insist=True" in answer["message"]
+    explained, picture = client.predict(image=handle_file(path), api_name="/explain")
+    assert explained == answer and picture is None
+    insisted = client.predict(image=handle_file(path), insist=True, api_name="/predict")
+    expected = SkinVision.from_pretrained(release, device="cpu").predict(path)
+    assert insisted["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
+    assert insisted["in_distribution"] is False and "would mean nothing" in insisted["message"]
+    explained, picture = client.predict(image=handle_file(path), insist=True, api_name="/explain")
+    assert explained["label"] == explained["target"] == expected.label and Path(picture).is_file()
+
+
 def test_the_api_offers_two_endpoints_and_hides_the_page_s_own(client: Client) -> None:
     offered = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     names = {name: [p["parameter_name"] for p in entry["parameters"]] for name, entry in offered.items()}
-    assert names == {"/predict": ["image"], "/explain": ["image", "target"]}
+    assert names == {"/predict": ["image", "insist"], "/explain": ["image", "target", "insist"]}
+    [target] = [p for p in offered["/explain"]["parameters"] if p["parameter_name"] == "target"]
+    assert all(code in str(target["type"]) for code in CODES)
+
+
+def test_nobody_passes_by_the_queue(app: RunningApp) -> None:
+    for name in ("predict", "explain"):
+        answer = httpx.post(f"{app.url}gradio_api/run/{name}", json={"data": [None]}, trust_env=False)
+        assert answer.status_code == 404 and "join the queue" in answer.text
+
+
+def call(app: RunningApp, endpoint: str, data: list[Any]) -> tuple[int, str]:
+    """Ask an endpoint without a client's help; returns the status and what came of it."""
+    answer = httpx.post(f"{app.url}gradio_api/call/{endpoint}", json={"data": data}, trust_env=False)
+    if not answer.is_success:
+        return answer.status_code, answer.text
+    event = answer.json()["event_id"]
+    return 200, httpx.get(f"{app.url}gradio_api/call/{endpoint}/{event}", trust_env=False, timeout=60).text
 
 
 def test_bad_files_get_friendly_words_and_harm_nobody(
@@ -98,9 +151,79 @@ def test_bad_files_get_friendly_words_and_harm_nobody(
         client.predict(handle_file(lesion), "cold", api_name="/explain")
     with pytest.raises(AppError, match="no image yet"):
         client.predict(None, api_name="/predict")
+    elsewhere = {"path": str(lesion), "meta": {"_type": "gradio.FileData"}}
+    for data in (["x"], [], [elsewhere], [{"path": "/nowhere"}], [17], [[1, 2]], [{"url": "http://127.0.0.1:9/"}]):
+        status, text = call(app, "predict", data)
+        assert status == 200 and "not the form that the page expects" in text, (data, text)
+    assert call(app, "nothing", [])[0] == 404
+    unknown = {"data": [], "fn_index": 1000, "session_hash": "x"}
+    answer = httpx.post(f"{app.url}gradio_api/queue/join", json=unknown, trust_env=False)
+    assert answer.status_code == 404 and "no such endpoint" in answer.text
     assert client.predict(handle_file(lesion), api_name="/predict") == before
     log = app.log.read_text()
     assert "Traceback" not in log and str(tmp_path) not in log and "lesion" not in log
+
+
+SETTINGS_SCRIPT = """
+import sys
+sys.path.insert(0, {folder!r})
+import app
+{changes}
+raise SystemExit(app.run_command(app.serve))
+"""
+
+
+@contextmanager
+def changed_app(folder: Path, release: Path, changes: str) -> Iterator[tuple[RunningApp, Path]]:
+    """The app with other settings, and the folder of its temporary files."""
+    script, uploads = folder / "changed.py", folder / "uploads"
+    uploads.mkdir()
+    script.write_text(SETTINGS_SCRIPT.format(folder=str(SPACE), changes=changes))
+    with running_app(script, {"MODEL_ID": str(release), "GRADIO_TEMP_DIR": str(uploads)}) as page:
+        yield page, uploads
+
+
+def files_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def test_uploads_are_deleted_after_their_time_and_when_the_app_is_stopped(
+    release: Path, lesion: Path, tmp_path: Path
+) -> None:
+    def wait_for_no(name: str) -> None:
+        deadline = time.monotonic() + 30
+        while name in files_in(uploads):
+            assert time.monotonic() < deadline, f"{name} is still there"
+            time.sleep(0.2)
+
+    with changed_app(tmp_path, release, "app.DELETE_CACHE = (1, 2)") as (page, uploads):
+        client = Client(page.url, verbose=False, download_files=False)
+        client.predict(image=handle_file(lesion), insist=True, api_name="/explain")
+        assert lesion.name in files_in(uploads)
+        wait_for_no(lesion.name)
+        client.predict(image=handle_file(lesion), api_name="/predict")
+        assert list(uploads.glob("skinvision-*"))
+        page.process.terminate()
+        assert page.process.wait(60) == 0
+        assert files_in(uploads) == [] and not list(uploads.glob("skinvision-*"))
+        assert "Traceback" not in page.log.read_text()
+
+
+def test_a_full_queue_sends_visitors_away_with_a_friendly_word(release: Path, lesion: Path, tmp_path: Path) -> None:
+    changes = (
+        "import time\n"
+        "slow = app.demo.Handlers.predict\n"
+        "def predict(self, image, insist=False):\n    time.sleep(3)\n    return slow(self, image, insist)\n"
+        "app.demo.Handlers.predict = predict\n"
+        "app.QUEUE['max_size'] = 1\n"
+    )
+    with changed_app(tmp_path, release, changes) as (page, _):
+        visitors = [Client(page.url, verbose=False, download_files=False) for _ in range(6)]
+        jobs = [visitor.submit(handle_file(lesion), api_name="/predict") for visitor in visitors]
+        failures = [failure for job in jobs if (failure := job.exception(60))]
+        assert failures and all("ueue is full" in str(failure) for failure in failures)
+        assert any("probabilities" in job.result() for job in jobs if not job.exception())
+        assert "Traceback" not in page.log.read_text()
 
 
 def test_a_file_over_the_limit_is_refused(client: Client, app: RunningApp, tmp_path: Path) -> None:
@@ -181,6 +304,9 @@ def test_the_benchmark_visits_the_page_and_checks_its_answers(release: Path) -> 
     timing = measure_space(SPACE / "app.py", str(release), visitors=(1, 2), requests=4, uploads=12)
     assert timing.answered_rightly == timing.uploads == 12
     assert timing.clean_log
+    assert 0 < timing.explain_over_predict_large <= 4
+    if timing.peak_memory_mb is not None and timing.memory_growth_mb is not None:
+        assert timing.memory_growth_mb < 400 and timing.peak_memory_mb < 2500
     assert [(entry.endpoint, entry.visitors) for entry in timing.waiting] == [
         ("/predict", 1), ("/explain", 1), ("/predict", 2), ("/explain", 2),
     ]  # fmt: skip

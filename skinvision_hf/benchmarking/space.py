@@ -22,6 +22,7 @@ __all__ = ["SpaceTiming", "Waiting", "bad_uploads", "measure_space"]
 
 ENDPOINTS = ("/predict", "/explain")
 WARM_UP = 4
+LARGE_REQUESTS = 4
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class SpaceTiming:
     Attributes:
         first_answer_seconds: From the start of the process to its first answer.
         waiting: Times by endpoint and number of visitors.
-        explain_over_predict: Median of `/explain` over that of `/predict`, for one visitor.
+        explain_over_predict: Median of `/explain` over that of `/predict`, for the first number of visitors.
+        explain_over_predict_large: The same for one visitor with photographs of 12 and of nearly 50 megapixels.
         uploads: Good and bad files that were sent after that.
         answered_rightly: How many of them got the package's own probabilities, or a bad one its friendly refusal.
         memory_growth_mb: Resident memory after the uploads less that after the first quarter of them; None where the
@@ -62,6 +64,7 @@ class SpaceTiming:
     first_answer_seconds: float
     waiting: tuple[Waiting, ...]
     explain_over_predict: float
+    explain_over_predict_large: float
     uploads: int
     answered_rightly: int
     memory_growth_mb: float | None
@@ -85,7 +88,7 @@ def measure_space(
     vision = SkinVision.from_pretrained(model, device="cpu")
     with tempfile.TemporaryDirectory() as name, running_app(app, environment) as page:
         folder = Path(name)
-        good = _good_uploads(folder)
+        good, large = _good_uploads(folder), _large_uploads(folder)
         ask = _visitor(page.url, folder)
         start = time.perf_counter()
         ask("/predict", good[0])
@@ -95,7 +98,8 @@ def measure_space(
             for count in visitors
             for endpoint in ENDPOINTS
         )
-        bad = bad_uploads(folder)
+        photographs = [_measure(page.url, folder, large, endpoint, 1, LARGE_REQUESTS) for endpoint in ENDPOINTS]
+        bad, good = bad_uploads(folder), [*good, *large]
         expected = {path: list(vision.predict(path).probabilities.values()) for path in good}
         right, early = 0, None
         for number in tqdm(range(uploads), desc="uploads", unit="file"):
@@ -109,6 +113,7 @@ def measure_space(
         first_answer_seconds=first,
         waiting=waiting,
         explain_over_predict=waiting[1].p50_ms / waiting[0].p50_ms,
+        explain_over_predict_large=photographs[1].p50_ms / photographs[0].p50_ms,
         uploads=uploads,
         answered_rightly=right,
         memory_growth_mb=None if early is None or late is None else late - early,
@@ -162,12 +167,21 @@ def _good_uploads(folder: Path) -> list[Path]:
     return paths
 
 
+def _large_uploads(folder: Path) -> list[Path]:
+    """Photographs as a telephone takes them, and nearly as large as the page accepts."""
+    paths = []
+    for number, size in enumerate(((4000, 3000), (8100, 6075))):
+        paths.append(folder / f"{size[0]}.jpg")
+        draw_image(CODES[number], number)[0].resize(size).save(paths[-1], quality=90)
+    return paths
+
+
 def _visitor(url: str, folder: Path) -> Callable[[str, Path], Any]:
-    """Someone with a connection of their own, who asks an endpoint about a file."""
+    """Someone with a connection of their own, who asks an endpoint about a file and wants an answer in any case."""
     from gradio_client import Client, handle_file
 
     client = Client(url, verbose=False, download_files=folder, analytics_enabled=False)
-    return lambda endpoint, path: client.predict(handle_file(path), api_name=endpoint)
+    return lambda endpoint, path: client.predict(image=handle_file(path), insist=True, api_name=endpoint)
 
 
 def _measure(url: str, folder: Path, good: Sequence[Path], endpoint: str, visitors: int, each: int) -> Waiting:

@@ -25,6 +25,18 @@ SECTIONS = {
     "guard": "Pictures that are no lesions",
     "explanations": "Does it look at the lesion?",
 }
+# The figures that a visitor should see first; the others follow.
+FIRST_FIGURES = (
+    "confusion_matrix",
+    "per_class_metrics",
+    "reliability",
+    "operating_points",
+    "roc_curves",
+    "subgroups",
+    "guard_far",
+    "explanation_scores",
+    "prediction_sets",
+)
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -56,12 +68,18 @@ def describe_release(folder: Path) -> About:
         findings=_findings(facts),
         disclaimer=DISCLAIMER,
     )
-    return About(text, tuple((str(folder / path), wording.caption(path)) for path in facts.figures))
+    figures = sorted(facts.figures, key=_importance)
+    return About(text, tuple((str(folder / path), wording.caption(path)) for path in figures))
 
 
 def example_images(folder: Path) -> list[str]:
     """Paths of the example images that a release carries, in order; an empty list when it has none."""
     return [str(path) for path in sorted((folder / "examples").glob("*")) if path.suffix.lower() in PICTURES]
+
+
+def _importance(figure: str) -> int:
+    stem = Path(figure).stem
+    return FIRST_FIGURES.index(stem) if stem in FIRST_FIGURES else len(FIRST_FIGURES)
 
 
 def _findings(facts: ReleaseFacts) -> list[tuple[str, str]]:

@@ -2,26 +2,49 @@
 
 from html import escape
 
-from skinvision_hf.demo.wording import NO_GUARD, UNLIKE, certainty, group_name, malignant_note, set_note
+from skinvision_hf.demo.uploads import LIMITS
+from skinvision_hf.demo.wording import (
+    NO_GUARD,
+    UNLIKE,
+    certainty,
+    group_name,
+    malignant_note,
+    sentence,
+    set_note,
+)
 from skinvision_hf.labels import DISCLAIMER, diagnosis
 from skinvision_hf.prediction import Prediction
 
-__all__ = ["HEADER", "PRIVACY", "answer_html", "disclaimer_html", "ranked_bars", "unlike_html", "waiting_html"]
+__all__ = [
+    "HEADER",
+    "PRIVACY",
+    "answer_html",
+    "disclaimer_html",
+    "error_html",
+    "ranked_bars",
+    "unlike_html",
+    "waiting_html",
+]
 
 HEADER = (
     '<header class="sv-header"><h1>SkinVision</h1><p>What a neural network sees in a dermatoscopic photograph '
     "of a skin lesion: seven diagnoses, how sure it is, and where it looks.</p></header>"
 )
 PRIVACY = (
-    '<p class="sv-privacy">Images are not kept: yours is deleted within minutes, is shown to nobody, and is not '
-    "used for training.</p>"
+    f'<p class="sv-privacy">{LIMITS} Images are not kept: yours is deleted within minutes, is shown to nobody, and is '
+    "not used for training.</p>"
 )
 
 
 def answer_html(prediction: Prediction) -> str:
-    """Return the whole answer; what it says about doubtful images comes first."""
-    notice = {True: "", False: _notice(UNLIKE), None: _notice(NO_GUARD)}[prediction.in_distribution]
-    notes = [certainty(prediction), malignant_note(prediction), set_note(prediction)]
+    """Return the whole answer; what it says about doubtful images comes first.
+
+    How sure the model is, and which diagnoses it does not rule out, is only told of images like those it learned from.
+    """
+    notice = {True: "", False: unlike_html(), None: _notice("No check.", NO_GUARD)}[prediction.in_distribution]
+    notes = [malignant_note(prediction)]
+    if prediction.in_distribution is not False:
+        notes = [certainty(prediction), *notes, set_note(prediction)]
     return (
         f'{notice}<section class="sv-answer" aria-label="Answer"><p class="sv-eyebrow">Most likely</p>'
         f'<h2 class="sv-label">{escape(prediction.name)}{_pill(prediction.label)}</h2>'
@@ -39,7 +62,19 @@ def ranked_bars(prediction: Prediction) -> str:
 
 def unlike_html() -> str:
     """Return the notice that stands in for an answer when the picture is not like the training images."""
-    return _notice(UNLIKE)
+    return _notice("No dermatoscopic image?", UNLIKE)
+
+
+def error_html(reason: str) -> str:
+    """Return what stands in for an answer when a file cannot be used.
+
+    Args:
+        reason: The package's own one-line message, which names the remedy.
+    """
+    return (
+        f'<section class="sv-notice sv-error" role="alert"><strong>That did not work.</strong> '
+        f"{escape(sentence(reason))}</section>"
+    )
 
 
 def waiting_html() -> str:
@@ -74,8 +109,8 @@ def _pill(code: str) -> str:
     return f'<span class="sv-pill sv-{kind}">{group_name(code)}</span>'
 
 
-def _notice(text: str) -> str:
-    return f'<div class="sv-notice" role="note"><strong>Before you read on.</strong> {escape(text)}</div>'
+def _notice(title: str, text: str) -> str:
+    return f'<div class="sv-notice" role="note"><strong>{title}</strong> {escape(text)}</div>'
 
 
 def _percent(probability: float) -> str:

@@ -7,9 +7,10 @@ from html import escape
 import numpy as np
 from PIL import Image
 
+from skinvision_hf.demo.wording import in_sentence
 from skinvision_hf.explain import Explanation
+from skinvision_hf.explain.geometry import shrink
 from skinvision_hf.figures.heat_layer import heat_layer
-from skinvision_hf.labels import diagnosis
 
 __all__ = ["OPACITY", "overlay_html"]
 
@@ -25,15 +26,15 @@ def overlay_html(explanation: Explanation) -> str:
 
     Both travel inside the page: no file is written, so that there is none to delete.
     """
-    name = diagnosis(explanation.target).name
-    cold = not explanation.heatmap.any()
+    name = in_sentence(explanation.target)
     text = (
-        f"Nothing in this image speaks for {name}."
-        if cold
-        else f"Bright areas speak for {name}, seen by the model. A heat map explains the model, not the skin."
+        f"To the model, the coloured areas speak for {name}, the yellow ones most. {_resolution(explanation.cells)} A "
+        "heat map explains the model, not the skin."
+        if explanation.heatmap.any()
+        else f"To the model, nothing in this image speaks for {name}."
     )
-    image = _shrink(explanation.image, IMAGE_SIDE)
-    heat = _shrink(Image.fromarray((explanation.heatmap * 255).astype(np.uint8)), LAYER_SIDE)
+    image = shrink(explanation.image, IMAGE_SIDE)
+    heat = shrink(Image.fromarray((explanation.heatmap * 255).astype(np.uint8)), LAYER_SIDE)
     layer = heat_layer(np.asarray(heat, dtype=np.float32) / 255)
     return (
         f'<figure class="sv-overlay" data-target="{explanation.target}"><div class="sv-stack">'
@@ -44,10 +45,11 @@ def overlay_html(explanation: Explanation) -> str:
     )
 
 
-def _shrink(image: Image.Image, side: int) -> Image.Image:
-    copy = image.copy()
-    copy.thumbnail((side, side))
-    return copy
+def _resolution(cells: tuple[int, int]) -> str:
+    """How coarse a map is: what looks smooth was measured in few places."""
+    rows, columns = cells
+    many = f"{rows} cells a side" if rows == columns else f"{rows} by {columns} cells"
+    return f"The map has only {many}; what lies between them is filled in."
 
 
 def _data_uri(image: Image.Image, kind: str) -> str:

@@ -5,12 +5,14 @@ from pathlib import Path
 from PIL import Image
 
 from skinvision_hf.errors import ImageError
-from skinvision_hf.images import open_image
+from skinvision_hf.images import MAX_PIXELS, open_image
 
-__all__ = ["MAX_BYTES", "read_upload"]
+__all__ = ["LIMITS", "MAX_BYTES", "read_upload"]
 
-MAX_BYTES = 10_000_000
+MAX_BYTES = 10 * 2**20
 """Largest upload. A dermatoscopic photograph of 12 megapixels is a third of it."""
+
+LIMITS = f"JPEG, PNG, WebP, TIFF, BMP or GIF, at most {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 1_000_000} megapixels."
 
 
 def read_upload(path: str | None) -> Image.Image:
@@ -27,5 +29,5 @@ def read_upload(path: str | None) -> Image.Image:
     except OSError as error:
         raise ImageError("your image is no longer here, since images are not kept; choose it again") from error
     if len(content) > MAX_BYTES:
-        raise ImageError(f"your image has more than {MAX_BYTES // 1_000_000} MB; save it smaller, or as JPEG")
+        raise ImageError(f"your image has more than {MAX_BYTES // 2**20} MB; save it smaller, or as JPEG")
     return open_image(content, name="your image")

@@ -3,7 +3,7 @@
 from skinvision_hf.labels import diagnosis
 from skinvision_hf.prediction import Prediction
 
-__all__ = ["NO_GUARD", "UNLIKE", "certainty", "group_name", "malignant_note", "set_note"]
+__all__ = ["NO_GUARD", "UNLIKE", "certainty", "group_name", "in_sentence", "malignant_note", "sentence", "set_note"]
 
 UNLIKE = (
     "This picture does not look like the dermatoscopic photographs that the model learned from, so its answer would "
@@ -32,7 +32,7 @@ def certainty(prediction: Prediction) -> str:
     second = sorted(prediction.probabilities, key=lambda code: -prediction.probabilities[code])[1]
     if prediction.confidence >= LEVELS[0][0]:
         return text
-    return f"{text} Its second choice is {_in_sentence(second)}, at {prediction.probabilities[second]:.0%}."
+    return f"{text} Its second choice is {in_sentence(second)}, at {prediction.probabilities[second]:.0%}."
 
 
 def malignant_note(prediction: Prediction) -> str:
@@ -46,13 +46,13 @@ def set_note(prediction: Prediction) -> str | None:
     """Say which diagnoses the model does not rule out; None when the release makes no such sets."""
     if prediction.prediction_set is None or prediction.coverage is None:
         return None
-    often = f"{prediction.coverage:.0%} of the time"
-    names = [_in_sentence(code) for code in prediction.prediction_set]
+    names = [in_sentence(code) for code in prediction.prediction_set]
+    aim = f"that aims at holding the true one in {prediction.coverage:.0%} of such images"
     if not names:
-        return f"No diagnosis fits well enough for a list that would hold the true one {often}."
+        return f"No diagnosis fits well enough for a list {aim}."
     if len(names) == 1:
-        return f"A list that holds the true diagnosis {often} would name only this: {names[0]}."
-    return f"A list that holds the true diagnosis {often} would name {', '.join(names[:-1])} and {names[-1]}."
+        return f"A list of diagnoses {aim} names only this: {names[0]}."
+    return f"A list of diagnoses {aim} names {', '.join(names[:-1])} and {names[-1]}."
 
 
 def group_name(code: str) -> str:
@@ -62,6 +62,12 @@ def group_name(code: str) -> str:
     return "malignant" if diagnosis(code).malignant else "benign"
 
 
-def _in_sentence(code: str) -> str:
+def sentence(reason: str) -> str:
+    """Make a sentence of one of the package's messages."""
+    return f"{reason[0].upper()}{reason[1:]}."
+
+
+def in_sentence(code: str) -> str:
+    """Name a diagnosis in the middle of a sentence."""
     name = diagnosis(code).name
     return name[0].lower() + name[1:]

@@ -1,12 +1,14 @@
 """A network and two parts of a split to an `ExplanationReport`."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.explain.collecting import Collected, Kind, collect_scores
-from skinvision_hf.explain.controls import RANDOMISATIONS, randomise
+from skinvision_hf.explain.controls import CENTRE, RANDOMISATIONS, randomise
 from skinvision_hf.explain.faithfulness import collect_faithfulness
 from skinvision_hf.explain.localisation import best_level, summarise
 from skinvision_hf.explain.report import ExplanationReport, PartScores, favourite, mean_ranks
@@ -66,8 +68,7 @@ def evaluate_explanations(
             for name in ("validation", "test")
         }
         roads = {
-            name: _faithfulness(model, data[name].select(part.rows), road_images, name, seed)
-            for name, part in parts.items()
+            name: _road(model, data[name].select(part.rows), road_images, name, seed) for name, part in parts.items()
         }
     tuning = parts["validation"]
     levels = {kind: best_level(tuning.scores, row) for row, kind in enumerate(tuning.kinds)}
@@ -79,7 +80,7 @@ def evaluate_explanations(
     return report, parts["test"]
 
 
-def _scores(collected: Collected, images: int, levels: dict[Kind, int], road: dict[str, Estimate]) -> PartScores:
+def _scores(collected: Collected, images: int, levels: dict[Kind, int], road: "_Road") -> PartScores:
     weights = lesion_weights(collected.lesion_ids)
     return PartScores(
         images=len(collected.rows),
@@ -88,17 +89,26 @@ def _scores(collected: Collected, images: int, levels: dict[Kind, int], road: di
         lesion_area=bootstrap(mean_of(collected.scores.area[0]), weights),
         localisation=summarise(collected, levels, weights),
         similarity={kind: bootstrap(mean_of(values), weights) for kind, values in collected.similarity.items()},
-        road=road,
+        road=road.score,
+        road_over_centre=road.over_centre,
     )
 
 
-def _faithfulness(
-    model: SkinVisionForImageClassification, dataset: Dataset, count: int, part: str, seed: int
-) -> dict[str, Estimate]:
+class _Road(NamedTuple):
+    """Faithfulness, and how much larger it is than the centre prior's, by method and control."""
+
+    score: dict[str, Estimate]
+    over_centre: dict[str, Estimate]
+
+
+def _road(model: SkinVisionForImageClassification, dataset: Dataset, count: int, part: str, seed: int) -> _Road:
     drawn = _draw(dataset, count, seed)
     weights = lesion_weights(drawn["lesion_id"][:])
     scores = collect_faithfulness(model, drawn, description=f"ROAD {part}", seed=seed)
-    return {name: bootstrap(mean_of(values), weights) for name, values in scores.items()}
+    return _Road(
+        {name: bootstrap(mean_of(values), weights) for name, values in scores.items()},
+        {name: bootstrap(mean_of(values - scores[CENTRE]), weights) for name, values in scores.items()},
+    )
 
 
 def _check(count: int) -> None:

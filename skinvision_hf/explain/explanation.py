@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from skinvision_hf.config import CAM_METHODS
+from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.geometry import place_maps, relative
+from skinvision_hf.explain.geometry import place_maps, relative, shrink
 from skinvision_hf.labels import CODES
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.prediction import Prediction
@@ -31,6 +31,7 @@ class Explanation:
         method: How; one of `skinvision_hf.config.CAM_METHODS`.
         prediction: What the model says about the image.
         image: The image, upright and in RGB, of the heat map's size.
+        cells: Rows and columns of the network's own map, between which the heat map is interpolated.
     """
 
     heatmap: np.ndarray
@@ -38,6 +39,7 @@ class Explanation:
     method: str
     prediction: Prediction
     image: Image.Image
+    cells: tuple[int, int]
 
     def overlay(self, opacity: float = 0.5) -> Image.Image:
         """Lay the heat map over the image; this does not run the network again.
@@ -56,7 +58,7 @@ class Explanation:
         return draw_explanation(self)
 
 
-def check_choice(target: str | None, method: str) -> None:
+def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
     """Reject a diagnosis or a method that does not exist.
 
     Raises:
@@ -76,6 +78,7 @@ def explain_maps(
     *,
     target: str | None,
     method: str,
+    max_side: int | None = None,
 ) -> Explanation:
     """Explain the prediction of one image.
 
@@ -86,6 +89,7 @@ def explain_maps(
         prediction: The prediction.
         target: Code of the diagnosis to explain; the predicted one when None.
         method: One of `skinvision_hf.config.CAM_METHODS`.
+        max_side: Longest side of the result in pixels; a larger image is made smaller. None keeps its size.
 
     Raises:
         ModelError: If the network has no feature maps to look at.
@@ -93,6 +97,8 @@ def explain_maps(
     target = target or prediction.label
     heat = heat_maps(model.timm_model, maps, [CODES.index(target)], method)
     box = crop_box(model.config.pretrained_cfg, image.size)
-    heatmap = relative(place_maps(heat, box, image.size, target=image.size, centres=cell_centres(model)))[0]
+    shown = shrink(image, max_side) if max_side else image
+    heatmap = relative(place_maps(heat, box, image.size, target=shown.size, centres=cell_centres(model)))[0]
     heatmap.setflags(write=False)
-    return Explanation(heatmap, target, method, prediction, image)
+    rows, columns = heat.shape[-2:]
+    return Explanation(heatmap, target, method, prediction, shown, (rows, columns))

@@ -1,8 +1,9 @@
 """From the network's view of an image back to the image."""
 
 import numpy as np
+from PIL import Image
 
-__all__ = ["place_maps", "relative"]
+__all__ = ["place_maps", "relative", "shrink"]
 
 
 def place_maps(
@@ -38,6 +39,15 @@ def relative(maps: np.ndarray) -> np.ndarray:
     """Divide maps (..., height, width) by their hottest pixel, which need not be the middle of a cell; zeros stay."""
     hottest = maps.max(axis=(-2, -1), keepdims=True)
     return maps / np.where(hottest == 0, 1, hottest)
+
+
+def shrink(image: Image.Image, side: int) -> Image.Image:
+    """Make an image smaller, so that no side is longer than this; one that is small enough is returned itself."""
+    scale = side / max(image.size)
+    if scale >= 1:
+        return image
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=2)
 
 
 def _weights(centres: np.ndarray, low: float, high: float, pixels: int) -> np.ndarray:

@@ -27,11 +27,17 @@ TITLES = {
     "inside_outside_ratio": "Inside/outside ratio",
     ROAD: "ROAD",
 }
+IN_WORDS = {"pointing_game": "the pointing game", "energy_inside": "energy inside", "iou": "IoU", ROAD: "ROAD"}
 RULE = (
     "The heat map of the predicted diagnosis, on every image whose mask has an inside and an outside; each cell lies "
     "in the middle of what it sees, while 'stretched' maps share the image evenly, as is usual elsewhere. The IoU "
     "threshold of each kind of map is the best one on validation. Random networks are explained for the trained "
-    "network's answer, and the one that is random in all layers takes its batch statistics from training images."
+    "network's answer, and the one that is random in all layers takes its batch statistics from training images. "
+    "Validation favours the method with the best mean of six ranks: by pointing game, energy inside, IoU, ROAD, and by "
+    "how little its maps correlate with those of a network whose classifier, and of one whose every layer, is random. "
+    "Values that agree to four decimals share the better rank, and of methods with equal means the first in the order "
+    f"{', '.join(CAM_METHODS)} counts. {', '.join(CLASS_BLIND)} is left out of the choice, since its map is the same "
+    "for every diagnosis."
 )
 
 
@@ -48,6 +54,7 @@ class PartScores:
         localisation: How well the lesion is found, by kind of map.
         similarity: Rank correlation of the maps of random networks with those of the trained one, by kind.
         road: Faithfulness, on images drawn by lot, by method and control; see `skinvision_hf.explain.faithfulness`.
+        road_over_centre: How much larger that is than the centre prior's on the same images.
     """
 
     images: int
@@ -57,6 +64,7 @@ class PartScores:
     localisation: Mapping[Kind, Localisation]
     similarity: Mapping[Kind, Estimate]
     road: Mapping[str, Estimate]
+    road_over_centre: Mapping[str, Estimate]
 
     def to_dict(self, *, groups: bool = True) -> dict[str, Any]:
         """Return the attributes as a dictionary that JSON can hold.
@@ -64,10 +72,13 @@ class PartScores:
         Args:
             groups: Whether the numbers by diagnosis and outcome are among them.
         """
-        maps = [
-            {**entry.to_dict(groups=groups), ROAD: _plain(self.faithfulness(k)), ALIKE: _plain(self.similarity.get(k))}
-            for k, entry in self.localisation.items()
-        ]
+        maps = []
+        for kind, entry in self.localisation.items():
+            content = entry.to_dict(groups=groups)
+            content[ROAD], content[ALIKE] = _plain(self.faithfulness(kind)), _plain(self.similarity.get(kind))
+            if content[ROAD]:
+                content["over_centre"][ROAD] = self.road_over_centre[kind.map].to_dict()
+            maps.append(content)
         return {
             "images": self.images,
             "lesions": self.lesions,
@@ -75,6 +86,10 @@ class PartScores:
             "lesion_area": self.lesion_area.to_dict(),
             "maps": maps,
         }
+
+    def over_centre(self, method: str) -> dict[str, Estimate]:
+        """How much larger each criterion, and ROAD, is for a method than for the centre prior on the same images."""
+        return {**self.localisation[Kind(method)].over_centre, ROAD: self.road_over_centre[method]}
 
     def faithfulness(self, kind: Kind) -> Estimate | None:
         """ROAD of a kind of map; None where it was not measured."""
@@ -105,7 +120,7 @@ class ExplanationReport:
         test, kinds = self.test, (Kind(self.favourite), control(CENTRE), control(NOISE))
         ours, centre, noise = (test.localisation[kind].overall for kind in kinds)
         alike = test.similarity[Kind(self.favourite, RANDOMISATIONS[-1])]
-        road, chance = (test.road[name] for name in (self.favourite, NOISE))
+        road, blob, chance = (test.road[name] for name in (self.favourite, CENTRE, NOISE))
         return (
             "A heat map should lie where the evidence is, and should change when the network forgets what it knows. "
             f"Over {test.images:,} test images of {test.lesions:,} lesions with a drawn outline, the hottest point of "
@@ -116,9 +131,9 @@ class ExplanationReport:
             f"against {centre['energy_inside'].percent()} for the blob. With random weights in place of the trained "
             f"ones, maps correlate {alike} with the real ones; 1 would mean that they do not depend on what was "
             "learned. How much more probability goes with the hot pixels than with the cold ones is "
-            f"{road} (ROAD, n = {road.n}), against "
-            f"{chance} for noise. A heat map explains the network, not the skin, and does not tell whether the answer "
-            "is right."
+            f"{road} (ROAD, n = {road.n}), against {blob} for the blob and {chance} for noise. "
+            f"{_verdict(test.over_centre(self.favourite))} "
+            "A heat map explains the network, not the skin, and does not tell whether the answer is right."
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -185,6 +200,18 @@ def mean_ranks(validation: PartScores) -> dict[str, float]:
 def favourite(ranks: Mapping[str, float]) -> str:
     """The method with the best mean rank; among equals the first of `CAM_METHODS`."""
     return min(ranks, key=ranks.__getitem__)
+
+
+def _verdict(over_centre: Mapping[str, Estimate]) -> str:
+    """Say in which criteria a method beats the blob in the centre, loses to it, or neither; 95 % intervals decide."""
+    groups: dict[str, list[str]] = {"beats it": [], "loses to it": [], "shows no difference that is sure": []}
+    better, worse, unsure = groups.values()
+    for name, difference in over_centre.items():
+        low, high = difference.low, difference.high
+        sure = low is not None and high is not None and not low <= 0 <= high
+        (unsure if not sure else better if (difference.value or 0) > 0 else worse).append(IN_WORDS[name])
+    found = [f"{verb} in {', '.join(names)}" for verb, names in groups.items() if names]
+    return f"Beside the blob, which looks at no image, the map {'; '.join(found)}."
 
 
 def _plain(estimate: Estimate | None) -> dict[str, Any] | None:
