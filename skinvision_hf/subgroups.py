@@ -92,7 +92,10 @@ class SubgroupReport:
             "skin_tone": SKIN_TONE,
             "small_group": SMALL_GROUP,
             "groups": {name: [asdict(group) for group in groups] for name, groups in self.groups.items()},
-            "gaps": {name: [asdict(gap) for gap in gaps] for name, gaps in self.gaps.items()},
+            "gaps": {
+                name: [asdict(gap) | {"diagnoses": list(gap.diagnoses)} for gap in gaps]
+                for name, gaps in self.gaps.items()
+            },
         }
 
 
