@@ -1,7 +1,6 @@
 """The section `explanations` of metrics.json as tables."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from skinvision_hf.card.tables import Table, interval, table
@@ -11,18 +10,10 @@ from skinvision_hf.explain.localisation import MEASURES
 from skinvision_hf.explain.report import ROAD, TITLES
 from skinvision_hf.labels import CODES, diagnosis
 
-__all__ = ["against_the_centre", "read_explanations"]
+__all__ = ["read_explanations"]
 
 Raw = Mapping[str, Any]
 
-# The criteria for readers who do not know their names.
-PLAIN = {
-    "pointing_game": "how often the hottest point is on the lesion",
-    "energy_inside": "the share of the heat that is on the lesion",
-    "iou": "the overlap of the hot area and the lesion (IoU)",
-    "inside_outside_ratio": "how much hotter the lesion is than the rest",
-    ROAD: "how much more probability goes with the hot pixels than with the cold ones (ROAD)",
-}
 CONTROL_NAMES = {CENTRE: "a blob in the centre", NOISE: "noise"}
 RANDOM_NAMES = {"classifier": "classifier random", "all": "all layers random"}
 OUTCOMES = {"correct": "right answers", "incorrect": "wrong answers"}
@@ -54,53 +45,6 @@ def read_explanations(section: Raw) -> Iterable[Table]:
     ]
     columns = [TITLES[name] for name in MEASURES]
     yield table(f"{favourite} by diagnosis and by outcome", ("images of", "images", *columns), by_group)
-
-
-def against_the_centre(section: Raw) -> str:
-    """Say of each criterion whether the favourite beats a blob in the centre of every image, which knows no image."""
-    maps = {(entry["map"], entry["network"]): entry for entry in section["test"]["maps"]}
-    ours, blob = maps[section["favourite"], TRAINED], maps[CENTRE, NO_NETWORK]
-    found = [_compare(name, ours, blob) for name in PLAIN if None not in (ours[name]["value"], blob[name]["value"])]
-    verdicts = [
-        f"{verdict} {', '.join(one.words for one in found if one.lead == lead)}"
-        for verdict, lead in (("the map is ahead in", 1), ("the blob is ahead in", -1), ("they tie in", 0))
-        if any(one.lead == lead for one in found)
-    ]
-    if not found:
-        return ""
-    text = (
-        "A blob in the middle of every image is a baseline that looks at no pixel. The map's numbers against the "
-        f"blob's: {'; '.join(verdicts)}."
-    )
-    if any(one.sure and one.lead > 0 for one in found):
-        return text
-    return text + " So nothing shows that these heat maps find lesions better than a guess at the middle does."
-
-
-@dataclass(frozen=True)
-class _Compared:
-    """One criterion: in words with both numbers; 1 if the map leads, -1 if the blob does; and whether that is sure."""
-
-    words: str
-    lead: int
-    sure: bool
-
-
-def _compare(name: str, ours: Raw, blob: Raw) -> _Compared:
-    """Compare by the interval of the difference from image to image, or by the two intervals where it is not known."""
-    mine, other, difference = ours[name], blob[name], ours["over_centre"].get(name)
-    numbers = f"{mine['value']:.2f} against {other['value']:.2f}"
-    if difference:
-        sure = difference["low"] is not None and not difference["low"] <= 0 <= difference["high"]
-        return _Compared(f"{PLAIN[name]} ({numbers})", _sign(difference["value"]) if sure else 0, sure)
-    sure = mine["low"] is not None and other["low"] is not None
-    sure = sure and (mine["low"] > other["high"] or other["low"] > mine["high"])
-    doubt = "" if sure else ", but the intervals overlap"
-    return _Compared(f"{PLAIN[name]} ({numbers}{doubt})", _sign(mine["value"] - other["value"]), sure)
-
-
-def _sign(number: float) -> int:
-    return (number > 0) - (number < 0)
 
 
 def _scores(entry: Raw) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from skinvision_hf.calibration.conformal import COVERAGE
-from skinvision_hf.card.explanations import against_the_centre, read_explanations
+from skinvision_hf.card.explanations import read_explanations
 from skinvision_hf.card.tables import Section, Table, interval, percent, precise, table
 from skinvision_hf.guard.typicality import REJECTED_SHARE
 from skinvision_hf.labels import CODES, diagnosis
@@ -57,16 +57,10 @@ def read_sections(metrics: Raw) -> dict[str, Section]:
         "explanations": read_explanations,
     }
     return {
-        name: Section(_summary(name, metrics[name]), tuple(read(metrics[name])))
+        name: Section(metrics[name].get("summary", ""), tuple(read(metrics[name])))
         for name, read in readers.items()
         if name in metrics
     }
-
-
-def _summary(name: str, section: Raw) -> str:
-    """The finding, with what speaks against the heat maps."""
-    summary = section.get("summary", "")
-    return f"{summary}\n\n{against_the_centre(section)}".strip() if name == "explanations" else summary
 
 
 def _calibration(section: Raw) -> Iterable[Table]:
