@@ -55,15 +55,14 @@ def metrics() -> dict[str, Any]:
     }
 
 
-def comparison(value: float) -> dict[str, Any]:
-    """An explanation section in which a map scores `value` more than a blob in the centre, in each criterion."""
+def explanations() -> dict[str, Any]:
+    """An explanation section of one method and its controls."""
     names = ("pointing_game", "energy_inside", "iou", "inside_outside_ratio", "road")
     by_class = {code: estimates_of(0.5, names) for code in CODES}
     outcomes = {name: estimates_of(0.5, names) for name in ("correct", "incorrect")}
     shared = {"per_class": by_class, "by_outcome": outcomes, "rank_correlation": estimate(0.1)}
-    over = {name: {"value": value, "low": value - 0.02, "high": value + 0.02, "n": 210} for name in names[:3]}
     maps = [
-        {"map": "gradcam", "network": "trained", "over_centre": over, **estimates_of(0.5 + value, names), **shared},
+        {"map": "gradcam", "network": "trained", **estimates_of(0.5, names), **shared},
         *({"map": "gradcam", "network": what, **estimates_of(0.3, names), **shared} for what in ("classifier", "all")),
         *({"map": what, "network": "none", **estimates_of(0.5, names), **shared} for what in ("centre", "noise")),
     ]
