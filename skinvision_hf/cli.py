@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from skinvision_hf._version import __version__
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
@@ -100,7 +100,7 @@ def _predict(arguments: argparse.Namespace) -> int:
             continue
         if arguments.json:
             unlike = prediction.in_distribution is False
-            beside = {"warning": UNLIKE} if unlike else {}
+            beside: dict[str, Any] = {"warning": UNLIKE} if unlike else {}
             if point is not None:
                 beside["suspicion"] = None if unlike else point.judge(prediction.probabilities)
             answer = json.dumps({"path": path, **prediction.to_dict(), **beside})

@@ -43,7 +43,9 @@ def draw_blots(generator: np.random.Generator) -> Image.Image:
     pixels = _blend(generator, ground)
     for _ in range(int(generator.integers(1, 5))):
         centre = generator.uniform(0.15, 0.85, 2) * HALF
-        blot = _disc(*centre, generator.uniform(12, 70), softness=generator.uniform(0.05, 0.6), generator=generator)
+        blot = _disc(
+            centre[0], centre[1], generator.uniform(12, 70), softness=generator.uniform(0.05, 0.6), generator=generator
+        )
         pixels = pixels * (1 - blot[..., None] * generator.uniform(0.4, 0.95))
     return _finish(pixels)
 

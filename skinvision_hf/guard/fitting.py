@@ -86,10 +86,12 @@ def compare_detectors(
     """
     weights = lesion_weights(lesion_ids)
     guards, found = {}, {}
-    candidates = [(method, None, training, validation, far) for method in DETECTORS]
+    candidates: list[tuple[str, int | None, TrainingFeatures, Tensor, Tensor]] = [
+        (method, None, training, validation, far) for method in DETECTORS
+    ]
     # The deepest stage is the nearest to what the classifier reads.
-    for stage, (fitted_on, kept, others) in sorted((stages or {}).items(), reverse=True):
-        candidates.append(("mahalanobis", stage, replace(training, features=fitted_on), kept, others))
+    for place, (features, kept, others) in sorted((stages or {}).items(), reverse=True):
+        candidates.append(("mahalanobis", place, replace(training, features=features), kept, others))
     for method, stage, fitted_on, kept, others in candidates:
         detector = DETECTORS[method].fit(fitted_on)
         scores, name = detector.score(kept), detector_name(method, stage)

@@ -1,12 +1,13 @@
 """The stages of a network, from which guards read features; nothing but torch, so that predictions start quickly."""
 
-import torch
+from typing import Any
+
 from torch import Tensor
 
 __all__ = ["forward_with_features", "stage_channels"]
 
 
-def forward_with_features(network: torch.nn.Module, pixels: Tensor, stage: int | None) -> tuple[Tensor, Tensor]:
+def forward_with_features(network: Any, pixels: Tensor, stage: int | None) -> tuple[Tensor, Tensor]:
     """Run a timm network up to its last feature maps and pool the features of one stage on the way.
 
     Args:
@@ -24,7 +25,7 @@ def forward_with_features(network: torch.nn.Module, pixels: Tensor, stage: int |
     return maps, stages[stage].mean(dim=(2, 3))
 
 
-def stage_channels(network: torch.nn.Module) -> tuple[int, ...]:
+def stage_channels(network: Any) -> tuple[int, ...]:
     """Length of the pooled features of each stage of a timm network; none if it cannot show its stages."""
     if not hasattr(network, "forward_intermediates"):
         return ()
