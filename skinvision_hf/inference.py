@@ -1,6 +1,5 @@
 """An image in, a `Prediction` out."""
 
-import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, cast, overload
@@ -12,6 +11,7 @@ from torch import Tensor
 from skinvision_hf.calibration import COVERAGE, ConformalPredictor, prediction_sets
 from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.errors import ModelError
+from skinvision_hf.evaluation_mode import EvaluationMode
 from skinvision_hf.files import atomic_write
 from skinvision_hf.guard import FeatureGuard
 from skinvision_hf.guard.stages import forward_with_features, stage_channels
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from skinvision_hf.explain import Explanation
     from skinvision_hf.hub import Links, Published
 
-__all__ = ["EvaluationMode", "Guard", "Prediction", "SkinVision"]
+__all__ = ["Guard", "Prediction", "SkinVision"]
 
 
 class Guard(Protocol):
@@ -42,36 +42,6 @@ class Guard(Protocol):
 
     def score(self, features: Tensor) -> Tensor:
         """From pooled features (n, d) of that stage to typicality (n,), in [0, 1]."""
-
-
-class EvaluationMode:
-    """Holds a network in evaluation mode inside `with`, then gives each module back its own mode.
-
-    Threads may overlap: the first one in switches, the last one out restores.
-    """
-
-    def __init__(self, model: torch.nn.Module) -> None:
-        self._model = model
-        self._lock = threading.Lock()
-        self._users = 0
-        self._in_training: list[torch.nn.Module] = []
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                self._in_training = _modules_in_training(self._model)
-                self._set_training(False)
-            self._users += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                self._set_training(True)
-
-    def _set_training(self, value: bool) -> None:
-        for module in self._in_training:
-            module.training = value
 
 
 class SkinVision:
@@ -342,17 +312,6 @@ class SkinVision:
                 "the weights were changed since they were loaded; save them with .model.save_pretrained(folder) "
                 "and evaluate that folder with scripts/evaluate_model.py"
             )
-
-
-def _modules_in_training(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """Four times as fast as looking through `model.modules()`, which counts at the length of one prediction."""
-    found, stack = [], [model]
-    while stack:
-        module = stack.pop()
-        if module.training:
-            found.append(module)
-        stack.extend(child for child in module._modules.values() if child is not None)
-    return found
 
 
 def _best_device() -> torch.device:

@@ -17,7 +17,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from skinvision_hf.benchmarking import measure_inference, median_milliseconds
 from skinvision_hf.errors import ImageError, ModelError
-from skinvision_hf.inference import EvaluationMode, Prediction, SkinVision
+from skinvision_hf.evaluation_mode import EvaluationMode
+from skinvision_hf.inference import Prediction, SkinVision
 from skinvision_hf.labels import CODES
 
 

@@ -138,7 +138,7 @@ def _is_task(value: object) -> bool:
 
 def _is_repo(value: object) -> bool:
     try:
-        validate_repo_id(value)  # type: ignore[arg-type]
+        validate_repo_id(value)
     except HFValidationError:
         return False
     return True

@@ -112,7 +112,8 @@ def _target_faults(targets: Iterable[str], anchors: frozenset[str], folder: Path
 def _parse(text: str, first_line: int) -> Parsed:
     environment: dict[str, dict[str, dict[str, str]]] = {}
     tokens = MARKDOWN.parse(text, environment)
-    html, pieces, line = _Html(), [], first_line
+    html, line = _Html(), first_line
+    pieces: list[Piece] = []
     # Definitions of references lead somewhere even if nothing refers to them.
     targets = {definition["href"] for definition in environment.get("references", {}).values()}
     for before, token in zip([Token("", "", 0), *tokens], tokens, strict=False):

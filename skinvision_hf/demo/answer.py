@@ -42,7 +42,7 @@ def answer_html(prediction: Prediction) -> str:
     How sure the model is, and which diagnoses it does not rule out, is only told of images like those it learned from.
     """
     notice = {True: "", False: unlike_html(), None: _notice("No check.", NO_GUARD)}[prediction.in_distribution]
-    notes = [malignant_note(prediction)]
+    notes: list[str | None] = [malignant_note(prediction)]
     if prediction.in_distribution is not False:
         notes = [certainty(prediction), *notes, set_note(prediction)]
     return (

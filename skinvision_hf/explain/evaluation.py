@@ -7,12 +7,12 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation_mode import EvaluationMode
 from skinvision_hf.explain.collecting import Collected, Kind, collect_scores
 from skinvision_hf.explain.controls import CENTRE, RANDOMISATIONS, randomise
 from skinvision_hf.explain.faithfulness import collect_faithfulness
 from skinvision_hf.explain.localisation import best_level, summarise
 from skinvision_hf.explain.report import ExplanationReport, PartScores, favourite, mean_ranks
-from skinvision_hf.inference import EvaluationMode
 from skinvision_hf.metrics import Estimate, bootstrap, lesion_weights, mean_of
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform

@@ -22,10 +22,10 @@ def plot_subgroups(report: SubgroupReport, path: str | Path, *, metric: str = "b
                 colour = MUTED if group.small else PALETTE[5]
                 axis.plot([low, high], [place, place], color=colour, linewidth=2)
                 axis.plot(value, place, "o", color=colour, markersize=5, clip_on=False)
-            axis.set_yticks(range(len(groups)), [f"{group.name} ({group.images})" for group in groups])
+            axis.set_yticks(range(len(groups)), [f"{group.name} ({group.lesions})" for group in groups])
             axis.set(ylim=(len(groups) - 0.5, -0.5), xlim=(0, 1))
             axis.set_title(_title(report, attribute, metric), loc="left", fontsize=9)
-        axes[-1].set_xlabel(f"{metric.replace('_', ' ').capitalize()} (grey: fewer than {SMALL_GROUP} images)")
+        axes[-1].set_xlabel(f"{metric.replace('_', ' ').capitalize()} (grey: fewer than {SMALL_GROUP} lesions)")
         return save_figure(figure, path)
 
 
