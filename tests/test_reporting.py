@@ -172,6 +172,12 @@ def test_evaluating_a_release_repeats_the_numbers_in_it(release: Path, tmp_path:
     ours, theirs = read_json(tmp_path / "metrics.json"), read_json(release / "metrics.json")
     for section in ("split", "overall", "per_class", "confusion_matrix", "subgroups", "conformal"):
         assert ours[section] == theirs[section], section
+    for task, points in ours["stored_thresholds"].items():
+        assert points == theirs["operating_points"][task]["points"], task
+    assert set(ours["stored_thresholds"]) == {"malignant", "melanoma"}
+    kept = ours["guard_accepted"]
+    assert 0 <= kept["low"] <= kept["value"] <= kept["high"] <= 1
+    assert kept["n"] == ours["split"]["images"]
     assert (tmp_path / "predictions.csv").read_bytes() == (release / "predictions.csv").read_bytes()
     assert (tmp_path / "data_set_images_misclassified.png").is_file()
 
@@ -276,7 +282,8 @@ def test_every_key_of_the_metrics_is_documented(release: Path, tmp_path: Path) -
     table = str(release / "predictions.csv")
     compare_models(table, table, None, tmp_path, part="test", split="ham10000-v1")
     kinds = {*DETECTORS, *FAR, *AMBIGUOUS, "all"}
-    for folder in (release, tmp_path):
-        keys = keys_of(read_json(folder / "metrics.json")) - kinds
+    evaluate_model(release, "synthetic[:140]", tmp_path, part="test", split="ham10000-v1")
+    for path in (release / "metrics.json", tmp_path / "metrics.json", tmp_path / "comparison.json"):
+        keys = keys_of(read_json(path)) - kinds
         missing = {key for key in keys if f"`{key}`" not in page and f"\n## {key}\n" not in page}
         assert not missing
