@@ -175,9 +175,11 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
 def _training_record(run: Run, previous: list[dict[str, Any]]) -> dict[str, Any]:
     """What it takes to repeat the run."""
     phase, epoch = run.progress.best_epoch or ("", 0)
+    # A run that was stopped ends with the same weights as one that was not.
+    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
     return {
         "skinvision_version": __version__,
-        "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(without_folders, sys.argv[1:])]),
+        "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(without_folders, arguments)]),
         "config": _settings(run.config),
         "split": run.config.split,
         "data_fingerprint": {name: ham10000.fingerprint(d) for name, d in run.data.items()},

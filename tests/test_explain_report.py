@@ -293,15 +293,18 @@ def written(script: ModuleType, tiny_release: Path, tmp_path_factory: pytest.Tem
     return folder
 
 
-def test_the_command_adds_its_section_to_a_release_and_keeps_the_others(written: Path, tiny_release: Path) -> None:
+def test_the_command_adds_its_section_to_a_release_and_keeps_the_others(
+    written: Path, tiny_release: Path, tmp_path: Path
+) -> None:
     content = json.loads((written / "metrics.json").read_text(encoding="utf-8"))
     assert {name: content[name] for name in metrics()} == metrics()
     section = content["explanations"]
     assert section["split"] == "synthetic, ham10000-v1"
     assert section["test"]["images"] == COUNT
     assert {entry["map"] for entry in section["test"]["maps"] if entry["road"]} == {*CAM_METHODS, *CONTROLS}
+    before = complete_release(tiny_release, tmp_path / "before")
     for name in ("config.json", "model.safetensors"):
-        assert (written / name).read_bytes() == (tiny_release / name).read_bytes()
+        assert (written / name).read_bytes() == (before / name).read_bytes()
     text = (written / "metrics.json").read_text(encoding="utf-8")
     assert str(written) not in text
     assert str(ROOT) not in text
