@@ -64,8 +64,10 @@ def find_gaps(test: Predictions, names: np.ndarray, groups: Sequence[str], *, se
         groups: Those to compare.
         seed: Seed of the shuffles.
     """
+    if len(groups) < 2:
+        return []
     rows = np.flatnonzero(np.isin(names, groups))
-    group = np.searchsorted(np.sort(groups), names[rows]) if len(groups) else np.zeros(0, dtype=int)
+    group = np.searchsorted(np.sort(groups), names[rows])
     ordered, labels = sorted(groups), test.labels[rows]
     # A lesion moves as a whole; if its images are of several groups or labels, each such part does.
     parts = np.stack([np.unique(np.asarray(test.lesion_ids)[rows], return_inverse=True)[1], labels, group])

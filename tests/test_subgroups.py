@@ -12,6 +12,7 @@ from random_predictions import draw_predictions
 from sklearn import metrics
 
 from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.gaps import find_gaps
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics import Predictions
 from skinvision_hf.subgroups import SMALL_GROUP, group_columns, measure_subgroups
@@ -194,3 +195,9 @@ def test_four_attributes_of_1500_images_take_seconds() -> None:
     start = time.perf_counter()
     measure_subgroups(draw_predictions(1500), columns)
     assert time.perf_counter() - start < 60
+
+
+@pytest.mark.parametrize("names", [[], ["female"]])
+def test_fewer_than_two_groups_have_no_gaps(names: list[str]) -> None:
+    test = draw_predictions(140)
+    assert find_gaps(test, np.full(140, "female"), names) == []
