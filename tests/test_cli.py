@@ -129,7 +129,7 @@ def test_json_holds_the_set_and_the_suspicion(
     ("options", "message"),
     [
         (["--coverage", "0.9"], "carries no conformal scores, so it makes no sets; leave --coverage out"),
-        (["--min_sensitivity", "0.9"], "holds no operating points; measure them with scripts/evaluate_model.py"),
+        (["--min_sensitivity", "0.9"], "holds no operating points; take a release that scripts/train.py finished"),
     ],
 )
 def test_a_release_that_cannot_say_more_says_so(

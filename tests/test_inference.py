@@ -53,7 +53,8 @@ def test_all_fields_follow_from_the_seven_probabilities() -> None:
     assert prediction.malignant_probability == pytest.approx(0.05 + 0.1 + 0.5)
     assert prediction.in_distribution is None
     assert prediction.typicality is None
-    assert str(prediction) == "Melanoma (mel) 50.0%, malignant 65.0%"
+    unknown = "whether the image is like the training images is unknown"
+    assert str(prediction) == f"Melanoma (mel) 50.0%, malignant 65.0%; {unknown}"
     assert json.loads(json.dumps(prediction.to_dict())) == prediction.to_dict()
     assert set(prediction.to_dict()) == {
         "label",
@@ -159,6 +160,7 @@ class FixedGuard:
     """Has the interface of a guard, gives fixed scores and remembers the features that it saw."""
 
     threshold = 0.5
+    stage = None
 
     def score(self, features: torch.Tensor) -> torch.Tensor:
         self.seen = features

@@ -282,7 +282,7 @@ def test_every_key_of_the_metrics_is_documented(release: Path, tmp_path: Path) -
     table = str(release / "predictions.csv")
     compare_models(table, table, None, tmp_path, part="test", split="ham10000-v1")
     kinds = {*DETECTORS, *FAR, *AMBIGUOUS, "all"}
-    evaluate_model(release, "synthetic[:140]", tmp_path, part="test", split="ham10000-v1")
+    evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
     for path in (release / "metrics.json", tmp_path / "metrics.json", tmp_path / "comparison.json"):
         keys = keys_of(read_json(path)) - kinds
         missing = {key for key in keys if f"`{key}`" not in page and f"\n## {key}\n" not in page}
