@@ -127,7 +127,7 @@ def test_a_point_comes_back_from_a_release_and_judges_a_prediction(
 def test_a_release_without_points_says_how_to_get_them(content: str | None, tmp_path: Path) -> None:
     if content is not None:
         (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(ModelError, match=r"no operating points; measure them with scripts/evaluate_model\.py"):
+    with pytest.raises(ModelError, match=r"no operating points; take a release that scripts/train\.py finished"):
         load_operating_point(tmp_path, min_sensitivity=0.9)
 
 
