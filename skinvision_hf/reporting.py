@@ -13,9 +13,11 @@ from skinvision_hf.calibration.temperature import calibrate_release, recorded_te
 from skinvision_hf.card import write_card
 from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.data import load_part, split_name
+from skinvision_hf.decision_rules import measure_decision_rules
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation import PREDICTIONS_FILE, predict_dataset, write_metrics
 from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
+from skinvision_hf.figures.decision_rules import plot_decision_rules
 from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
 from skinvision_hf.figures.guard import plot_far, plot_shifts
 from skinvision_hf.figures.operating_points import plot_abstention, plot_decision, plot_roc
@@ -71,6 +73,8 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> Eval
     calibration = measure_calibration(test, temperature=record.temperature, weights=weights)
     conformal = measure_conformal(predictor, test, weights=weights)
     points = measure_operating_points(validation, test, weights=weights)
+    labels = data["train"].with_format("numpy")["label"][:]
+    rules = measure_decision_rules(validation, test, labels, weights=weights)
     subgroups = measure_subgroups(test, group_columns(data["test"]), weights=weights)
     guarded = evaluate_guard(model, guard, data["test"], comparison)
     write_metrics(
@@ -82,6 +86,7 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> Eval
             "calibration": calibration.to_dict(),
             "conformal": conformal.to_dict(),
             "operating_points": points.to_dict(),
+            "decision_rules": rules.to_dict(),
             "subgroups": subgroups.to_dict(),
             "guard": guarded.to_dict(),
         },
@@ -96,6 +101,7 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> Eval
     plot_roc(points, figures / "operating_points.png")
     plot_decision(points, figures / "decision_curve.png")
     plot_abstention(points, figures / "abstention.png")
+    plot_decision_rules(rules, figures / "decision_rules.png")
     plot_subgroups(subgroups, figures / "subgroups.png")
     plot_far(guarded, figures / "guard_far.png")
     plot_shifts(guarded, figures / "guard_shifts.png")

@@ -61,8 +61,8 @@ def test_it_answers_without_a_network_in_a_new_process(tmp_path: Path) -> None:
 
 def test_its_report_is_complete() -> None:
     assert METRICS["split"] == {"name": "ham10000-v1", "part": "test", "images": 1501, "lesions": 1121}
-    sections = {"calibration", "conformal", "operating_points", "subgroups", "guard", "explanations", "validation"}
-    assert sections <= METRICS.keys()
+    sections = {"calibration", "conformal", "operating_points", "decision_rules", "subgroups", "guard", "explanations"}
+    assert {*sections, "validation"} <= METRICS.keys()
     for name, estimate in METRICS["overall"].items():
         assert 0 <= estimate["low"] <= estimate["value"] <= estimate["high"], name
     assert METRICS["explanations"]["favourite"] == CAM_METHOD

@@ -64,6 +64,7 @@ MAIN_METRICS = (
 CHOSEN = {
     "calibration": "the temperature",
     "operating_points": "the thresholds",
+    "decision_rules": "the ends of the trade between frequent and rare diagnoses",
     "conformal": "the prediction sets",
     "guard": "the guard",
     "explanations": "the way of drawing heat maps",

@@ -52,6 +52,7 @@ def read_sections(metrics: Raw) -> dict[str, Section]:
         "calibration": _calibration,
         "conformal": _conformal,
         "operating_points": _operating_points,
+        "decision_rules": _decision_rules,
         "subgroups": _subgroups,
         "guard": _guard,
         "explanations": read_explanations,
@@ -122,6 +123,15 @@ def _operating_points(section: Raw) -> Iterable[Table]:
         (f"{risk['x'][k]:.0%}", f"{risk['y'][k]:.0%} ({risk['low'][k]:.0%} to {risk['high'][k]:.0%})") for k in points
     ]
     yield table("When the least certain images are left to a person", ("images answered", "answers wrong"), left)
+
+
+def _decision_rules(section: Raw) -> Iterable[Table]:
+    names = tuple(section["rules"][0]["test"])
+    rows = [
+        (rule["name"], f"{rule['exponent']:g}", *(interval(rule["test"][name]) for name in names))
+        for rule in section["rules"]
+    ]
+    yield table("Rules chosen on validation, on test images", ("rule", "power", *map(metric_title, names)), rows)
 
 
 def _subgroups(section: Raw) -> Iterable[Table]:

@@ -56,6 +56,7 @@ FIGURES = {
     "operating_points": ("operating_points", "ROC curves for malignant lesions and for melanoma, with the thresholds"),
     "decision_curve": ("operating_points", "Net benefit of acting on the model, on everyone and on no one"),
     "abstention": ("operating_points", "Error when the least certain images are left to a person"),
+    "decision_rules": ("decision_rules", "Accuracy and balanced accuracy as answers lean to rare diagnoses"),
     "guard_far": ("guard", "How many pictures of each kind pass the guard"),
     "guard_shifts": ("guard", "Right answers and passed images as test images are changed more and more"),
     "reliability": ("calibration", "Reliability diagram: stated against true certainty, before and after calibration"),

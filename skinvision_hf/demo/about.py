@@ -21,6 +21,7 @@ SECTIONS = {
     "calibration": "Can its certainty be trusted?",
     "conformal": "Short lists instead of one answer",
     "operating_points": "Alarms: how many, and how many right",
+    "decision_rules": "Frequent or rare diagnoses: which answers it favours",
     "subgroups": "Is it as good for everyone?",
     "guard": "Pictures that are no lesions",
     "explanations": "Does it look at the lesion?",
