@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from calling import call
 from datasets import DatasetDict
 from PIL import Image
 from safetensors.torch import load_file
@@ -238,11 +239,13 @@ def test_the_command_prints_the_tables_of_what_it_wrote(release: Path, tmp_path:
         (["--compare", "a.csv", "b.csv"], "a.csv"),
     ],
 )
-def test_a_wrong_call_is_one_line_and_exit_code_2(arguments: list[str], message: str, tmp_path: Path) -> None:
-    result = evaluate(*arguments, f"--output_dir={tmp_path}")
-    assert result.returncode == 2
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+def test_a_wrong_call_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(EVALUATE, *arguments, f"--output_dir={tmp_path}") == 2
+    errors = capsys.readouterr().err
+    assert message in errors
+    assert "Traceback" not in errors
     assert not list(tmp_path.iterdir())
 
 

@@ -67,21 +67,33 @@ def read_sections(metrics: Raw) -> dict[str, Section]:
 def _calibration(section: Raw) -> Iterable[Table]:
     before, after = section["before"], section["after"]
     header = ("error (0 is best)", "as trained", f"calibrated (temperature {section['temperature']:.2f})")
-    rows = [(title, precise(before[name]), precise(after[name])) for name, title in ERRORS.items()]
-    yield table("Over all images", header, rows)
+    chance = section.get("chance", {})
+    rows = [
+        (title, precise(before[name]), precise(after[name]), _chance(chance, name)) for name, title in ERRORS.items()
+    ]
+    yield table("Over all images", (*header, "by chance alone (95 % below)"), rows)
     by_class = [
         (diagnosis(code).name, precise(before["per_class"][code]), precise(after["per_class"][code])) for code in CODES
     ]
     yield table("Calibration error of each diagnosis", ("diagnosis", *header[1:]), by_class)
 
 
+def _chance(chance: Raw, name: str) -> str:
+    """What a perfectly calibrated model would show; empty where that was not measured, or means nothing."""
+    return f"{chance[name]['mean']:.3f} ({chance[name]['high']:.3f})" if name in chance else ""
+
+
 def _conformal(section: Raw) -> Iterable[Table]:
-    header = ("truth on the list, asked for", "promised for", "truth on the list", "length of the list")
+    header = (
+        *("truth on the list, asked for", "promised for", "truth on the list", "each lesion counted once"),
+        "length of the list",
+    )
     rows = [
         (
             f"{entry['target']:.0%}",
             "each diagnosis" if entry["class_conditional"] else "all images together",
             percent(entry["coverage"]),
+            percent(entry["lesion_coverage"]) if "lesion_coverage" in entry else "",
             interval(entry["mean_size"]),
         )
         for entry in section["sets"]
@@ -155,12 +167,16 @@ def _subgroups(section: Raw) -> Iterable[Table]:
             gap["worst"],
             interval(gap["difference"]),
             "no" if gap["excludes_zero"] else "yes",
+            f"{gap['p_value']:.3f}" if "p_value" in gap else "",
         )
         for attribute, entries in section["gaps"].items()
         for gap in entries
         if gap["metric"] in GROUP_METRICS
     ]
-    header = ("by", "metric", "best group", "worst group", "difference", "may be chance (interval includes 0)")
+    header = (
+        *("by", "metric", "best group", "worst group", "difference", "may be chance (interval includes 0)"),
+        "p (shuffled groups)",
+    )
     yield table("Largest gaps between groups", header, gaps)
 
 

@@ -1,0 +1,34 @@
+"""Measured sections as tables: what a reader needs to judge a number stands beside it."""
+
+import json
+import re
+
+from random_predictions import draw_predictions
+
+from skinvision_hf.calibration import ConformalPredictor
+from skinvision_hf.calibration.coverage import measure_conformal
+from skinvision_hf.calibration.reliability import measure_calibration
+from skinvision_hf.card.sections import read_sections
+from skinvision_hf.subgroups import measure_subgroups
+
+
+def test_what_chance_alone_would_show_stands_beside_what_was_measured() -> None:
+    predictions = draw_predictions(700)
+    labels = {"sex": [("female", "male")[n % 2] for n in range(700)]}
+    sections = read_sections(
+        {
+            "calibration": json.loads(json.dumps(measure_calibration(predictions, temperature=1.5).to_dict())),
+            "subgroups": measure_subgroups(predictions, labels).to_dict(),
+            "conformal": measure_conformal(ConformalPredictor.fit(predictions), predictions).to_dict(),
+        }
+    )
+    errors, gaps = sections["calibration"].tables[0], sections["subgroups"].tables[-1]
+    stated = re.fullmatch(r"(0\.\d{3}) \((0\.\d{3})\)", errors.rows[0][-1])
+    assert stated
+    mean, high = map(float, stated.groups())
+    assert 0 < mean < high
+    assert errors.rows[2][-1] == "", "a Brier score has no such reference"
+    assert gaps.rows and all(0 < float(row[-1]) <= 1 for row in gaps.rows)
+    lists = sections["conformal"].tables[0]
+    column = lists.header.index("each lesion counted once")
+    assert all(row[column].endswith("%)") for row in lists.rows)
