@@ -1,9 +1,33 @@
 """The package's own errors: one line each that names the remedy; commands print them without a traceback."""
 
+import struct
 import sys
 from collections.abc import Callable, Sequence
 
-__all__ = ["DataError", "HubError", "ImageError", "ModelError", "RunError", "SkinVisionError", "run_command"]
+__all__ = [
+    "DECODE_ERRORS",
+    "DataError",
+    "HubError",
+    "ImageError",
+    "ModelError",
+    "RunError",
+    "SkinVisionError",
+    "run_command",
+]
+
+
+DECODE_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    struct.error,
+)
+"""What Pillow's decoders raise on broken files; they validate little before they compute."""
 
 
 class SkinVisionError(Exception):

@@ -2,14 +2,13 @@
 
 import io
 import os
-import struct
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from skinvision_hf.errors import ImageError
+from skinvision_hf.errors import DECODE_ERRORS, ImageError
 
 __all__ = ["MAX_PIXELS", "MIN_SIDE", "ImageSource", "is_image_source", "open_image"]
 
@@ -35,19 +34,7 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-# What Pillow's decoders raise on broken files besides OSError; they validate little before they compute.
-BROKEN_FILE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    MemoryError,
-    struct.error,
-)
+BROKEN_FILE = (*DECODE_ERRORS, MemoryError)
 
 
 def is_image_source(value: object) -> bool:

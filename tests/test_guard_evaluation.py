@@ -12,8 +12,8 @@ from PIL import Image
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.figures.guard import plot_far, plot_shifts
-from skinvision_hf.guard.evaluation import GuardReport, evaluate_guard
-from skinvision_hf.guard.fitting import fit_guard
+from skinvision_hf.guard.evaluation import GuardReport, evaluate_guard, measure_acceptance
+from skinvision_hf.guard.fitting import fit_guard, with_artefacts
 from skinvision_hf.guard.inputs import AMBIGUOUS, FAR, SELECTION, far_images
 from skinvision_hf.guard.photographs import REPORT_PHOTOGRAPHS, SELECTION_PHOTOGRAPHS, photographs, photographs_used
 from skinvision_hf.guard.shifts import SEVERITIES, SHIFTS, shift_image
@@ -99,6 +99,28 @@ def guarded(tiny_release: Path) -> tuple[SkinVisionForImageClassification, Featu
     guard, comparison = fit_guard(model, draw_split(90, start=0), draw_split(60, start=100))
     report = evaluate_guard(model, guard, draw_split(40, start=200), comparison, far_count=3, shifted_count=4)
     return model, guard, report
+
+
+def test_every_second_image_gets_hairs_or_a_ruler() -> None:
+    images = [draw_lesion(seed) for seed in range(16)]
+    drawn = list(with_artefacts(images))
+    assert [np.array_equal(a, b) for a, b in zip(images, drawn, strict=True)] == [True, False] * 8
+    np.testing.assert_array_equal(drawn[1], shift_image(images[1], "hair", 1, seed=1))
+    np.testing.assert_array_equal(drawn[3], shift_image(images[3], "ruler marks", 1, seed=3))
+    np.testing.assert_array_equal(drawn[5], shift_image(images[5], "hair", 2, seed=5))
+
+
+def test_a_guard_that_has_seen_hairs_and_rulers_takes_them_for_nothing_strange(
+    guarded: tuple[SkinVisionForImageClassification, FeatureGuard, GuardReport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, guard, _ = guarded
+    monkeypatch.setattr("skinvision_hf.guard.fitting.with_artefacts", lambda images: images)
+    naive, _ = fit_guard(model, draw_split(90, start=0), draw_split(60, start=100))
+    split = draw_split(40, start=300)
+    for shift in ("hair", "ruler marks"):
+        shown = split.map(lambda row, shift=shift: {"image": shift_image(row["image"].convert("RGB"), shift, 3)})
+        seen, unseen = (measure_acceptance(model, one, shown).value or 0 for one in (guard, naive))
+        assert seen > max(unseen, 0.6), shift
 
 
 def test_a_guard_is_fitted_and_reported_from_images(

@@ -1,7 +1,6 @@
 """The columns of every data set here, and the checks that each source goes through."""
 
 import hashlib
-import struct
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from datasets import ClassLabel, Dataset, Features, Image, Value
 from PIL import Image as Pillow
 from tqdm.auto import tqdm
 
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DECODE_ERRORS, DataError
 from skinvision_hf.labels import CODES, DIAGNOSES
 
 __all__ = ["FEATURES", "MASK", "code_of", "decode_image", "fingerprint", "first_ten", "make_dataset", "verify_images"]
@@ -30,19 +29,7 @@ MASK = {"mask": Image()}
 DX_TYPE = {"dx_type": Value("string")}
 UNKNOWN = "unknown"
 
-# What Pillow raises on broken files; its decoders validate little before they compute.
-UNREADABLE = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-    Pillow.DecompressionBombError,
-)
+UNREADABLE = (*DECODE_ERRORS, Pillow.DecompressionBombError)
 
 # Names that other copies of the data give the diagnoses, in lower case without punctuation.
 ALIASES = {

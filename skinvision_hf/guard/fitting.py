@@ -1,6 +1,6 @@
 """Fit every detector on training images, compare them on validation images, and keep the simplest that wins."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,17 +13,20 @@ from torch import Tensor
 from skinvision_hf.guard.detectors import DETECTORS, TrainingFeatures, detector_name
 from skinvision_hf.guard.features import images_of, layer_features
 from skinvision_hf.guard.inputs import SELECTION, far_images
+from skinvision_hf.guard.shifts import shift_image
 from skinvision_hf.guard.stages import stage_channels
 from skinvision_hf.guard.typicality import REJECTED_SHARE, FeatureGuard
 from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
 from skinvision_hf.metrics.statistics import area_under_roc
 from skinvision_hf.modeling import SkinVisionForImageClassification
 
-__all__ = ["Separation", "compare_detectors", "fit_guard", "measure_separation"]
+__all__ = ["Separation", "compare_detectors", "fit_guard", "measure_separation", "with_artefacts"]
 
 FAR_COUNT = 40
 TOLERANCE = 0.001
 """A simpler detector wins against a better one whose AUROC is higher by no more than this."""
+ARTEFACTS, ARTEFACT_SEVERITIES = ("hair", "ruler marks"), (1, 2, 3)
+"""What many photographs of lesions show beside the lesion, and this data set seldom does."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +105,26 @@ def compare_detectors(
     return guards[name], found
 
 
+def with_artefacts(images: Iterable[Image.Image]) -> Iterator[Image.Image]:
+    """Draw hairs or a ruler, in turn, on every second image, so that a guard does not take them for something strange.
+
+    Args:
+        images: Photographs of lesions; the first, the third and so on stay as they are.
+    """
+    for number, image in enumerate(images):
+        pair, drawn = divmod(number, 2)
+        if not drawn:
+            yield image
+            continue
+        turn, which = divmod(pair, len(ARTEFACTS))
+        severity = ARTEFACT_SEVERITIES[turn % len(ARTEFACT_SEVERITIES)]
+        yield shift_image(image.convert("RGB"), ARTEFACTS[which], severity, seed=number)
+
+
 def fit_guard(
     model: SkinVisionForImageClassification, train: Dataset, validation: Dataset
 ) -> tuple[FeatureGuard, dict[str, Separation]]:
-    """Fit a guard for a trained network.
+    """Fit a guard for a trained network, on images of which every second one has hairs or a ruler drawn on it.
 
     Args:
         model: The network, already calibrated.
@@ -122,8 +141,8 @@ def fit_guard(
     def features_of(images: Iterable[Image.Image], total: int, name: str) -> dict[int | None, Tensor]:
         return layer_features(model, images, stages=stages, total=total, name=name)[0]
 
-    fitted_on = features_of(images_of(train), len(train), "guard: training images")
-    kept = features_of(images_of(validation), len(validation), "guard: validation images")
+    fitted_on = features_of(with_artefacts(images_of(train)), len(train), "guard: training images")
+    kept = features_of(with_artefacts(images_of(validation)), len(validation), "guard: validation images")
     others = features_of((f.image for f in far), len(far), "guard: other pictures")
     training = TrainingFeatures(
         fitted_on[None],

@@ -24,15 +24,15 @@ REJECTED_SHARE = 0.05
 class FeatureGuard:
     """Tells images like the training images from others, by the features of one stage of the network.
 
-    Typicality is the share of validation images that look no more typical than the image: 0.5 for an ordinary
-    photograph of a lesion, 0 for one that is stranger than all validation images.
+    Typicality is the share of validation images, every second one with hairs or a ruler drawn on it, that look no more
+    typical than the image: 0.5 for an ordinary photograph of a lesion, 0 for one that is stranger than all of them.
 
     Attributes:
         method: A key of `skinvision_hf.guard.detectors.DETECTORS`.
         detector: Fitted on training images.
         validation_scores: Scores of the validation images (m,), ascending.
         stage: Stage of the network whose pooled features the detector reads; None for those that the classifier reads.
-        threshold: Typicality from which on an image counts as in distribution; it keeps 95 % of validation images.
+        threshold: Typicality from which on an image counts as in distribution; it keeps 95 % of those images.
     """
 
     method: str
