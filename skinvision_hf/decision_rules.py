@@ -31,13 +31,13 @@ class DecisionRule:
         name: `AS_RELEASED`, or one of `RULES`.
         exponent: Power of the frequency; 0 answers with the most probable diagnosis, more leans to rare ones, less to
             frequent ones (Menon et al. 2021, arXiv:2007.07314).
-        validation: Metrics of its answers on validation, on which it was chosen.
+        validation: Metrics of its answers on validation, on which it was chosen; None where not defined.
         test: The same on test, with intervals.
     """
 
     name: str
     exponent: float
-    validation: Mapping[str, float]
+    validation: Mapping[str, float | None]
     test: Mapping[str, Estimate]
 
     def to_dict(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class DecisionRulesReport:
     """Both ends of the trade between frequent and rare diagnoses, and the model's own answers between them.
 
     Attributes:
-        frequencies: Share of each diagnosis among the training images, by code.
+        frequencies: Share of each diagnosis among the training images, by code; one without any counts as one image.
         rules: The released one first.
         exponents: Of the curve below.
         curve: Accuracy and balanced accuracy on validation and on test, by part and metric, at each exponent.
@@ -71,10 +71,10 @@ class DecisionRulesReport:
         """The finding in one paragraph of plain English."""
         own, accurate, balanced = self.rules
         return (
-            "How much the answers lean to rare diagnoses is a choice, too: dividing each probability by a power of its "
+            "How much the answers lean to rare diagnoses is a choice: dividing each probability by a power of its "
             "diagnosis' frequency before the highest is taken trades the accuracy over all images for the mean "
             f"sensitivity of the diagnoses. As released, accuracy is {own.test['accuracy']} and balanced accuracy "
-            f"{own.test['balanced_accuracy']}. The power that was best for accuracy on validation "
+            f"{own.test['balanced_accuracy']}. The exponent that was best for accuracy on validation "
             f"({accurate.exponent:g}) gives {accurate.test['accuracy']} and {accurate.test['balanced_accuracy']} on "
             f"test; the one that was best for balanced accuracy ({balanced.exponent:g}) gives "
             f"{balanced.test['accuracy']} and {balanced.test['balanced_accuracy']}."
@@ -92,7 +92,7 @@ class DecisionRulesReport:
 
 
 def adjust(logits: np.ndarray, frequencies: np.ndarray, exponent: float) -> np.ndarray:
-    """Divide probabilities by a power of the frequencies and let them add up to 1 again.
+    """Divide the softmax of logits by a power of the frequencies and let it add up to 1 again.
 
     Args:
         logits: (n, 7).
@@ -138,7 +138,7 @@ def measure_decision_rules(
             DecisionRule(
                 name,
                 EXPONENTS[k],
-                {metric: tuning[k][metric] for metric in SHOWN},
+                {metric: value if np.isfinite(value := tuning[k][metric]) else None for metric in SHOWN},
                 _estimates(test.labels, adjust(test.logits, frequencies, EXPONENTS[k]), weights),
             )
             for name, k in chosen.items()

@@ -1,4 +1,7 @@
-"""The package's own errors: one line each that names the remedy; commands print them without a traceback."""
+"""The package's own errors: one line each that names the remedy; commands print them without a traceback.
+
+And those of Pillow, which say that an image is broken.
+"""
 
 import struct
 import sys

@@ -22,7 +22,7 @@ class Prediction:
         in_distribution: Whether the image is like those that the model learned from; None when the release carries no
             guard, so that nobody knows.
         typicality: Share of validation images that look no more typical than this one, in [0, 1]; None without a
-            guard.
+            guard. Every second one of those images had hairs or a ruler drawn on it.
         prediction_set: Codes of diagnoses that aim at holding the truth as often as asked, the most probable first; a
             single one is a confident answer. None when the release carries no conformal scores.
         coverage: How often that is, in (0, 1); None without a set.

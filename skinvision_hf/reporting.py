@@ -46,8 +46,8 @@ COMPARISON_FILE = "comparison.json"
 def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> EvalReport:
     """Make a release of a trained network: calibrate it, fit its guard, measure it on test, draw and describe it.
 
-    Temperature, prediction sets, thresholds and guard come from training and validation images only; the test part is
-    read once, for the report. Doing it again gives the same release.
+    Temperature, prediction sets, thresholds, decision rules and guard come from training and validation images only;
+    the test part is read once, for the report. Doing it again gives the same release.
 
     Args:
         folder: With the `config.json` and `model.safetensors` of a trained network; everything else is added.

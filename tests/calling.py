@@ -1,4 +1,4 @@
-"""Commands called in this process: as a new process would answer, without the seconds that imports take."""
+"""Commands called in this process, without the seconds that imports take in a new one."""
 
 import runpy
 from pathlib import Path
@@ -10,4 +10,4 @@ def call(script: Path, *arguments: str | Path) -> int:
         return runpy.run_path(str(script))["main"]([*map(str, arguments)])
     except SystemExit as ended:
         # How parsers of arguments end: 0 after --help, 2 after an error.
-        return int(ended.code or 0)
+        return ended.code if isinstance(ended.code, int) else int(ended.code is not None)

@@ -32,3 +32,11 @@ def test_what_chance_alone_would_show_stands_beside_what_was_measured() -> None:
     lists = sections["conformal"].tables[0]
     column = lists.header.index("each lesion counted once")
     assert all(row[column].endswith("%)") for row in lists.rows)
+
+
+def test_a_gap_that_is_hardly_chance_has_a_p_value_above_zero() -> None:
+    predictions = draw_predictions(700)
+    right = predictions.probabilities.argmax(axis=1) == predictions.labels
+    report = measure_subgroups(predictions, {"answer": ["right" if one else "wrong" for one in right]})
+    gaps = read_sections({"subgroups": report.to_dict()})["subgroups"].tables[-1]
+    assert 0 < float(gaps.rows[0][-1]) < 0.001

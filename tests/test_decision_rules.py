@@ -95,6 +95,19 @@ def test_a_diagnosis_that_training_never_saw_does_not_break_the_rule() -> None:
 
 
 def test_no_images_are_refused() -> None:
-    predictions = draw_predictions(10)
-    with pytest.raises(DataError, match="decision rules need training, validation and test images"):
-        measure_decision_rules(predictions, predictions, np.array([], dtype=int))
+    some, none = draw_predictions(10), draw_predictions(0)
+    for validation, test, training in ((none, some, some), (some, none, some), (some, some, none)):
+        with pytest.raises(DataError, match="decision rules need training, validation and test images"):
+            measure_decision_rules(validation, test, training.labels)
+
+
+def test_a_metric_that_validation_does_not_define_is_none() -> None:
+    predictions = draw_predictions(100)
+    without = [n for n, label in enumerate(predictions.labels) if CODES[label] != "mel"]
+    validation = Predictions(
+        *(tuple(np.array(names)[without]) for names in (predictions.image_ids, predictions.lesion_ids)),
+        predictions.labels[without],
+        predictions.logits[without],
+    )
+    rules = measure_decision_rules(validation, predictions, predictions.labels).rules
+    assert all(rule.validation["melanoma_sensitivity"] is None for rule in rules)

@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from test_training import environment, processes_launcher, tiny_config
 
+from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
@@ -114,7 +115,7 @@ def test_a_finished_release_holds_everything_that_is_said_of_it(release: Path) -
     for name in ("README.md", "conformal.json", "guard.safetensors", "predictions.csv"):
         assert (release / name).stat().st_size > 0
     figures = sorted((release / "figures").iterdir())
-    assert len(figures) >= 13
+    assert {figure.stem for figure in figures} == {name for name in FIGURES if not name.startswith("explanation_")}
     for figure in figures:
         with Image.open(figure) as image:
             assert min(image.size) > 300
@@ -243,10 +244,17 @@ def test_a_wrong_call_is_one_line_and_exit_code_2(
     arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert call(EVALUATE, *arguments, f"--output_dir={tmp_path}") == 2
-    errors = capsys.readouterr().err
-    assert message in errors
-    assert "Traceback" not in errors
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "error: " in last
+    assert message in last
     assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_call_ends_the_process_with_2(tmp_path: Path) -> None:
+    result = evaluate("--model=./nowhere", f"--data={SOURCE}", f"--output_dir={tmp_path}")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ./nowhere is neither a folder")
+    assert len(result.stderr.splitlines()) == 1
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def _calibration(section: Raw) -> Iterable[Table]:
     rows = [
         (title, precise(before[name]), precise(after[name]), _chance(chance, name)) for name, title in ERRORS.items()
     ]
-    yield table("Over all images", (*header, "by chance alone (95 % below)"), rows)
+    yield table("Over all images", (*header, "a perfectly calibrated model: mean (95th percentile)"), rows)
     by_class = [
         (diagnosis(code).name, precise(before["per_class"][code]), precise(after["per_class"][code])) for code in CODES
     ]
@@ -143,7 +143,7 @@ def _decision_rules(section: Raw) -> Iterable[Table]:
         (rule["name"], f"{rule['exponent']:g}", *(interval(rule["test"][name]) for name in names))
         for rule in section["rules"]
     ]
-    yield table("Rules chosen on validation, on test images", ("rule", "power", *map(metric_title, names)), rows)
+    yield table("Rules chosen on validation, on test images", ("rule", "exponent", *map(metric_title, names)), rows)
 
 
 def _subgroups(section: Raw) -> Iterable[Table]:
@@ -167,7 +167,7 @@ def _subgroups(section: Raw) -> Iterable[Table]:
             gap["worst"],
             interval(gap["difference"]),
             "no" if gap["excludes_zero"] else "yes",
-            f"{gap['p_value']:.3f}" if "p_value" in gap else "",
+            f"{gap['p_value']:.2g}" if "p_value" in gap else "",
         )
         for attribute, entries in section["gaps"].items()
         for gap in entries
@@ -198,7 +198,11 @@ def _guard(section: Raw) -> Iterable[Table]:
         )
         for name, entry in section["comparison"].items()
     ]
-    yield table("Ways to tell, compared on validation images", ("detector", "AUROC", missed, ""), compared)
+    yield table(
+        "Ways to tell, compared on validation images, every second one with hairs or a ruler drawn on it",
+        ("detector", "AUROC", missed, ""),
+        compared,
+    )
     severities = sorted({e["severity"] for e in section["shifted"]} - {0})
     for name, title in (("accuracy", "Right answers"), ("accepted", "Images that pass the guard")):
         cells = {(e["shift"], e["severity"]): percent(e[name]) for e in section["shifted"]}

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 from skinvision_hf.decision_rules import DecisionRulesReport
-from skinvision_hf.figures.style import new_figure, save_figure
+from skinvision_hf.figures.style import SPLIT_COLOURS, new_figure, save_figure
 
 __all__ = ["plot_decision_rules"]
 
-COLOURS = {"validation": "#999999", "test": "#0072B2"}
-MARKERS = ("o", "^", "s")
+# Hollow and of different sizes, since two rules may be the same.
+MARKERS = (("o", 40), ("^", 90), ("s", 150))
 
 
 def plot_decision_rules(report: DecisionRulesReport, path: str | Path) -> Path:
@@ -16,11 +16,11 @@ def plot_decision_rules(report: DecisionRulesReport, path: str | Path) -> Path:
     with new_figure(6, 5) as figure:
         axis = figure.subplots()
         for part, lines in report.curve.items():
-            axis.plot(lines["accuracy"], lines["balanced_accuracy"], color=COLOURS[part], label=part)
-        for rule, marker in zip(report.rules, MARKERS, strict=True):
+            axis.plot(lines["accuracy"], lines["balanced_accuracy"], color=SPLIT_COLOURS[part], label=part)
+        for rule, (marker, size) in zip(report.rules, MARKERS, strict=True):
             point = (rule.test["accuracy"].value, rule.test["balanced_accuracy"].value)
             label = f"{rule.name} (exponent {rule.exponent:g})"
-            axis.scatter(*point, color=COLOURS["test"], marker=marker, zorder=3, s=50, label=label)
+            axis.scatter(*point, edgecolors="black", facecolors="none", marker=marker, s=size, zorder=3, label=label)
         axis.set(
             title="Answers that lean to rare diagnoses, or to frequent ones",
             xlabel="Accuracy (over images)",

@@ -17,7 +17,7 @@ __all__ = ["GUARD_FILE", "FeatureGuard"]
 
 GUARD_FILE = "guard.safetensors"
 REJECTED_SHARE = 0.05
-"""Share of validation images that the guard gives up as untypical, so that it can tell others."""
+"""Share of validation images, drawn on as `fit_guard` does, that the guard gives up so that it can tell others."""
 
 
 @dataclass(frozen=True)
