@@ -140,11 +140,12 @@ def evaluate_guard(
         guard: Fitted for it.
         test: The test split.
         comparison: From `skinvision_hf.guard.fitting.fit_guard`.
-        far_count: Other pictures of each kind.
+        far_count: Other pictures of each kind, but no more than test images.
         shifted_count: Test images that are changed, drawn at random; each is classified 41 times.
     """
     features, _ = pooled_features(model, images_of(test), stage=guard.stage, total=len(test), name="guard: test images")
     scores, weights = guard.detector.score(features).numpy(), lesion_weights(test["lesion_id"])
+    far_count = min(far_count, len(test))
     far, far_accepted = {}, {}
     for kind, (other, sources, accepted) in _far_scores(model, guard, FAR, far_count).items():
         far[kind] = measure_separation(scores, other, sources, weights)

@@ -141,7 +141,7 @@ def fit_guard(
     """
     classifier = model.timm_model.get_classifier()
     stages = range(len(stage_channels(model.timm_model)))
-    far = list(far_images(SELECTION, count=FAR_COUNT))
+    far = list(far_images(SELECTION, count=min(FAR_COUNT, len(validation))))
 
     def features_of(images: Iterable[Image.Image], total: int, name: str) -> dict[int | None, Tensor]:
         return layer_features(model, images, stages=stages, total=total, name=name)[0]
