@@ -16,6 +16,8 @@ from skinvision_hf.modeling import SkinVisionForImageClassification
 __all__ = ["CalibrationRecord", "calibrate_release", "fit_temperature", "fold_temperature", "recorded_temperature"]
 
 LARGEST_TEMPERATURE = 20.0
+NEGLIGIBLE = 1e-3
+"""Difference of a temperature from 1 that the rounding of weights to float16 causes; it is not folded in."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class CalibrationRecord:
     """What `calibrate_release` did.
 
     Attributes:
-        fitted: Temperature that was fitted now; near 1 if the release was calibrated before.
+        fitted: Temperature that was fitted and folded in now; 1 if the network was calibrated already.
         temperature: Product of all temperatures that the release's classifier was divided by since training.
         images: Validation images that it was fitted on.
         log_loss_before: Negative log-likelihood on them before.
@@ -84,8 +86,7 @@ def recorded_temperature(model: SkinVisionForImageClassification) -> float:
 def calibrate_release(folder: str | Path, validation: Predictions) -> CalibrationRecord:
     """Fit a temperature on validation and fold it into the network of a release.
 
-    Only `model.safetensors` and `config.json` change. Doing it again, with predictions of the calibrated network,
-    changes next to nothing.
+    Only `model.safetensors` and `config.json` change. A network that is calibrated already stays as it is.
 
     Args:
         folder: The release.
@@ -97,8 +98,11 @@ def calibrate_release(folder: str | Path, validation: Predictions) -> Calibratio
     """
     temperature = fit_temperature(validation.logits, validation.labels)
     model = SkinVisionForImageClassification.from_pretrained(folder)
-    fold_temperature(model, temperature)
-    model.save_pretrained(folder)
+    if abs(temperature - 1) < NEGLIGIBLE:
+        temperature = 1.0
+    else:
+        fold_temperature(model, temperature)
+        model.save_pretrained(folder)
     return CalibrationRecord(
         fitted=temperature,
         temperature=recorded_temperature(model),
