@@ -17,6 +17,7 @@ from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.demo import (
     MAX_BYTES,
     Handlers,
+    Overlay,
     answer_html,
     describe_release,
     disclaimer_html,
@@ -231,3 +232,14 @@ def test_examples_are_the_pictures_that_a_release_carries(tmp_path: Path) -> Non
     for name in ("b.png", "a.jpg", "notes.txt"):
         (folder / name).write_bytes(b"")
     assert [Path(path).name for path in example_images(tmp_path)] == ["a.jpg", "b.png"]
+
+
+def test_no_two_answers_share_the_file_of_an_overlay() -> None:
+    picture, part = draw_lesion(1), Overlay(format="png")
+    first, second = (Path(part.postprocess(picture).path) for _ in range(2))
+    assert first != second
+    for path in (first, second):
+        assert path.is_relative_to(part.GRADIO_CACHE), "Gradio deletes what lies there"
+        with Image.open(path) as image:
+            assert not ImageChops.difference(image, picture).getbbox()
+    assert part.postprocess(None) is None

@@ -255,6 +255,20 @@ def test_visitors_at_the_same_time_get_their_own_answers(
         assert all(one == pytest.approx(expected, abs=1e-5) for one in answer)
 
 
+def test_visitors_with_the_same_image_get_whole_heat_maps_at_the_same_time(
+    app: RunningApp, lesion: Path, tmp_path: Path
+) -> None:
+    def visit(number: int) -> list[tuple[tuple[int, int], bytes]]:
+        visitor = Client(app.url, verbose=False, download_files=tmp_path / str(number))
+        answers = [visitor.predict(handle_file(lesion), api_name="/explain")[1] for _ in range(4)]
+        return [(image.size, image.tobytes()) for image in map(Image.open, answers)]
+
+    with ThreadPoolExecutor(4) as pool:
+        pictures = [picture for visit in pool.map(visit, range(4)) for picture in visit]
+    assert len(pictures) == 16
+    assert len(set(pictures)) == 1
+
+
 def test_agents_find_the_endpoints_as_tools(app: RunningApp, lesion: Path) -> None:
     picture = "data:image/png;base64," + base64.b64encode(lesion.read_bytes()).decode()
 

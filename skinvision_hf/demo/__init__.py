@@ -11,7 +11,7 @@ from skinvision_hf.demo.answer import (
     unlike_html,
     waiting_html,
 )
-from skinvision_hf.demo.components import EXCEPTION_HANDLERS, Page, Photo, friendly
+from skinvision_hf.demo.components import EXCEPTION_HANDLERS, Overlay, Page, Photo, friendly
 from skinvision_hf.demo.handlers import LARGEST_SIDE, Handlers
 from skinvision_hf.demo.overlay import OPACITY, overlay_html
 from skinvision_hf.demo.scripts import NAMES_SCRIPT, OPACITY_SCRIPT, SCROLL_SCRIPT
@@ -29,6 +29,7 @@ __all__ = [
     "SCROLL_SCRIPT",
     "About",
     "Handlers",
+    "Overlay",
     "Page",
     "Photo",
     "answer_html",

@@ -2,18 +2,21 @@
 
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 import httpx
 from fastapi import Request
 from fastapi.responses import JSONResponse
 from gradio.route_utils import FnIndexInferError
+from PIL import Image
 
 from skinvision_hf.demo.wording import sentence
 from skinvision_hf.errors import SkinVisionError
 
-__all__ = ["EXCEPTION_HANDLERS", "Page", "Photo", "friendly"]
+__all__ = ["EXCEPTION_HANDLERS", "Overlay", "Page", "Photo", "friendly"]
 
 MALFORMED = "This request has not the form that the page expects; 'Use via API' at its foot shows examples."
 # What Gradio raises about a caller's data: too few values, others than expected, files that were never uploaded.
@@ -37,6 +40,27 @@ class Photo(gr.Image):
     def preprocess(self, payload: Any) -> str | None:
         """Return the file's path."""
         return payload and payload.path
+
+    def get_block_name(self) -> str:
+        """Draw it as the image that it is."""
+        return "image"
+
+
+class Overlay(gr.Image):
+    """A picture that each answer has to itself.
+
+    Gradio names pictures by their content and writes them again for each answer, also while another visitor with the
+    same image downloads it, who then gets half of it.
+    """
+
+    def postprocess(self, value: Image.Image | None) -> Any:
+        """Write the picture where no other answer writes."""
+        if value is None:
+            return None
+        path = Path(self.GRADIO_CACHE) / uuid4().hex / "overlay.png"
+        path.parent.mkdir(parents=True)
+        value.save(path)
+        return super().postprocess(path)
 
     def get_block_name(self) -> str:
         """Draw it as the image that it is."""
