@@ -18,7 +18,7 @@ def plot_decision_rules(report: DecisionRulesReport, path: str | Path) -> Path:
         for part, lines in report.curve.items():
             axis.plot(lines["accuracy"], lines["balanced_accuracy"], color=SPLIT_COLOURS[part], label=part)
         for rule, (marker, size) in zip(report.rules, MARKERS, strict=True):
-            point = (rule.test["accuracy"].value, rule.test["balanced_accuracy"].value)
+            point = (rule.test["accuracy"].value or 0.0, rule.test["balanced_accuracy"].value or 0.0)
             label = f"{rule.name} (exponent {rule.exponent:g})"
             axis.scatter(*point, edgecolors="black", facecolors="none", marker=marker, s=size, zorder=3, label=label)
         axis.set(
