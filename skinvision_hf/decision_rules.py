@@ -11,7 +11,7 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics import Predictions
 from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights
-from skinvision_hf.metrics.statistics import compute, overall_statistics
+from skinvision_hf.metrics.statistics import overall_statistics
 
 __all__ = ["AS_RELEASED", "RULES", "DecisionRule", "DecisionRulesReport", "adjust", "measure_decision_rules"]
 
@@ -127,7 +127,7 @@ def measure_decision_rules(
     weights = lesion_weights(test.lesion_ids) if weights is None else weights
     frequencies = np.maximum(np.bincount(training_labels, minlength=len(CODES)), 1) / len(training_labels)
     measured = {
-        part: [compute(adjust(p.logits, frequencies, exponent), p.labels) for exponent in EXPONENTS]
+        part: [_values(p.labels, adjust(p.logits, frequencies, exponent)) for exponent in EXPONENTS]
         for part, p in (("validation", validation), ("test", test))
     }
     tuning = measured["validation"]
@@ -153,6 +153,11 @@ def measure_decision_rules(
 
 def _best(tuning: list[dict[str, float]], metric: str) -> int:
     return max(range(len(EXPONENTS)), key=lambda k: (tuning[k][metric], -abs(EXPONENTS[k])))
+
+
+def _values(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    statistics, ones = overall_statistics(labels, probabilities), np.ones((1, len(labels)))
+    return {name: float(statistics[name][0](ones)[0]) for name in SHOWN}
 
 
 def _estimates(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, Estimate]:

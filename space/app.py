@@ -102,7 +102,7 @@ def offer_api(handlers: demo.Handlers, photo: gr.Image) -> None:
     )
     insist = gr.Checkbox(False, visible=False, label="Answer even if the image is unlike the training images")
     result = gr.JSON(visible=False, label="Answer")
-    picture = demo.Overlay(visible=False, label="Overlay", format="png")
+    picture = demo.Overlay(visible=False, label="Overlay")
     public = MODEL_LIMIT | {"api_visibility": "public"}
     predict, explain = demo.friendly(handlers.predict), demo.friendly(handlers.explain)
     gr.Button(visible=False).click(predict, [photo, insist], result, api_name="predict", **public)

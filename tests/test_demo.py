@@ -235,7 +235,7 @@ def test_examples_are_the_pictures_that_a_release_carries(tmp_path: Path) -> Non
 
 
 def test_no_two_answers_share_the_file_of_an_overlay() -> None:
-    picture, part = draw_lesion(1), Overlay(format="png")
+    picture, part = draw_lesion(1), Overlay()
     first, second = (Path(part.postprocess(picture).path) for _ in range(2))
     assert first != second
     for path in (first, second):

@@ -80,7 +80,7 @@ def compare_detectors(
 
     Args:
         training: What they are fitted on.
-        validation: Features of the validation images that 95 % of are to be kept (n, d).
+        validation: Features of validation images (n, d), 95 % of which the guard is to keep.
         far: Features of pictures that are no lesions (m, d).
         lesion_ids: Lesion of each validation image.
         sources: Source of each far picture.
