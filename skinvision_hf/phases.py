@@ -50,6 +50,7 @@ def run_phase(run: Run, index: int, name: str, phase: PhaseConfig, *, resume: Pa
         # A seed of its own for each epoch makes a resumed run equal to an uninterrupted one.
         set_seed(run.config.seed + 1000 * (index + 1) + epoch, device_specific=True)
         parts.train_loader.set_epoch(1000 * index + epoch)
+        parts.transform.set_progress(epoch / max(phase.epochs - 1, 1))
         record = {"phase": name, "epoch": epoch + 1} | train_epoch(run, parts, f"{name} {epoch + 1}/{phase.epochs}")
         record |= _validate(run, parts)
         run.progress.epoch += 1
@@ -94,7 +95,7 @@ def train_epoch(run: Run, parts: PhaseParts, title: str) -> dict[str, float]:
 
 def _step(run: Run, parts: PhaseParts, batch: dict[str, Tensor]) -> Tensor:
     accelerator = run.accelerator
-    pixels, targets = parts.loss.mix(batch["pixel_values"], batch["labels"])
+    pixels, targets = parts.loss.mix(parts.augmentation(batch["pixel_values"]), batch["labels"])
     with accelerator.autocast():
         logits = parts.model(pixels.contiguous(memory_format=torch.channels_last)).logits
     loss = parts.loss(logits, targets)

@@ -14,6 +14,8 @@ from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch.utils.data import DataLoader
 
+from skinvision_hf.allocator import keep_freed_memory
+from skinvision_hf.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import PhaseConfig, TrainConfig
 from skinvision_hf.errors import DataError, RunError
@@ -22,7 +24,7 @@ from skinvision_hf.labels import CODES
 from skinvision_hf.losses import ClassificationLoss
 from skinvision_hf.metrics.statistics import OVERALL_METRICS
 from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.transforms import eval_transform, train_transform
+from skinvision_hf.transforms import eval_transform
 
 __all__ = ["PhaseParts", "Run"]
 
@@ -64,6 +66,8 @@ class Run:
             cpu=True if not torch.accelerator.is_available() else None,
         )
         _assert_all_processes_started(accelerator)
+        if accelerator.device.type == "cpu":
+            keep_freed_memory()
         if len(data["train"]) < accelerator.num_processes or not len(data["validation"]):
             raise DataError("the training or validation split holds too few images; use more data or fewer processes")
         set_seed(config.seed)
@@ -106,6 +110,8 @@ class PhaseParts:
     optimizer: Any
     scheduler: Any
     loss: ClassificationLoss
+    transform: TrainTransform
+    augmentation: BatchAugmentation
     train_loader: Any
     validation_loader: DataLoader
     steps: int = 0
@@ -117,9 +123,10 @@ class PhaseParts:
         model.unfreeze() if phase.train_backbone else model.freeze_backbone()
         model.to(accelerator.device, memory_format=torch.channels_last)
         cfg = model.config.pretrained_cfg
+        transform = TrainTransform(cfg, config.augment)
         train_loader = make_loader(
             run.data["train"],
-            train_transform(cfg, config.augment),
+            transform,
             batch_size=config.batch_size,
             shuffle=True,
             num_workers=config.num_workers,
@@ -139,11 +146,12 @@ class PhaseParts:
         )
         ema = ModelEmaV3(model, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
         labels = run.data["train"].with_format("numpy")["label"][:]
+        augmentation = BatchAugmentation(cfg, config.augment).to(accelerator.device)
         loss = ClassificationLoss(labels, len(CODES), config.loss, mix=phase.train_backbone).to(accelerator.device)
         model, optimizer, train_loader, validation_loader, scheduler = accelerator.prepare(
             model, optimizer, train_loader, validation_loader, scheduler
         )
-        parts = cls(model, ema, optimizer, scheduler, loss, train_loader, validation_loader)
+        parts = cls(model, ema, optimizer, scheduler, loss, transform, augmentation, train_loader, validation_loader)
         accelerator.register_for_checkpointing(*([ema] if ema else []), _Steps(parts))
         return parts
 

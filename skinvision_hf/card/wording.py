@@ -101,6 +101,8 @@ def augmentation(settings: AugmentConfig) -> str:
     parts = [f"crops of at least {settings.min_scale:.0%} of the image"]
     if settings.resolution != 1:
         parts.append(f"at {settings.resolution:.0%} of the input's side")
+    if settings.first_resolution:
+        parts.append(f"growing from {settings.first_resolution:.0%} in the first epoch")
     optional = {
         "brightness, contrast and saturation": settings.colour,
         "each colour channel": settings.tint,
