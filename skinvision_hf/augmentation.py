@@ -1,4 +1,4 @@
-"""Training pixels: geometry for each image where it is loaded, light and colour for the whole batch where it is trained.
+"""Training pixels: geometry for each image where it is loaded, light and colour for the batch where it is trained.
 
 Changing colours batch by batch costs a tenth of changing them image by image, and runs on the GPU where there is one.
 """
