@@ -60,8 +60,8 @@ class TrainTransform:
         resolution = first + share * (last - first)
         self._crop.size = [round(resolution * side) for side in self._input_size]
 
-    def __call__(self, image: Image.Image) -> Tensor:
-        """Turn an RGB image of any size into a crop (3, height, width) uint8."""
+    def __call__(self, image: Image.Image | Tensor) -> Tensor:
+        """Turn an RGB image of any size, or its uint8 tensor, into a crop (3, height, width) uint8."""
         crop: Tensor = self._steps(image)
         return crop
 

@@ -20,8 +20,8 @@ __all__ = ["HISTORY_FILE", "Checkpoints", "Progress", "assert_same_settings", "f
 HISTORY_FILE = "history.jsonl"
 SETTINGS_FILE = "settings.json"
 
-# What a resumed run may set otherwise: where results go, who watches, and how many processes load images.
-FREE_SETTINGS = ("output_dir", "report_to", "num_workers")
+# What a resumed run may set otherwise: where results go, who watches, and how images are loaded.
+FREE_SETTINGS = ("output_dir", "report_to", "num_workers", "cache_gb")
 # Of these only the last part of a path counts, so that a folder may have moved.
 PATH_SETTINGS = ("data", "model.init")
 

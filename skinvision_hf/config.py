@@ -167,7 +167,10 @@ class TrainConfig:
         monitor: Validation metric that picks the best epoch; see `skinvision_hf.metrics.compute`. `log_loss`,
             `brier_score` and `ece` count as better when lower, all others when higher.
         seed: Seed of everything that is random.
-        num_workers: Processes that load images, per training process.
+        num_workers: Processes that load images, per training process; 0 loads them in the training process, which is
+            fastest for small images on CPUs. GPUs want several.
+        cache_gb: Memory for decoded training images in gigabytes, per training process, so that they are decoded once
+            and not in every epoch; the images that it has no room for are. Unused with `num_workers`.
         max_grad_norm: Gradient norm above which gradients are scaled down.
         report_to: Experiment tracker, through Accelerate.
         limit: Use at most this many images of each split, for smoke runs; 0 uses all.
@@ -187,6 +190,7 @@ class TrainConfig:
     monitor: str = "balanced_accuracy"
     seed: int = 0
     num_workers: int = 0
+    cache_gb: float = 1.0
     max_grad_norm: float = 1.0
     report_to: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
     limit: int = 0
@@ -194,6 +198,7 @@ class TrainConfig:
     def __post_init__(self) -> None:
         """Check the ranges."""
         _check(self, batch_size=(1, ANY), gradient_accumulation_steps=(1, ANY), seed=(0, 2**31), num_workers=(0, ANY))
+        _check(self, cache_gb=(0, ANY))
         _check(self, max_grad_norm=(ABOVE_ZERO, ANY), limit=(0, ANY))
         if not self.head.epochs + self.finetune.epochs:
             raise DataError("both phases have 0 epochs; give one of them some")

@@ -1,73 +1,30 @@
 """A network and a split to predictions, on one process or several."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from datasets import Dataset, Image
+from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from skinvision_hf.data import decode_image
 from skinvision_hf.errors import DataError
 from skinvision_hf.files import write_json
+from skinvision_hf.loading import iterate, make_loader
 from skinvision_hf.metrics import Predictions
 from skinvision_hf.metrics.report import METRICS_FILE
 from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.transforms import Transform, eval_transform
+from skinvision_hf.transforms import eval_transform
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["PREDICTIONS_FILE", "collect_logits", "iterate", "make_loader", "predict_dataset", "write_metrics"]
+__all__ = ["PREDICTIONS_FILE", "collect_logits", "predict_dataset", "write_metrics"]
 
 PREDICTIONS_FILE = "predictions.csv"
-
-
-def make_loader(
-    dataset: Dataset, transform: Transform, *, batch_size: int, shuffle: bool = False, num_workers: int = 0
-) -> DataLoader:
-    """Make a loader of batches `{"pixel_values": (n, 3, H, W), "labels": (n,)}` that decodes images as it goes.
-
-    Args:
-        dataset: A split with the columns `image`, `label` and `image_id`.
-        transform: From an RGB image to a tensor.
-        batch_size: Images a batch.
-        shuffle: New order every epoch, without the last incomplete batch; for training.
-        num_workers: Processes that decode; 0 decodes in this one.
-    """
-    columns = dataset.select_columns(["image", "label", "image_id"]).cast_column("image", Image(decode=False))
-    view = columns.with_transform(partial(_decode, transform))
-    return DataLoader(
-        view,
-        batch_size=batch_size,
-        shuffle=shuffle,
-        drop_last=shuffle and len(dataset) >= batch_size,
-        num_workers=num_workers,
-        pin_memory=torch.cuda.is_available(),
-    )
-
-
-def _decode(transform: Transform, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    images = map(decode_image, batch["image"], batch["image_id"])
-    return {"pixel_values": [transform(image.convert("RGB")) for image in images], "labels": batch["label"]}
-
-
-def iterate(loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Iterate over the batches of a loader.
-
-    Raises:
-        DataError: If an image cannot be read; in one line, also when a process that loads images met it, whose
-            traceback torch would add.
-    """
-    try:
-        yield from loader
-    except DataError as error:
-        raise DataError(str(error).rstrip().rpartition("DataError: ")[2]) from error
 
 
 def collect_logits(

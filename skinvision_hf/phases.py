@@ -17,8 +17,9 @@ from skinvision_hf import metrics
 from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.errors import RunError
-from skinvision_hf.evaluation import collect_logits, iterate
+from skinvision_hf.evaluation import collect_logits
 from skinvision_hf.files import atomic_write
+from skinvision_hf.loading import iterate
 from skinvision_hf.runs import PhaseParts, Run
 
 __all__ = ["run_phase", "train_epoch"]

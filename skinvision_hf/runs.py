@@ -19,8 +19,8 @@ from skinvision_hf.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import PhaseConfig, TrainConfig
 from skinvision_hf.errors import DataError, RunError
-from skinvision_hf.evaluation import make_loader
 from skinvision_hf.labels import CODES
+from skinvision_hf.loading import make_loader
 from skinvision_hf.losses import ClassificationLoss
 from skinvision_hf.metrics.statistics import OVERALL_METRICS
 from skinvision_hf.modeling import SkinVisionForImageClassification
@@ -130,6 +130,7 @@ class PhaseParts:
             batch_size=config.batch_size,
             shuffle=True,
             num_workers=config.num_workers,
+            cache_bytes=1e9 * config.cache_gb,
         )
         validation_loader = make_loader(
             run.data["validation"], eval_transform(cfg), batch_size=64, num_workers=config.num_workers

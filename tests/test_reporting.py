@@ -20,10 +20,11 @@ from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.evaluation import collect_logits, make_loader, predict_dataset, write_metrics
+from skinvision_hf.evaluation import collect_logits, predict_dataset, write_metrics
 from skinvision_hf.guard.detectors import DETECTORS
 from skinvision_hf.guard.inputs import AMBIGUOUS, FAR
 from skinvision_hf.labels import CODES
+from skinvision_hf.loading import make_loader
 from skinvision_hf.metrics import Predictions, evaluate_predictions
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.reporting import compare_models, evaluate_model, finish_release

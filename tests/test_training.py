@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from test_data import some_rows, write_metadata, write_pictures
 
 from skinvision_hf import phases, training
+from skinvision_hf.augmentation import BatchAugmentation
 from skinvision_hf.benchmarking.training import PeakMemory
 from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
@@ -143,7 +144,9 @@ def test_patience_starts_anew_with_every_better_epoch_and_the_best_one_is_kept(
     assert weights[0] == weights[1]
 
 
-def test_gradients_of_small_batches_add_up_to_those_of_a_large_one(tmp_path: Path, tiny_release: Path) -> None:
+def test_gradients_of_small_batches_add_up_to_those_of_a_large_one(
+    tmp_path: Path, tiny_release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a frozen backbone and without dropout and mixing, a batch's gradient is the mean of its images'."""
     model = ModelConfig(
         architecture="test_efficientnet", init=str(tiny_release), image_size=32, drop_rate=0.0, drop_path_rate=0.0
@@ -158,6 +161,8 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_large_one(tmp_path: Pat
         config = replace(config, gradient_accumulation_steps=accumulation)
         run = Run.start(config, load_splits(config))
         parts = PhaseParts.build(run, head)
+        # Colours are drawn batch by batch.
+        monkeypatch.setattr(parts, "augmentation", lambda crops: crops / 127.5 - 1)
         set_seed(0)
         train_epoch(run, parts, "test")
         steps.append(parts.steps)
@@ -165,6 +170,22 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_large_one(tmp_path: Pat
     assert steps == [4, 4, 16]
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=1e-5)
     assert (weights[2] - weights[0]).abs().max() > 1e-3
+
+
+def test_crops_grow_over_the_epochs_of_a_phase(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sides, forward = [], BatchAugmentation.forward
+
+    def watch(self: BatchAugmentation, crops: torch.Tensor) -> torch.Tensor:
+        sides.append(crops.shape[-1])
+        return forward(self, crops)
+
+    monkeypatch.setattr(BatchAugmentation, "forward", watch)
+    growing = AugmentConfig(first_resolution=0.5)
+    phase = PhaseConfig(epochs=3)
+    run_training(
+        tiny_config(tmp_path / "run", augment=growing, head=PhaseConfig(False, epochs=0), finetune=phase, limit=64)
+    )
+    assert list(dict.fromkeys(sides)) == [16, 24, 32]
 
 
 def test_bf16_trains_and_leaves_weights_in_float32(tmp_path: Path) -> None:
@@ -285,10 +306,23 @@ def test_weights_that_cannot_be_had_are_an_error_before_anything_is_written(tmp_
     assert not (tmp_path / "run" / "history.jsonl").exists()
 
 
-def start_and_kill(arguments: list[str], folder: Path, epochs: int, how: signal.Signals) -> tuple[int, str]:
-    """Start a run and send a signal once so many epochs are saved and the next one goes on."""
+def start_and_kill(
+    arguments: list[str],
+    folder: Path,
+    epochs: int,
+    how: signal.Signals,
+    launcher: tuple[str, ...] = (sys.executable,),
+) -> tuple[int, str]:
+    """Start a run and send a signal once so many epochs are saved and the next one goes on.
+
+    As a terminal does, the signal reaches the launcher and what it started.
+    """
     process = subprocess.Popen(
-        [sys.executable, str(TRAIN), *TINY, *arguments], env=environment(), stderr=subprocess.PIPE, text=True
+        [*launcher, str(TRAIN), *TINY, *arguments],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
     deadline = time.monotonic() + 200
     while time.monotonic() < deadline and process.poll() is None:
@@ -298,7 +332,7 @@ def start_and_kill(arguments: list[str], folder: Path, epochs: int, how: signal.
             break
         time.sleep(0.02)
     assert process.poll() is None, process.stderr.read() if process.stderr else ""
-    process.send_signal(how)
+    os.killpg(process.pid, how)
     _, stderr = process.communicate(timeout=60)
     return process.returncode, stderr
 
@@ -379,13 +413,17 @@ def test_the_calibration_error_counts_as_better_when_lower(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_ctrl_c_keeps_the_best_network_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "launcher", [(sys.executable,), (*ACCELERATE, "--num_processes=1")], ids=["python", "accelerate"]
+)
+def test_ctrl_c_keeps_the_best_network_and_says_how_to_go_on(tmp_path: Path, launcher: tuple[str, ...]) -> None:
     folder = tmp_path / "run"
     arguments = ["--head.epochs=1", "--finetune.epochs=200", f"--output_dir={folder}"]
-    code, stderr = start_and_kill(arguments, folder, 2, signal.SIGINT)
-    assert code == 130
+    code, stderr = start_and_kill(arguments, folder, 2, signal.SIGINT, launcher)
     assert "--resume to go on" in stderr
-    assert "Traceback" not in stderr
+    if launcher == (sys.executable,):  # Accelerate's launcher adds a traceback of its own.
+        assert code == 130
+        assert "Traceback" not in stderr
     (best,) = folder.glob("checkpoints/best-*")
     assert str(best) in stderr and SkinVisionForImageClassification.from_pretrained(best)
 

@@ -1,0 +1,127 @@
+"""Training pixels: all crops and symmetries are reached, colours change as in torchvision, sizes grow as asked."""
+
+import numpy as np
+import pytest
+import torch
+from drawing import draw_lesion
+from PIL import Image
+from torchvision.transforms.v2 import functional
+
+from skinvision_hf.augmentation import BatchAugmentation, RightAngleRotation, TrainTransform
+from skinvision_hf.config import AugmentConfig
+from skinvision_hf.transforms import eval_transform
+
+CFG = {
+    "input_size": [3, 64, 64],
+    "mean": [0.4, 0.5, 0.6],
+    "std": [0.2, 0.25, 0.3],
+    "interpolation": "bilinear",
+    "crop_pct": 1.0,
+    "crop_mode": "squash",
+}
+# Pixels between 0 and 1, as they are in images.
+UNIT = CFG | {"mean": [0.0] * 3, "std": [1.0] * 3}
+PLAIN = AugmentConfig(resolution=1.0, min_scale=1.0, colour=0.0, tint=0.0, blur_probability=0.0, erase_probability=0.0)
+
+
+def lesions(count: int) -> torch.Tensor:
+    return torch.stack([functional.pil_to_tensor(draw_lesion(seed)) for seed in range(count)])
+
+
+def augment(images: torch.Tensor, *, seed: int = 0, cfg: dict[str, object] = UNIT, **strengths: float) -> torch.Tensor:
+    settings = AugmentConfig(**(vars(PLAIN) | strengths))
+    torch.manual_seed(seed)
+    return BatchAugmentation(cfg, settings)(images)
+
+
+def test_without_changes_training_pixels_are_those_of_evaluation() -> None:
+    images = [draw_lesion(seed).resize((64, 64)) for seed in range(3)]
+    expected = torch.stack([eval_transform(CFG)(image) for image in images])
+    crops = torch.stack([functional.pil_to_tensor(image) for image in images])
+    torch.testing.assert_close(augment(crops, cfg=CFG), expected)
+
+
+@pytest.mark.parametrize(("resolution", "side"), [(1.0, 64), (0.75, 48)])
+def test_a_crop_has_the_size_asked_for(resolution: float, side: int) -> None:
+    crop = TrainTransform(CFG, AugmentConfig(resolution=resolution))(draw_lesion(0))
+    assert crop.shape == (3, side, side)
+    assert crop.dtype == torch.uint8
+
+
+def test_crops_grow_evenly_from_the_first_epoch_to_the_last() -> None:
+    transform = TrainTransform(CFG, AugmentConfig(first_resolution=0.5, resolution=0.75))
+    sides = []
+    for progress in (0.0, 0.5, 1.0):
+        transform.set_progress(progress)
+        sides.append(transform(draw_lesion(0)).shape[-1])
+    assert sides == [32, 40, 48]
+
+
+def test_an_image_and_its_tensor_give_the_same_crops() -> None:
+    transform, image = TrainTransform(CFG, AugmentConfig()), draw_lesion(0)
+    torch.manual_seed(1)
+    first = transform(image)
+    torch.manual_seed(1)
+    assert torch.equal(transform(functional.pil_to_tensor(image)), first)
+
+
+def test_rotations_and_flips_reach_all_eight_symmetries_equally() -> None:
+    torch.manual_seed(0)
+    corner = Image.fromarray(np.kron(np.array([[0, 80], [160, 240]], np.uint8), np.ones((64, 64), np.uint8)))
+    transform = TrainTransform(CFG, PLAIN)
+    seen = [tuple(transform(corner.convert("RGB"))[0, [8, 8, 56, 56], [8, 56, 8, 56]].tolist()) for _ in range(400)]
+    counts = [seen.count(view) for view in set(seen)]
+    assert len(counts) == 8
+    assert min(counts) > 25
+
+
+def test_a_right_angle_rotation_of_a_tall_image_is_a_wide_one() -> None:
+    torch.manual_seed(0)
+    shapes = {tuple(RightAngleRotation()(torch.zeros(3, 4, 9)).shape) for _ in range(30)}
+    assert shapes == {(3, 4, 9), (3, 9, 4)}
+
+
+def test_a_seed_fixes_the_training_pixels() -> None:
+    strong = {"colour": 0.3, "tint": 0.1, "blur_probability": 0.5, "erase_probability": 0.5}
+    views = [augment(lesions(4), seed=seed, **strong) for seed in (1, 1, 2)]
+    assert torch.equal(views[0], views[1])
+    assert not torch.equal(views[0], views[2])
+
+
+def test_training_pixels_stay_in_the_range_of_pixels() -> None:
+    pixels = augment(lesions(8), colour=1.0, tint=0.9, blur_probability=0.5)
+    assert pixels.shape == lesions(8).shape
+    assert pixels.dtype == torch.float32
+    assert float(pixels.min()) >= 0.0
+    assert float(pixels.max()) <= 1.0
+
+
+def test_saturation_brightness_and_contrast_are_torchvisions(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = lesions(2)
+    factors = iter([0.7, 0.8, 1.1, 1.0])  # saturation, brightness, contrast, tint
+    monkeypatch.setattr(
+        BatchAugmentation, "_factors", staticmethod(lambda strength, *shape, like: torch.full(shape, next(factors)))
+    )
+    expected = functional.adjust_saturation(images / 255, 0.7)
+    expected = functional.adjust_contrast(functional.adjust_brightness(expected, 0.8), 1.1)
+    assert 0 < float(expected.min()) < float(expected.max()) < 1  # so that nothing was clipped between the steps
+    torch.testing.assert_close(augment(images), expected, atol=1e-3, rtol=0)
+
+
+def test_every_image_has_colours_of_its_own_and_a_tint_changes_channels_apart() -> None:
+    grey = torch.full((2, 3, 4, 4), 128, dtype=torch.uint8)
+    tinted = augment(grey, tint=0.2)[:, :, 0, 0] / (128 / 255)
+    assert len({round(float(factor), 4) for factor in tinted.flatten()}) == 6
+    assert float((tinted - 1).abs().max()) <= 0.2
+    bright = augment(grey, colour=0.2)[:, :, 0, 0]
+    assert not torch.allclose(bright[0], bright[1])
+    assert torch.allclose(bright, bright[:, :1])  # grey stays grey
+
+
+def test_as_many_images_are_blurred_and_blanked_out_as_asked_for() -> None:
+    images = lesions(1).repeat(60, 1, 1, 1)
+    plain = augment(images, cfg=CFG)
+    for strength in ("blur_probability", "erase_probability"):
+        changed = augment(images, cfg=CFG, **{strength: 0.5})
+        assert 18 <= sum(not torch.equal(a, b) for a, b in zip(changed, plain, strict=True)) <= 42
+    assert bool((changed[~torch.isclose(changed, plain)] == 0).all())  # blanked out with the mean colour
