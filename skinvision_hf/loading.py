@@ -1,6 +1,6 @@
 """Images of a split to batches of tensors."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -13,14 +13,13 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 from skinvision_hf.data import decode_image
 from skinvision_hf.errors import DataError
-from skinvision_hf.transforms import Transform
 
 __all__ = ["iterate", "make_loader"]
 
 
 def make_loader(
     dataset: Dataset,
-    transform: Transform,
+    transform: Callable[[Any], Tensor],
     *,
     batch_size: int,
     shuffle: bool = False,
@@ -52,7 +51,7 @@ def make_loader(
 class _Decoder:
     """From rows of a split to tensors; keeps the first decoded images that there is room for."""
 
-    def __init__(self, transform: Transform, cache_bytes: float) -> None:
+    def __init__(self, transform: Callable[[Any], Tensor], cache_bytes: float) -> None:
         self.transform = transform
         self.room = cache_bytes
         self.kept: dict[str, Tensor] = {}
