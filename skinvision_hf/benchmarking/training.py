@@ -11,8 +11,10 @@ from typing import Any
 import psutil
 import torch
 from datasets import Dataset, DatasetDict
+from torch.utils.data import DataLoader
 
 from skinvision_hf.config import TrainConfig
+from skinvision_hf.loading import iterate, make_loader
 from skinvision_hf.phases import train_epoch
 from skinvision_hf.runs import PhaseParts, Run
 
@@ -33,7 +35,8 @@ class TrainingTiming:
         head_rate: The training loop of phase 1, with a frozen backbone.
         head_share_of_epoch: Time of a phase 1 epoch over that of a phase 2 epoch.
         peak_memory_gb: Largest memory of an untimed epoch of phase 2, in gigabytes: of this process and those that
-            load images, pages that they share counted once.
+            load images, pages that they share counted once, with as many images of the whole split kept decoded as
+            `cache_gb` has room for.
     """
 
     input_size: tuple[int, ...]
@@ -68,8 +71,10 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
         parts = PhaseParts.build(run, config.finetune)
         bare = _bare_step(parts, config, size)
         bare()
+        decoded = _decode_once(parts, config, data["train"])
         with PeakMemory() as memory:
             train_epoch(run, parts, "warm up")
+        del decoded
         bare_rates, loop_rates = [], []
         for _ in range(rounds):
             bare_rates.append(steps * config.batch_size / _seconds(bare, steps))
@@ -90,6 +95,20 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
 
 def _first(dataset: Dataset, count: int) -> Dataset:
     return dataset.select(range(count))
+
+
+def _decode_once(parts: PhaseParts, config: TrainConfig, images: Dataset) -> DataLoader:
+    """A loader of all images after an epoch, with those that it keeps."""
+    loader = make_loader(
+        images,
+        parts.transform,
+        batch_size=config.batch_size,
+        num_workers=config.num_workers,
+        cache_bytes=1e9 * config.cache_gb,
+    )
+    for _ in iterate(loader):
+        pass
+    return loader
 
 
 def _bare_step(parts: PhaseParts, config: TrainConfig, size: tuple[int, ...]) -> Callable[[], Any]:
