@@ -33,7 +33,9 @@ def training(arguments: argparse.Namespace) -> object:
     from skinvision_hf.data import load_ham10000
 
     model = ModelConfig(architecture=arguments.architecture, image_size=arguments.image_size, init=arguments.init)
-    config = TrainConfig(data=arguments.data, output_dir="", model=model, augment=AugmentConfig(resolution=1.0))
+    config = TrainConfig(
+        data=arguments.data, output_dir="", model=model, augment=AugmentConfig(resolution=1.0, first_resolution=0.0)
+    )
     return measure_training(config, load_ham10000(arguments.data), steps=arguments.steps)
 
 

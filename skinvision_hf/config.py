@@ -45,7 +45,7 @@ class ModelConfig:
 
     architecture: str = "efficientnet_b0"
     init: str = "lite0"
-    image_size: int = 144
+    image_size: int = 176
     crop_mode: Literal["squash", "center", "border"] = "squash"
     drop_rate: float = 0.3
     drop_path_rate: float = 0.2
@@ -73,13 +73,13 @@ class AugmentConfig:
         erase_probability: How often a rectangle is blanked out, in [0, 1].
     """
 
-    resolution: float = 1.0
-    first_resolution: float = 0.0
-    min_scale: float = 0.4
-    colour: float = 0.2
-    tint: float = 0.05
+    resolution: float = 0.73
+    first_resolution: float = 0.5
+    min_scale: float = 0.3
+    colour: float = 0.25
+    tint: float = 0.1
     blur_probability: float = 0.1
-    erase_probability: float = 0.1
+    erase_probability: float = 0.2
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -104,11 +104,11 @@ class LossConfig:
             With both, each batch gets one of them by lot.
     """
 
-    class_weights: Literal["none", "inverse", "sqrt", "effective"] = "sqrt"
-    logit_adjustment: float = 0.0
+    class_weights: Literal["none", "inverse", "sqrt", "effective"] = "none"
+    logit_adjustment: float = 0.5
     label_smoothing: float = 0.05
-    mixup_alpha: float = 0.1
-    cutmix_alpha: float = 0.0
+    mixup_alpha: float = 0.3
+    cutmix_alpha: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -182,8 +182,8 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=2)
-    finetune: PhaseConfig = PhaseConfig(epochs=18, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
+    head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=1)
+    finetune: PhaseConfig = PhaseConfig(epochs=42, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
     batch_size: int = 32
     gradient_accumulation_steps: int = 1
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"

@@ -114,7 +114,7 @@ def test_a_training_of_two_steps_tells_both(release: Path) -> None:
     assert "| initial weights | ImageNet weights of EfficientNet-Lite0" in first
     assert "| initial weights | the result of step 1, `first` |" in second
     assert "Which epoch was kept is not on record." in first and "epoch 17" in second
-    assert "mixup 0.1" in first and "dropout 0.3" in first
+    assert "mixup 0.3" in first and "dropout 0.3" in first
     assert "| compute | duration not on record |" in first and "| compute | 1.5 hours on 2 cores" in second
     assert "Two phases" in first and "All layers were trained together." in second
     assert "How long all of them took together is not on record." in card.text
@@ -139,6 +139,15 @@ def test_a_step_on_other_images_is_told(release: Path) -> None:
     assert "of `image-level-leaky`; **not those of the last step**" in text
     assert "The numbers below are too good" in text and "that it had never seen" not in text
     assert "too good" in describe_release(release).text
+
+
+def test_what_a_record_lacks_was_off(release: Path) -> None:
+    text = render_card(release).text
+    assert "growing from" not in text and "CutMix" not in text and "logit adjustment" not in text
+    change_json(
+        release / "training.json", lambda r: r["config"].update(augment={"resolution": 0.8, "first_resolution": 0.5})
+    )
+    assert "at 80% of the input's side, growing from 50% in the first epoch" in render_card(release).text
 
 
 @pytest.mark.parametrize(

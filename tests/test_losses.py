@@ -48,7 +48,14 @@ def test_an_unknown_scheme_is_refused() -> None:
 
 
 def make_loss(*, mix: bool = False, **settings: float | str) -> ClassificationLoss:
-    config = LossConfig(**{"label_smoothing": 0.0, "mixup_alpha": 0.2} | settings)  # type: ignore[arg-type]
+    plain = {
+        "class_weights": "sqrt",
+        "logit_adjustment": 0.0,
+        "label_smoothing": 0.0,
+        "mixup_alpha": 0.2,
+        "cutmix_alpha": 0.0,
+    }
+    config = LossConfig(**plain | settings)  # type: ignore[arg-type]
     return ClassificationLoss(LABELS, 4, config, mix=mix)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import signal
 import subprocess
 import sys
@@ -47,8 +48,8 @@ def tiny_config(output_dir: Path, **changes: object) -> TrainConfig:
         "data": "synthetic[:210]",
         "output_dir": str(output_dir),
         "model": ModelConfig(architecture="test_efficientnet", init="random", image_size=32, drop_path_rate=0.0),
-        "augment": AugmentConfig(),
-        "loss": LossConfig(),
+        "augment": AugmentConfig(resolution=1.0, first_resolution=0.0, min_scale=0.4),
+        "loss": LossConfig(class_weights="sqrt", logit_adjustment=0.0, mixup_alpha=0.1, cutmix_alpha=0.0),
         "head": PhaseConfig(train_backbone=False, epochs=1),
         "finetune": PhaseConfig(epochs=2, learning_rate=3e-3, ema_decay=0.9),
         "batch_size": 16,
@@ -156,7 +157,12 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_large_one(
     for batch_size, accumulation in ((32, 1), (8, 4), (8, 1)):
         AcceleratorState._reset_state(True)
         config = tiny_config(
-            tmp_path, model=model, head=head, limit=128, loss=LossConfig(mixup_alpha=0.0), batch_size=batch_size
+            tmp_path,
+            model=model,
+            head=head,
+            limit=128,
+            loss=LossConfig(mixup_alpha=0.0, cutmix_alpha=0.0),
+            batch_size=batch_size,
         )
         config = replace(config, gradient_accumulation_steps=accumulation)
         run = Run.start(config, load_splits(config))
@@ -180,7 +186,7 @@ def test_crops_grow_over_the_epochs_of_a_phase(tmp_path: Path, monkeypatch: pyte
         return forward(self, crops)
 
     monkeypatch.setattr(BatchAugmentation, "forward", watch)
-    growing = AugmentConfig(first_resolution=0.5)
+    growing = AugmentConfig(first_resolution=0.5, resolution=1.0)
     phase = PhaseConfig(epochs=3)
     run_training(
         tiny_config(tmp_path / "run", augment=growing, head=PhaseConfig(False, epochs=0), finetune=phase, limit=64)
@@ -338,6 +344,15 @@ def start_and_kill(
 
 
 PHASES = ["--head.epochs=2", "--finetune.epochs=3", "--finetune.ema_decay=0.9", "--finetune.warmup_epochs=1"]
+
+
+def test_the_recipe_of_the_release_is_the_default() -> None:
+    parser = runpy.run_path(str(TRAIN))["build_parser"]()
+    required = ["--data=HAM10000", "--output_dir=run"]
+    defaults = parser.parse_args(required).as_dict()
+    recipe = parser.parse_args([f"--config={ROOT}/scripts/configs/one-run-176.yaml", *required]).as_dict()
+    assert recipe.pop("config") and defaults.pop("config") is None
+    assert recipe == defaults
 
 
 @pytest.mark.slow

@@ -4,12 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
-from skinvision_hf.config import TrainConfig
+from skinvision_hf.config import AugmentConfig, LossConfig, TrainConfig
 from skinvision_hf.splits import LEAKY_SPLIT
 
 __all__ = ["DRAWN", "Best", "Hardware", "Step", "Training", "read_training"]
 
 DRAWN = "synthetic"
+# What older records lack: settings that could not be chosen then were off.
+UNRECORDED = TrainConfig(
+    data="",
+    output_dir="",
+    augment=AugmentConfig(first_resolution=0.0),
+    loss=LossConfig(logit_adjustment=0.0, cutmix_alpha=0.0),
+)
 T = TypeVar("T")
 
 
@@ -141,7 +148,7 @@ def _step(record: Mapping[str, Any]) -> Step:
     best, hardware = record.get("best"), record.get("hardware")
     return Step(
         command=record["command"],
-        config=_filled(TrainConfig(data="", output_dir=""), record["config"]),
+        config=_filled(UNRECORDED, record["config"]),
         split=record["split"],
         images=record["images"],
         data_fingerprint=record["data_fingerprint"],
@@ -155,7 +162,7 @@ def _step(record: Mapping[str, Any]) -> Step:
 
 
 def _filled(defaults: T, record: Mapping[str, Any]) -> T:
-    """Settings from a record of any version: what it lacks is the default, what is no setting any more is left out."""
+    """Settings from a record of any version: `defaults` has what it lacks, what is no setting any more is left out."""
     values = {}
     for field in fields(defaults):  # type: ignore[arg-type]
         if field.name in record:
