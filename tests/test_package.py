@@ -19,7 +19,8 @@ PACKAGE = ROOT / "skinvision_hf"
 
 # Each room imports only rooms before it, when it is loaded.
 ORDER = """
-_version errors commands labels files config splits data releases initialisation evaluation_mode transforms losses
+_version errors commands labels files allocator config splits data releases initialisation evaluation_mode transforms
+augmentation loading losses
 modeling metrics calibration operating_points decision_rules gaps subgroups evaluation checkpoints runs phases training
 guard images prediction inference explain figures card reporting hub benchmarking demo cli
 """
