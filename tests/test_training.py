@@ -346,7 +346,7 @@ def start_and_kill(
 PHASES = ["--head.epochs=2", "--finetune.epochs=3", "--finetune.ema_decay=0.9", "--finetune.warmup_epochs=1"]
 
 
-def test_the_recipe_of_the_release_is_the_default() -> None:
+def test_the_recipe_of_one_run_is_the_default() -> None:
     parser = runpy.run_path(str(TRAIN))["build_parser"]()
     required = ["--data=HAM10000", "--output_dir=run"]
     defaults = parser.parse_args(required).as_dict()

@@ -68,6 +68,9 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
         head = PhaseParts.build(run, config.head)
         train_epoch(run, head, "warm up")
         head_rate = statistics.median(train_epoch(run, head, "phase 1")["images_per_second"] for _ in range(rounds))
+        # As between the phases of a run.
+        del head
+        run.accelerator.free_memory()
         parts = PhaseParts.build(run, config.finetune)
         bare = _bare_step(parts, config, size)
         bare()
