@@ -203,6 +203,8 @@ def test_a_visitor_takes_a_photograph(page: Page) -> None:
     page.context.grant_permissions(["camera"])
     page.get_by_label("Capture from camera").click()
     page.get_by_text("Click to Access Webcam").click()
+    # As a visitor would, wait for the camera's picture: without it the button takes none.
+    page.wait_for_function("document.querySelector('#photo video')?.videoWidth > 0")
     page.get_by_label("capture photo").click()
     expect(page.locator(".sv-label, .sv-notice").first).to_be_visible()
     assert page.locator("#photo img").evaluate("image => image.naturalWidth") > 100
