@@ -30,8 +30,8 @@ class TrainingTiming:
         batch_size: Images a step.
         threads: CPU threads that torch used.
         bare_rate: Forward, backward and optimiser step of all layers on tensors in memory.
-        loop_rate: The training loop of phase 2 on JPEG files that are decoded already as far as `cache_gb` has room, as in all
-            epochs but the first: augmentation, loss, averaging, progress bar.
+        loop_rate: The training loop of phase 2 on JPEG files that are decoded already as far as `cache_gb` has room,
+            as in all epochs but the first: augmentation, loss, averaging, progress bar.
         share: Median over the rounds of `loop_rate / bare_rate`, the two measured one after the other.
         head_rate: The training loop of phase 1, with a frozen backbone.
         head_share_of_epoch: Time of a phase 1 epoch over that of a phase 2 epoch.
