@@ -23,7 +23,7 @@ SETTINGS_FILE = "settings.json"
 # What a resumed run may set otherwise: where results go, who watches, and how images are loaded.
 FREE_SETTINGS = ("output_dir", "report_to", "num_workers", "cache_gb")
 # Of these only the last part of a path counts, so that a folder may have moved.
-PATH_SETTINGS = ("data", "model.init")
+PATH_SETTINGS = ("data", "model.init", "distill.teachers")
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +89,9 @@ def assert_same_settings(config: TrainConfig, recorded: Mapping[str, Any]) -> No
 
 
 def _compared(name: str, value: Any) -> Any:
-    return Path(value).name if name in PATH_SETTINGS else value
+    if name not in PATH_SETTINGS:
+        return value
+    return [Path(path).name for path in value] if isinstance(value, list) else Path(value).name
 
 
 class Checkpoints:

@@ -5,7 +5,16 @@ from typing import Literal
 
 from skinvision_hf.errors import DataError
 
-__all__ = ["CAM_METHOD", "CAM_METHODS", "AugmentConfig", "LossConfig", "ModelConfig", "PhaseConfig", "TrainConfig"]
+__all__ = [
+    "CAM_METHOD",
+    "CAM_METHODS",
+    "AugmentConfig",
+    "DistillConfig",
+    "LossConfig",
+    "ModelConfig",
+    "PhaseConfig",
+    "TrainConfig",
+]
 
 CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 """How heat maps can be computed; EigenCAM's are the same for every diagnosis, the others' are about one."""
@@ -117,6 +126,28 @@ class LossConfig:
 
 
 @dataclass(frozen=True)
+class DistillConfig:
+    """Distillation: the network learns what an ensemble of others answers (Hinton et al. 2015, arXiv:1503.02531).
+
+    The teachers see the very pixels that the network sees, mixed and augmented (Beyer et al. 2022, arXiv:2106.05237).
+
+    Attributes:
+        teachers: Folders or Hub ids of finished releases, whose mean probabilities are learned; none turns it off.
+        logit_adjustment: The `loss.logit_adjustment` that the teachers were trained with. It is undone in their
+            answers, so that the network's own means what it means without teachers.
+        weight: Share of the teachers' answer in the target, in [0, 1]; the rest is the label.
+    """
+
+    teachers: list[str] = field(default_factory=list)
+    logit_adjustment: float = 0.5
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        _check(self, weight=(0, 1), logit_adjustment=(0, 2))
+
+
+@dataclass(frozen=True)
 class PhaseConfig:
     """One phase of training; both phases run through the same code.
 
@@ -159,6 +190,7 @@ class TrainConfig:
         model: The network and its initial weights.
         augment: Training augmentation.
         loss: The loss and its class weights.
+        distill: The teachers, if there are any.
         head: Phase 1.
         finetune: Phase 2.
         batch_size: Images per step and process.
@@ -182,6 +214,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=1)
     finetune: PhaseConfig = PhaseConfig(epochs=42, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
     batch_size: int = 32

@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 
 from skinvision_hf.config import LossConfig
 
-__all__ = ["ClassificationLoss", "class_weights"]
+__all__ = ["ClassificationLoss", "class_weights", "log_frequencies"]
 
 # The beta of Cui et al. 2019 (arXiv:1901.05555) that suits classes of some hundred to some thousand images.
 EFFECTIVE_NUMBER_BETA = 0.999
@@ -46,6 +46,15 @@ def class_weights(labels: np.ndarray, num_classes: int, scheme: str) -> np.ndarr
     return weights * counts.sum() / (weights * counts).sum()
 
 
+def log_frequencies(labels: np.ndarray, num_classes: int) -> Tensor:
+    """Logarithms of the class frequencies in `labels` (n,), as (num_classes,) float32.
+
+    A class without images counts as one image, so that its logarithm stays finite.
+    """
+    counts = torch.from_numpy(np.bincount(labels, minlength=num_classes))
+    return (counts.clamp(min=1).float() / len(labels)).log()
+
+
 class ClassificationLoss(torch.nn.Module):
     """Cross-entropy with label smoothing, means against class imbalance, and mixing of the batch.
 
@@ -66,9 +75,7 @@ class ClassificationLoss(torch.nn.Module):
         super().__init__()
         weights = class_weights(labels, num_classes, config.class_weights)
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32))
-        # A class without images counts as one image, so that its logarithm stays finite.
-        frequencies = torch.from_numpy(np.bincount(labels, minlength=num_classes)).clamp(min=1).float() / len(labels)
-        self.register_buffer("adjustment", config.logit_adjustment * frequencies.log())
+        self.register_buffer("adjustment", config.logit_adjustment * log_frequencies(labels, num_classes))
         self.label_smoothing = config.label_smoothing
         self.num_classes = num_classes
         mixers = [(v2.MixUp, config.mixup_alpha), (v2.CutMix, config.cutmix_alpha)]

@@ -98,7 +98,10 @@ def _step(run: Run, parts: PhaseParts, batch: dict[str, Tensor]) -> Tensor:
     accelerator = run.accelerator
     pixels, targets = parts.loss.mix(parts.augmentation(batch["pixel_values"]), batch["labels"])
     with accelerator.autocast():
-        logits = parts.model(pixels.contiguous(memory_format=torch.channels_last)).logits
+        pixels = pixels.contiguous(memory_format=torch.channels_last)
+        logits = parts.model(pixels).logits
+        if run.teachers:
+            targets = run.teachers(pixels, targets)
     loss = parts.loss(logits, targets)
     accelerator.backward(loss)
     if accelerator.sync_gradients:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from accelerate import Accelerator, DataLoaderConfiguration
@@ -18,6 +19,7 @@ from skinvision_hf.allocator import keep_freed_memory
 from skinvision_hf.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import PhaseConfig, TrainConfig
+from skinvision_hf.distillation import Teachers
 from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.labels import CODES
 from skinvision_hf.loading import make_loader
@@ -39,6 +41,7 @@ class Run:
     model: SkinVisionForImageClassification
     progress: Progress
     checkpoints: Checkpoints
+    teachers: Teachers | None
 
     @classmethod
     def start(cls, config: TrainConfig, data: DatasetDict) -> "Run":
@@ -73,9 +76,17 @@ class Run:
         set_seed(config.seed)
         with accelerator.main_process_first():
             model = SkinVisionForImageClassification.create(config.model)
+            teachers = Teachers(config.distill, model, _labels(data)) if config.distill.teachers else None
+        if teachers:
+            teachers.to(accelerator.device).to(memory_format=torch.channels_last)
         progress = Progress()
         accelerator.register_for_checkpointing(progress)
-        return cls(config, accelerator, data, model, progress, Checkpoints(output_dir))
+        return cls(config, accelerator, data, model, progress, Checkpoints(output_dir), teachers)
+
+
+def _labels(data: DatasetDict) -> np.ndarray:
+    labels: np.ndarray = data["train"].with_format("numpy")["label"][:]
+    return labels
 
 
 def _on_cpu() -> bool:
@@ -146,9 +157,10 @@ class PhaseParts:
             num_training_steps=phase.epochs * updates,
         )
         ema = ModelEmaV3(model, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
-        labels = run.data["train"].with_format("numpy")["label"][:]
         augmentation = BatchAugmentation(cfg, config.augment).to(accelerator.device)
-        loss = ClassificationLoss(labels, len(CODES), config.loss, mix=phase.train_backbone).to(accelerator.device)
+        loss = ClassificationLoss(_labels(run.data), len(CODES), config.loss, mix=phase.train_backbone).to(
+            accelerator.device
+        )
         model, optimizer, train_loader, validation_loader, scheduler = accelerator.prepare(
             model, optimizer, train_loader, validation_loader, scheduler
         )

@@ -169,6 +169,7 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     settings.pop("output_dir")
     settings["data"] = without_folders(settings["data"])
     settings["model"]["init"] = without_folders(settings["model"]["init"])
+    settings["distill"]["teachers"] = [without_folders(teacher) for teacher in settings["distill"]["teachers"]]
     return settings
 
 
