@@ -13,8 +13,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory that it frees, for the next step.
 
     A step of training allocates the same large blocks as the one before it. By default, glibc hands each of them back
-    to the system and asks for it again, which clears every page: a quarter of the time of a step. Other C libraries are
-    left as they are.
+    to the system and asks for it again, which clears every page. Other C libraries are left as they are.
 
     Returns:
         Whether the C library did it.

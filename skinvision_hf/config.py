@@ -73,8 +73,8 @@ class AugmentConfig:
             less than 1 lesions are as large in training as later, and training is faster (Touvron et al. 2019,
             arXiv:1906.06423).
         first_resolution: The same in the first epoch of a phase, from where it grows evenly to `resolution` in the last
-            one (Tan and Le 2021, arXiv:2104.00298): early epochs learn as much from small images, faster; 0 does not
-            grow.
+            one (Tan and Le 2021, arXiv:2104.00298): early epochs learn as much from small images, faster. A phase of
+            one epoch stays there; with 0 all epochs have `resolution`.
         min_scale: Smallest share of the image's area that a crop keeps, in (0, 1].
         colour: Largest relative change of brightness, contrast and saturation.
         tint: Largest relative change of each colour channel on its own, as other lamps and cameras cause.
@@ -92,8 +92,10 @@ class AugmentConfig:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        _check(self, resolution=(0.1, 2), first_resolution=(0, 2), min_scale=(0.01, 1), colour=(0, 1), tint=(0, 1))
+        _check(self, resolution=(0.1, 2), min_scale=(0.01, 1), colour=(0, 1), tint=(0, 1))
         _check(self, blur_probability=(0, 1), erase_probability=(0, 1))
+        if self.first_resolution:  # or else crops do not grow
+            _check(self, first_resolution=(0.1, self.resolution))
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,8 @@ class TrainConfig:
         seed: Seed of everything that is random.
         num_workers: Processes that load images, per training process; 0 loads them in the training process, which is
             fastest for small images on CPUs. GPUs want several.
-        cache_gb: Memory for decoded training images in gigabytes, per training process, so that they are decoded once
-            and not in every epoch; the images that it has no room for are. Unused with `num_workers`.
+        cache_gb: Memory for decoded training images in gigabytes, per training process, so that those that it has room
+            for are decoded once and not in every epoch. Unused with `num_workers`.
         max_grad_norm: Gradient norm above which gradients are scaled down.
         report_to: Experiment tracker, through Accelerate.
         limit: Use at most this many images of each split, for smoke runs; 0 uses all.

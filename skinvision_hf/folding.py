@@ -3,6 +3,7 @@
 from typing import Any
 
 from timm.layers import BatchNormAct2d
+from timm.models import EfficientNet
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -10,25 +11,30 @@ __all__ = ["fold_batch_norm"]
 
 
 def fold_batch_norm(network: nn.Module) -> None:
-    """Put each batch norm that follows a convolution into its weights, in place; the outputs stay as they are.
+    """Put the batch norms of an EfficientNet into the weights of the convolutions before them, in place.
 
-    A network in evaluation mode computes the same without the norms, and faster. It cannot be trained any more, and its
-    weights have other names.
+    In evaluation mode it computes the same as before, faster. It cannot be trained any more, and its weights have other
+    names.
 
     Args:
-        network: A timm network in evaluation mode, whose convolutions and norms are children in the order of their use,
-            as in timm's EfficientNets; norms without a convolution before them stay.
+        network: A timm network in evaluation mode. Other families than EfficientNet stay as they are, since their
+            modules may be used in another order than they are listed in.
     """
-    before: tuple[str, nn.Module] | None = None
-    for name, child in list(network.named_children()):
-        if isinstance(child, BatchNormAct2d) and before is not None and isinstance(before[1], nn.Conv2d):
-            setattr(network, before[0], _fuse(before[1], child))
-            setattr(network, name, nn.Sequential(child.drop, child.act))
-        elif isinstance(child, nn.Identity):
+    if isinstance(network, EfficientNet):
+        _fold(network)
+
+
+def _fold(parent: nn.Module) -> None:
+    name_before, before = "", parent
+    for name, child in list(parent.named_children()):
+        if isinstance(child, nn.Identity):
             continue
+        if isinstance(child, BatchNormAct2d) and isinstance(before, nn.Conv2d):
+            setattr(parent, name_before, _fuse(before, child))
+            setattr(parent, name, nn.Sequential(child.drop, child.act))
         else:
-            fold_batch_norm(child)
-        before = (name, child)
+            _fold(child)
+        name_before, before = name, child
 
 
 def _fuse(convolution: nn.Conv2d, norm: Any) -> nn.Module:

@@ -1,6 +1,7 @@
 """Images of a split to batches of tensors."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,7 +15,50 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from skinvision_hf.data import decode_image
 from skinvision_hf.errors import DataError
 
-__all__ = ["iterate", "make_loader"]
+__all__ = ["DecodedImages", "iterate", "make_loader"]
+
+
+class DecodedImages:
+    """Decodes the images of a data set, and keeps the first ones that there is room for.
+
+    Args:
+        room: Memory for decoded images, in bytes.
+    """
+
+    def __init__(self, room: float = 0.0) -> None:
+        self._room = room
+        self._kept: dict[str, Tensor] = {}
+
+    def __call__(self, source: dict[str, Any], image_id: str) -> Image.Image | Tensor:
+        """Return an RGB image; one that was kept as a tensor (3, H, W) uint8.
+
+        Args:
+            source: From a column with the feature `Image(decode=False)`.
+            image_id: Its name, one for each image.
+
+        Raises:
+            DataError: If it cannot be read.
+        """
+        if image_id in self._kept:
+            return self._kept[image_id]
+        image: Image.Image = decode_image(source, image_id).convert("RGB")
+        size = 3 * image.width * image.height
+        if size <= self._room:
+            self._room -= size
+            self._kept[image_id] = pil_to_tensor(image)
+        return image
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """From rows of a split to tensors; a class, since processes that load images must be able to pickle it."""
+
+    decode: Callable[[dict[str, Any], str], Image.Image | Tensor]
+    transform: Callable[[Any], Tensor]
+
+    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        images = map(self.decode, rows["image"], rows["image_id"])
+        return {"pixel_values": [self.transform(image) for image in images], "labels": rows["label"]}
 
 
 def make_loader(
@@ -24,7 +68,7 @@ def make_loader(
     batch_size: int,
     shuffle: bool = False,
     num_workers: int = 0,
-    cache_bytes: float = 0,
+    decode: Callable[[dict[str, Any], str], Image.Image | Tensor] | None = None,
 ) -> DataLoader:
     """Make a loader of batches `{"pixel_values": (n, 3, H, W), "labels": (n,)}` that decodes images as it goes.
 
@@ -34,41 +78,18 @@ def make_loader(
         batch_size: Images a batch.
         shuffle: New order every epoch, without the last incomplete batch; for training.
         num_workers: Processes that decode; 0 decodes in this one.
-        cache_bytes: Memory for decoded images, which the next epoch need not decode again; then the transform must take
-            tensors (3, H, W) uint8 as well as images. Unused with `num_workers`, whose processes end with the epoch.
+        decode: `DecodedImages` that other loaders may share; the transform must take what it returns. Processes that
+            decode have a copy each, which ends with the epoch.
     """
     columns = dataset.select_columns(["image", "label", "image_id"]).cast_column("image", ImageFeature(decode=False))
     return DataLoader(
-        columns.with_transform(_Decoder(transform, 0 if num_workers else cache_bytes)),
+        columns.with_transform(_Rows(decode or DecodedImages(), transform)),
         batch_size=batch_size,
         shuffle=shuffle,
         drop_last=shuffle and len(dataset) >= batch_size,
         num_workers=num_workers,
         pin_memory=torch.cuda.is_available(),
     )
-
-
-class _Decoder:
-    """From rows of a split to tensors; keeps the first decoded images that there is room for."""
-
-    def __init__(self, transform: Callable[[Any], Tensor], cache_bytes: float) -> None:
-        self.transform = transform
-        self.room = cache_bytes
-        self.kept: dict[str, Tensor] = {}
-
-    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        images = map(self._decode, rows["image"], rows["image_id"])
-        return {"pixel_values": [self.transform(image) for image in images], "labels": rows["label"]}
-
-    def _decode(self, source: Any, image_id: str) -> Image.Image | Tensor:
-        if image_id in self.kept:
-            return self.kept[image_id]
-        image: Image.Image = decode_image(source, image_id).convert("RGB")
-        size = 3 * image.width * image.height
-        if size <= self.room:
-            self.room -= size
-            self.kept[image_id] = pil_to_tensor(image)
-        return image
 
 
 def iterate(loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The network: a thin subclass of transformers' timm wrapper whose folders load in transformers, timm and here."""
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 from skinvision_hf.config import ModelConfig
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, without_folders, write_json
+from skinvision_hf.folding import fold_batch_norm
 from skinvision_hf.initialisation import initial_weights, weights_origin
 from skinvision_hf.labels import CODES
 from skinvision_hf.releases import resolve_release
@@ -77,6 +79,16 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         self.timm_model.get_classifier().requires_grad_(True)
         self._backbone_frozen = True
         self.train(self.training)
+
+    def with_folded_backbone(self) -> "SkinVisionForImageClassification":
+        """A copy to train the classifier of a frozen network: it computes the same, faster.
+
+        Its classifier is this network's own, not a copy. Its other weights are those of `fold_batch_norm`.
+        """
+        classifier = self.timm_model.get_classifier()
+        copy = deepcopy(self, {id(classifier): classifier})
+        fold_batch_norm(copy.timm_model)
+        return copy
 
     def unfreeze(self) -> None:
         """Train all layers."""

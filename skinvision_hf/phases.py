@@ -62,10 +62,7 @@ def run_phase(run: Run, index: int, name: str, phase: PhaseConfig, *, resume: Pa
             atomic_write(Path(run.config.output_dir) / HISTORY_FILE, lines)
         accelerator.log({k: v for k, v in record.items() if isinstance(v, float)}, step=len(run.progress.history))
         run.checkpoints.save(accelerator, run.progress)
-    run.model = accelerator.unwrap_model(parts.model)
-    # Accelerate keeps what it prepared and what it saves; the next phase brings its own.
-    accelerator.free_memory()
-    accelerator._custom_objects = [run.progress]
+    run.end_phase()
 
 
 def train_epoch(run: Run, parts: PhaseParts, title: str) -> dict[str, float]:
@@ -112,7 +109,7 @@ def _step(run: Run, parts: PhaseParts, batch: dict[str, Tensor]) -> Tensor:
     if accelerator.sync_gradients:
         parts.steps += 1
         if parts.ema:
-            parts.ema.update(accelerator.unwrap_model(parts.model), step=parts.steps)
+            parts.ema.update(parts.network, step=parts.steps)
     return loss.detach()
 
 
@@ -137,5 +134,6 @@ def _keep_best(run: Run, parts: PhaseParts, record: dict[str, Any]) -> None:
     progress.stale += 1
     if math.isfinite(value) and (progress.best is None or value > progress.best):
         progress.best, progress.best_epoch, progress.stale = value, (record["phase"], record["epoch"]), 0
-        if run.accelerator.is_main_process:
-            run.accelerator.unwrap_model(parts.evaluated).save_pretrained(run.checkpoints.best(progress), half=False)
+        folder = run.checkpoints.best(progress)
+        if folder and run.accelerator.is_main_process:
+            parts.evaluated.save_pretrained(folder, half=False)

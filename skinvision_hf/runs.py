@@ -22,7 +22,7 @@ from skinvision_hf.config import PhaseConfig, TrainConfig
 from skinvision_hf.distillation import Teachers
 from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.labels import CODES
-from skinvision_hf.loading import make_loader
+from skinvision_hf.loading import DecodedImages, make_loader
 from skinvision_hf.losses import ClassificationLoss
 from skinvision_hf.metrics.statistics import OVERALL_METRICS
 from skinvision_hf.modeling import SkinVisionForImageClassification
@@ -42,6 +42,7 @@ class Run:
     progress: Progress
     checkpoints: Checkpoints
     teachers: Teachers | None
+    decode: DecodedImages
 
     @classmethod
     def start(cls, config: TrainConfig, data: DatasetDict) -> "Run":
@@ -81,7 +82,14 @@ class Run:
             teachers.to(accelerator.device).to(memory_format=torch.channels_last)
         progress = Progress()
         accelerator.register_for_checkpointing(progress)
-        return cls(config, accelerator, data, model, progress, Checkpoints(output_dir), teachers)
+        # Processes that load images do not live long enough to profit.
+        decode = DecodedImages(0 if config.num_workers else 1e9 * config.cache_gb)
+        return cls(config, accelerator, data, model, progress, Checkpoints(output_dir), teachers, decode)
+
+    def end_phase(self) -> None:
+        """Let go of what Accelerate prepared for a phase and saves of it; the next phase brings its own."""
+        self.accelerator.free_memory()
+        self.accelerator._custom_objects = [self.progress]
 
 
 def _labels(data: DatasetDict) -> np.ndarray:
@@ -114,8 +122,15 @@ def _assert_all_processes_started(accelerator: Accelerator) -> None:
 
 @dataclass
 class PhaseParts:
-    """The objects of one phase, prepared by Accelerate."""
+    """The objects of one phase, prepared by Accelerate.
 
+    Attributes:
+        network: The network of the run.
+        model: What makes the steps of training, prepared by Accelerate: the network, or a faster copy with the same
+            classifier while only that learns.
+    """
+
+    network: SkinVisionForImageClassification
     model: torch.nn.Module
     ema: ModelEmaV3 | None
     optimizer: Any
@@ -130,10 +145,10 @@ class PhaseParts:
     @classmethod
     def build(cls, run: Run, phase: PhaseConfig) -> "PhaseParts":
         """Make the loaders, optimiser, schedule and average of a phase, and freeze or unfreeze the network."""
-        config, accelerator, model = run.config, run.accelerator, run.model
-        model.unfreeze() if phase.train_backbone else model.freeze_backbone()
-        model.to(accelerator.device, memory_format=torch.channels_last)
-        cfg = model.config.pretrained_cfg
+        config, accelerator, network = run.config, run.accelerator, run.model
+        network.unfreeze() if phase.train_backbone else network.freeze_backbone()
+        network.to(accelerator.device, memory_format=torch.channels_last)
+        cfg = network.config.pretrained_cfg
         transform = TrainTransform(cfg, config.augment)
         train_loader = make_loader(
             run.data["train"],
@@ -141,13 +156,13 @@ class PhaseParts:
             batch_size=config.batch_size,
             shuffle=True,
             num_workers=config.num_workers,
-            cache_bytes=1e9 * config.cache_gb,
+            decode=run.decode,
         )
         validation_loader = make_loader(
             run.data["validation"], eval_transform(cfg), batch_size=64, num_workers=config.num_workers
         )
         optimizer = torch.optim.AdamW(
-            param_groups_weight_decay(model, phase.weight_decay), lr=phase.learning_rate, weight_decay=0.0, fused=True
+            param_groups_weight_decay(network, phase.weight_decay), lr=phase.learning_rate, weight_decay=0.0, fused=True
         )
         updates = -(-len(train_loader) // config.gradient_accumulation_steps)
         scheduler = transformers.get_scheduler(
@@ -156,22 +171,26 @@ class PhaseParts:
             num_warmup_steps=round(phase.warmup_epochs * updates),
             num_training_steps=phase.epochs * updates,
         )
-        ema = ModelEmaV3(model, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
+        ema = ModelEmaV3(network, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
         augmentation = BatchAugmentation(cfg, config.augment).to(accelerator.device)
         loss = ClassificationLoss(_labels(run.data), len(CODES), config.loss, mix=phase.train_backbone).to(
             accelerator.device
         )
         model, optimizer, train_loader, validation_loader, scheduler = accelerator.prepare(
-            model, optimizer, train_loader, validation_loader, scheduler
+            network if phase.train_backbone else network.with_folded_backbone(),
+            *(optimizer, train_loader, validation_loader, scheduler),
         )
-        parts = cls(model, ema, optimizer, scheduler, loss, transform, augmentation, train_loader, validation_loader)
+        parts = cls(
+            network, model, ema, optimizer, scheduler, loss, transform, augmentation, train_loader, validation_loader
+        )
         accelerator.register_for_checkpointing(*([ema] if ema else []), _Steps(parts))
         return parts
 
     @property
-    def evaluated(self) -> torch.nn.Module:
+    def evaluated(self) -> SkinVisionForImageClassification:
         """The network that is evaluated and kept: the average where there is one."""
-        return self.ema.module if self.ema else self.model
+        average: SkinVisionForImageClassification = self.ema.module if self.ema else self.network
+        return average
 
 
 class _Steps:

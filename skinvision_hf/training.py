@@ -23,6 +23,7 @@ from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.files import without_folders, write_json
 from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
 from skinvision_hf.phases import run_phase
+from skinvision_hf.releases import resolve_release
 from skinvision_hf.runs import Run
 
 __all__ = ["TRAINING_FILE", "load_splits", "run_training"]
@@ -38,8 +39,8 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
 
     Args:
         config: All settings.
-        resume: Go on from the last complete checkpoint in the output folder, with the same settings (only the number
-            of loading processes, the tracker and the folders that data and weights lie in may differ). A run that is
+        resume: Go on from the last complete checkpoint in the output folder, with the same settings (only how images
+            are loaded, the tracker and the folders that data and weights lie in may differ). A run that is
             trained already is left as it is.
 
     Returns:
@@ -48,7 +49,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     Raises:
         DataError: If the data or the output folder cannot be used, an image cannot be read, the tracker is not
             installed, or a run is resumed with other settings.
-        ModelError: If the initial weights cannot be had.
+        ModelError: If the initial weights or a teacher cannot be had.
         RunError: If the loss stops being a number, or no epoch has a value of the monitored metric.
         KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
     """
@@ -64,6 +65,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         raise DataError(f"cannot write to {output_dir} ({error.strerror}); choose another --output_dir") from error
     checkpoint = _checkpoint(config, resume)
     previous = _previous(config.model.init)
+    _assert_teachers_know_no_more(config)
     run = Run.start(config, load_splits(config))
     _verify_images(run)
     if run.accelerator.is_main_process:
@@ -121,11 +123,19 @@ def load_splits(config: TrainConfig) -> DatasetDict:
 
 
 def _verify_images(run: Run) -> None:
-    """Decode every image before hours are spent on the others; each process takes its share."""
+    """Decode every image before hours are spent on the others; each process takes its share.
+
+    Those of the training split are kept, as far as there is room for them.
+    """
+    trained = set(run.data["train"]["image_id"][:])
     images = concatenate_datasets([part.select_columns(["image", "image_id"]) for part in run.data.values()])
     accelerator = run.accelerator
     share = images.shard(accelerator.num_processes, accelerator.process_index)
-    ham10000.verify_images(share, progress=accelerator.is_local_main_process)
+    ham10000.verify_images(
+        share,
+        decode=lambda source, name: (run.decode if name in trained else ham10000.decode_image)(source, name),
+        progress=accelerator.is_local_main_process,
+    )
 
 
 def _assert_tracker(name: str) -> None:
@@ -154,6 +164,18 @@ def _previous(init: str) -> list[dict[str, Any]]:
         return []
     record = _read_record(Path(init))
     return [*record.pop("previous", []), record]
+
+
+def _assert_teachers_know_no_more(config: TrainConfig) -> None:
+    """Refuse teachers of another split: they would tell of images that this one keeps for validation and test."""
+    for teacher in config.distill.teachers:
+        folder = resolve_release(teacher)
+        split = _read_record(folder).get("split") if (folder / TRAINING_FILE).is_file() else None
+        if split != config.split:
+            raise DataError(
+                f"the teacher {without_folders(teacher)} was trained on {split or 'an unknown split'}, not on "
+                f"{config.split}, so that its answers may leak test images; choose another with --distill.teachers"
+            )
 
 
 def _read_record(folder: Path) -> dict[str, Any]:

@@ -114,7 +114,7 @@ def test_a_training_of_two_steps_tells_both(release: Path) -> None:
     assert "| initial weights | ImageNet weights of EfficientNet-Lite0" in first
     assert "| initial weights | the result of step 1, `first` |" in second
     assert "Which epoch was kept is not on record." in first and "epoch 17" in second
-    assert "mixup 0.3" in first and "dropout 0.3" in first
+    assert "mixup 0.1" in first and "dropout 0.3" in first
     assert "| compute | duration not on record |" in first and "| compute | 1.5 hours on 2 cores" in second
     assert "Two phases" in first and "All layers were trained together." in second
     assert "How long all of them took together is not on record." in card.text
@@ -144,10 +144,39 @@ def test_a_step_on_other_images_is_told(release: Path) -> None:
 def test_what_a_record_lacks_was_off(release: Path) -> None:
     text = render_card(release).text
     assert "growing from" not in text and "CutMix" not in text and "logit adjustment" not in text
-    change_json(
-        release / "training.json", lambda r: r["config"].update(augment={"resolution": 0.8, "first_resolution": 0.5})
-    )
-    assert "at 80% of the input's side, growing from 50% in the first epoch" in render_card(release).text
+
+
+@pytest.mark.parametrize(
+    ("distill", "told"),
+    [
+        (
+            {"teachers": ["a"], "logit_adjustment": 0.0},
+            "the answers of `a` to the same pixels, in place of the labels |",
+        ),
+        (
+            {"teachers": ["a", "b"], "logit_adjustment": 0.5, "weight": 0.7},
+            "the mean answers of `a`, `b` to the same pixels, their logit adjustment of 0.5 undone, 70% of the target",
+        ),
+    ],
+)
+def test_teachers_are_told(release: Path, distill: dict, told: str) -> None:
+    assert "| learned from |" not in render_card(release).text
+    change_json(release / "training.json", lambda record: record["config"].update(distill=distill))
+    assert f"| learned from | {told}" in render_card(release).text
+
+
+@pytest.mark.parametrize(
+    ("resolution", "first", "told"),
+    [
+        (0.8, 0.0, "of the image, at 80% of the input's side,"),
+        (0.8, 0.5, "of the image, growing from 50% to 80% of the input's side,"),
+        (1.0, 0.5, "of the image, growing from 50% to 100% of the input's side,"),
+    ],
+)
+def test_the_size_of_training_images_is_told(release: Path, resolution: float, first: float, told: str) -> None:
+    sizes = {"resolution": resolution, "first_resolution": first}
+    change_json(release / "training.json", lambda record: record["config"].update(augment=sizes))
+    assert told in render_card(release).text
 
 
 @pytest.mark.parametrize(

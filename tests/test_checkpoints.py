@@ -25,7 +25,7 @@ def test_every_setting_that_changes_the_result_is_named(tmp_path: Path) -> None:
 def test_folders_may_move_and_settings_without_influence_may_change(tmp_path: Path) -> None:
     config = tiny_config(tmp_path, data="/old/HAM10000", model=ModelConfig(init="/old/first"))
     moved = replace(config, data="/new/HAM10000/", model=ModelConfig(init="first"), output_dir="elsewhere")
-    assert_same_settings(replace(moved, report_to="tensorboard", num_workers=9), asdict(config))
+    assert_same_settings(replace(moved, report_to="tensorboard", num_workers=9, cache_gb=0.0), asdict(config))
     with pytest.raises(DataError, match=r"--data /old/HAM10000 .now /new/other"):
         assert_same_settings(replace(moved, data="/new/other"), asdict(config))
     older = asdict(config)

@@ -1,37 +1,64 @@
 """Images are decoded once while there is room for them, and are the same with and without it."""
 
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import torch
+from test_training import tiny_config
 
-from skinvision_hf import loading
+from skinvision_hf import loading, runs, training
 from skinvision_hf.augmentation import TrainTransform
-from skinvision_hf.config import AugmentConfig
+from skinvision_hf.config import AugmentConfig, PhaseConfig
 from skinvision_hf.data import load_ham10000
-from skinvision_hf.loading import make_loader
+from skinvision_hf.loading import DecodedImages, make_loader
+from skinvision_hf.training import run_training
 
 CFG = {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bilinear", "crop_pct": 1.0}
 
 
-def passes(cache_bytes: float, monkeypatch: pytest.MonkeyPatch) -> tuple[int, list[torch.Tensor]]:
-    """Images decoded in two epochs of 40 images, and all batches."""
-    decode = Mock(side_effect=loading.decode_image)
-    monkeypatch.setattr(loading, "decode_image", decode)
+@pytest.fixture
+def decode(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Counts the images that are decoded."""
+    counted = Mock(side_effect=loading.decode_image)
+    monkeypatch.setattr(loading, "decode_image", counted)
+    return counted
+
+
+def test_kept_images_save_decoding_and_change_no_pixel(decode: Mock) -> None:
     images = load_ham10000("synthetic[:210]")["train"].select(range(40))
-    loader = make_loader(images, TrainTransform(CFG, AugmentConfig()), batch_size=8, cache_bytes=cache_bytes)
-    torch.manual_seed(0)
-    batches = [batch["pixel_values"] for _ in range(2) for batch in loader]
-    monkeypatch.undo()
-    return decode.call_count, batches
-
-
-def test_a_cache_saves_decoding_and_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = load_ham10000("synthetic[:210]")["train"][0]["image"]
+    image = images[0]["image"]
     size = 3 * image.width * image.height
-    decoded, expected = passes(0, monkeypatch)
-    assert decoded == 80
-    for room, count in ((1e9, 40), (10 * size, 70), (size - 1, 80)):
-        decoded, batches = passes(room, monkeypatch)
-        assert decoded == count
+    expected: list[torch.Tensor] = []
+    for room, count in ((0, 80), (1e9, 40), (10 * size, 70), (size - 1, 80)):
+        decode.reset_mock()
+        loader = make_loader(images, TrainTransform(CFG, AugmentConfig()), batch_size=8, decode=DecodedImages(room))
+        torch.manual_seed(0)
+        batches = [batch["pixel_values"] for _ in range(2) for batch in loader]
+        assert decode.call_count == count
+        expected = expected or batches
         assert all(torch.equal(a, b) for a, b in zip(batches, expected, strict=True))
+
+
+@pytest.mark.parametrize(("cache_gb", "passes"), [(1.0, 1), (0.0, 5)])
+def test_a_run_decodes_each_training_image_once_for_both_phases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decode: Mock, cache_gb: float, passes: int
+) -> None:
+    """Once before training starts, and then only for want of room, in an epoch of phase 1 and three of phase 2."""
+    config = tiny_config(tmp_path, batch_size=10, cache_gb=cache_gb, finetune=PhaseConfig(epochs=3))
+    images = training.load_splits(config)
+    assert len(images["train"]) % 10 == 0
+    verified = Mock(side_effect=training.ham10000.decode_image)
+    monkeypatch.setattr(training.ham10000, "decode_image", verified)
+    run_training(config)
+    others = len(images["validation"]) + len(images["test"])
+    assert verified.call_count == others
+    assert decode.call_count == passes * len(images["train"]) + 4 * len(images["validation"])
+
+
+def test_training_on_cpus_keeps_the_memory_that_it_frees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keep = Mock()
+    monkeypatch.setattr(runs, "keep_freed_memory", keep)
+    config = tiny_config(tmp_path, limit=32)
+    run = runs.Run.start(config, training.load_splits(config))
+    assert keep.called == (run.accelerator.device.type == "cpu")

@@ -21,7 +21,6 @@ from test_data import some_rows, write_metadata, write_pictures
 
 from skinvision_hf import phases, training
 from skinvision_hf.augmentation import BatchAugmentation
-from skinvision_hf.benchmarking.training import PeakMemory
 from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
 from skinvision_hf.errors import DataError, ModelError, RunError
@@ -268,32 +267,6 @@ def test_training_without_its_extra_is_one_line_and_exit_code_2(library: str, tm
     assert result.stderr == f'error: training needs {library}: pip install "skinvision-hf[train]"\n'
 
 
-def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    options = ["--architecture=test_efficientnet", "--init=random", "--image_size=32", "--steps=2"]
-    assert call(ROOT / "scripts" / "benchmark.py", "training", "--data=synthetic[:210]", *options) == 0
-    timing = json.loads(capsys.readouterr().out)
-    assert timing["input_size"] == [3, 32, 32]
-    assert min(timing[name] for name in ("bare_rate", "loop_rate", "head_rate", "share")) > 0
-    assert timing["head_share_of_epoch"] == pytest.approx(timing["loop_rate"] / timing["head_rate"])
-    assert 0.1 < timing["peak_memory_gb"] < 10
-
-
-def test_the_memory_of_loading_processes_counts() -> None:
-    code = "block = bytearray(b'x' * 300_000_000); import time; time.sleep(60)"
-    with PeakMemory() as alone:
-        pass
-    child = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        deadline = time.monotonic() + 50
-        with PeakMemory() as together:
-            while together.peak < alone.peak + 300_000_000 and time.monotonic() < deadline:
-                time.sleep(0.1)
-    finally:
-        child.kill()
-        child.wait()
-    assert together.peak >= alone.peak + 300_000_000
-
-
 def test_a_finished_release_and_a_stopped_run_are_not_overwritten(tmp_path: Path) -> None:
     config = tiny_config(tmp_path / "run", finetune=PhaseConfig(epochs=0))
     run_training(config)
@@ -358,14 +331,13 @@ def test_the_recipe_of_one_run_is_the_default() -> None:
 @pytest.mark.slow
 def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    # A process that loads images has randomness of its own.
-    assert train(*PHASES, "--num_workers=1", f"--output_dir={whole}").returncode == 0
+    assert train(*PHASES, f"--output_dir={whole}").returncode == 0
     for epochs in (1, 4):  # once in the head phase, once in the phase of all layers
-        arguments = [*PHASES, "--num_workers=1", f"--output_dir={killed}", *(["--resume"] if epochs > 1 else [])]
+        arguments = [*PHASES, f"--output_dir={killed}", *(["--resume"] if epochs > 1 else [])]
         code, _ = start_and_kill(arguments, killed, epochs, signal.SIGKILL)
         assert code == -signal.SIGKILL
         assert not (killed / "model.safetensors").exists()
-    result = train(*PHASES, "--num_workers=1", f"--output_dir={killed}", "--resume")
+    result = train(*PHASES, f"--output_dir={killed}", "--resume")
     assert result.returncode == 0, result.stderr
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     timeless = [{k: v for k, v in r.items() if "second" not in k} for r in history(killed)]
@@ -378,11 +350,14 @@ class Killed(BaseException):
     """Ends a run where it stands, as a kill does."""
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_kill_between_the_best_network_and_its_checkpoint_does_no_harm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
 ) -> None:
     """The second phase starts from the best network of the first one, also when it has begun before."""
-    settings = {"head": PhaseConfig(train_backbone=False, epochs=1), "monitor": "log_loss"}
+    head = PhaseConfig(train_backbone=False, epochs=1)
+    # A process that loads images has randomness of its own.
+    settings = {"head": head, "monitor": "log_loss", "num_workers": num_workers}
     whole = run_training(tiny_config(tmp_path / "whole", **settings))
     save = Checkpoints.save
 
@@ -484,6 +459,9 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         (["--config=/nowhere.yaml"], "nowhere.yaml"),
         (["--batch_size=0"], "batch_size is 0, but must be at least 1"),
         (["--loss.label_smoothing=2"], "label_smoothing is 2.0, but must lie between 0 and 1"),
+        (["--augment.first_resolution=0.05"], "first_resolution is 0.05, but must lie between 0.1 and 0.73"),
+        (["--augment.first_resolution=0.8"], "first_resolution is 0.8, but must lie between 0.1 and 0.73"),
+        (["--distill.weight=1.5"], "weight is 1.5, but must lie between 0 and 1"),
         (["--head.epochs=0", "--finetune.epochs=0"], "both phases have 0 epochs"),
         (["--monitor=foo"], "there is no metric 'foo' to monitor"),
     ],

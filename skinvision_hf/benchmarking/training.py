@@ -11,10 +11,9 @@ from typing import Any
 import psutil
 import torch
 from datasets import Dataset, DatasetDict
-from torch.utils.data import DataLoader
 
 from skinvision_hf.config import TrainConfig
-from skinvision_hf.loading import iterate, make_loader
+from skinvision_hf.data import verify_images
 from skinvision_hf.phases import train_epoch
 from skinvision_hf.runs import PhaseParts, Run
 
@@ -30,8 +29,8 @@ class TrainingTiming:
         batch_size: Images a step.
         threads: CPU threads that torch used.
         bare_rate: Forward, backward and optimiser step of all layers on tensors in memory.
-        loop_rate: The training loop of phase 2 on JPEG files that are decoded already as far as `cache_gb` has room,
-            as in all epochs but the first: augmentation, loss, averaging, progress bar.
+        loop_rate: The training loop of phase 2, from JPEG files that a run decodes before its first epoch and keeps as
+            far as `cache_gb` has room: augmentation, loss, averaging, progress bar.
         share: Median over the rounds of `loop_rate / bare_rate`, the two measured one after the other.
         head_rate: The training loop of phase 1, with a frozen backbone.
         head_share_of_epoch: Time of a phase 1 epoch over that of a phase 2 epoch.
@@ -51,7 +50,7 @@ class TrainingTiming:
     peak_memory_gb: float
 
 
-def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20, rounds: int = 3) -> TrainingTiming:
+def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20, rounds: int = 5) -> TrainingTiming:
     """Measure both phases of training on real images; nothing is kept.
 
     Args:
@@ -65,20 +64,19 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
     part = DatasetDict(data | {"train": _first(data["train"], steps * config.batch_size)})
     with tempfile.TemporaryDirectory() as folder:
         run = Run.start(replace(config, output_dir=folder), part)
+        # As a run does before its first epoch.
+        verify_images(data["train"], decode=run.decode)
         size = tuple(run.model.config.pretrained_cfg["input_size"])
         head = PhaseParts.build(run, config.head)
         train_epoch(run, head, "warm up")
         head_rate = statistics.median(train_epoch(run, head, "phase 1")["images_per_second"] for _ in range(rounds))
-        # As between the phases of a run.
         del head
-        run.accelerator.free_memory()
+        run.end_phase()
         parts = PhaseParts.build(run, config.finetune)
         bare = _bare_step(parts, config, size)
         bare()
-        decoded = _decode_once(parts, config, data["train"])
         with PeakMemory() as memory:
             train_epoch(run, parts, "warm up")
-        del decoded
         bare_rates, loop_rates = [], []
         for _ in range(rounds):
             bare_rates.append(steps * config.batch_size / _seconds(bare, steps))
@@ -99,20 +97,6 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
 
 def _first(dataset: Dataset, count: int) -> Dataset:
     return dataset.select(range(count))
-
-
-def _decode_once(parts: PhaseParts, config: TrainConfig, images: Dataset) -> DataLoader:
-    """A loader of all images after an epoch, with those that it keeps."""
-    loader = make_loader(
-        images,
-        parts.transform,
-        batch_size=config.batch_size,
-        num_workers=config.num_workers,
-        cache_bytes=1e9 * config.cache_gb,
-    )
-    for _ in iterate(loader):
-        pass
-    return loader
 
 
 def _bare_step(parts: PhaseParts, config: TrainConfig, size: tuple[int, ...]) -> Callable[[], Any]:

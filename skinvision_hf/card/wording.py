@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from skinvision_hf.config import AugmentConfig, LossConfig
+from skinvision_hf.config import AugmentConfig, DistillConfig, LossConfig
 
 __all__ = [
     "FIGURES",
@@ -16,6 +16,7 @@ __all__ = [
     "loss",
     "phase",
     "place",
+    "teachers",
 ]
 
 INITIAL_WEIGHTS = {
@@ -99,10 +100,10 @@ def loss(settings: LossConfig, *, mixing: bool) -> str:
 def augmentation(settings: AugmentConfig) -> str:
     """How training images are changed, beside flips and turns."""
     parts = [f"crops of at least {settings.min_scale:.0%} of the image"]
-    if settings.resolution != 1:
-        parts.append(f"at {settings.resolution:.0%} of the input's side")
     if settings.first_resolution:
-        parts.append(f"growing from {settings.first_resolution:.0%} in the first epoch")
+        parts.append(f"growing from {settings.first_resolution:.0%} to {settings.resolution:.0%} of the input's side")
+    elif settings.resolution != 1:
+        parts.append(f"at {settings.resolution:.0%} of the input's side")
     optional = {
         "brightness, contrast and saturation": settings.colour,
         "each colour channel": settings.tint,
@@ -110,6 +111,17 @@ def augmentation(settings: AugmentConfig) -> str:
     parts += [f"{name} changed by up to {value:.0%}" for name, value in optional.items() if value]
     optional = {"blurred": settings.blur_probability, "partly blanked out": settings.erase_probability}
     parts += [f"{value:.0%} of the images {name}" for name, value in optional.items() if value]
+    return ", ".join(parts)
+
+
+def teachers(settings: DistillConfig) -> str:
+    """Whose answers the network learned, and how much of them."""
+    names = ", ".join(f"`{name}`" for name in settings.teachers)
+    mean = "the answers of" if len(settings.teachers) == 1 else "the mean answers of"
+    parts = [f"{mean} {names} to the same pixels"]
+    if settings.logit_adjustment:
+        parts.append(f"their logit adjustment of {settings.logit_adjustment:g} undone")
+    parts.append(f"{settings.weight:.0%} of the target" if settings.weight < 1 else "in place of the labels")
     return ", ".join(parts)
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from datasets import ClassLabel, Dataset, Features, Image, Value
@@ -133,11 +133,14 @@ def decode_image(value: dict[str, Any], image_id: str) -> Pillow.Image:
         raise DataError(f"the image {image_id} cannot be read ({reason}); download or extract it again") from error
 
 
-def verify_images(dataset: Dataset, *, progress: bool = True) -> None:
+def verify_images(
+    dataset: Dataset, *, decode: Callable[[dict[str, Any], str], object] = decode_image, progress: bool = True
+) -> None:
     """Decode every image and mask once.
 
     Args:
         dataset: With the columns `image` and `image_id`, and `mask` where there are masks.
+        decode: What decodes them, as `decode_image` does.
         progress: Show a progress bar.
 
     Raises:
@@ -149,16 +152,16 @@ def verify_images(dataset: Dataset, *, progress: bool = True) -> None:
             continue
         rows = dataset.select_columns([name, "image_id"]).cast_column(name, Image(decode=False))
         bar = tqdm(rows, desc=f"check {name}s", unit="image", disable=not progress)
-        unreadable += [row["image_id"] for row in bar if not _is_readable(row[name], row["image_id"])]
+        unreadable += [row["image_id"] for row in bar if not _is_readable(decode, row[name], row["image_id"])]
     if unreadable:
         raise DataError(
             f"{len(unreadable)} images cannot be read: {first_ten(unreadable)}; download or extract them again"
         )
 
 
-def _is_readable(value: dict[str, Any], image_id: str) -> bool:
+def _is_readable(decode: Callable[[dict[str, Any], str], object], value: dict[str, Any], image_id: str) -> bool:
     try:
-        decode_image(value, image_id)
+        decode(value, image_id)
     except DataError:
         return False
     return True

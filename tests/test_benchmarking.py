@@ -1,0 +1,40 @@
+"""What the benchmark of training measures; those of inference and of the page are tested with what they measure."""
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from calling import call
+
+from skinvision_hf.benchmarking.training import PeakMemory
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--architecture=test_efficientnet", "--init=random", "--image_size=32", "--steps=2"]
+    assert call(ROOT / "scripts" / "benchmark.py", "training", "--data=synthetic[:210]", *options) == 0
+    timing = json.loads(capsys.readouterr().out)
+    assert timing["input_size"] == [3, 32, 32]
+    assert min(timing[name] for name in ("bare_rate", "loop_rate", "head_rate", "share")) > 0
+    assert timing["head_share_of_epoch"] == pytest.approx(timing["loop_rate"] / timing["head_rate"])
+    assert 0.1 < timing["peak_memory_gb"] < 10
+
+
+def test_the_memory_of_loading_processes_counts() -> None:
+    code = "block = bytearray(b'x' * 300_000_000); import time; time.sleep(60)"
+    with PeakMemory() as alone:
+        pass
+    child = subprocess.Popen([sys.executable, "-c", code])
+    try:
+        deadline = time.monotonic() + 50
+        with PeakMemory() as together:
+            while together.peak < alone.peak + 300_000_000 and time.monotonic() < deadline:
+                time.sleep(0.1)
+    finally:
+        child.kill()
+        child.wait()
+    assert together.peak >= alone.peak + 300_000_000
