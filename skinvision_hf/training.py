@@ -70,7 +70,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     _verify_images(run)
     if run.accelerator.is_main_process:
         run.checkpoints.write_settings(config)
-    run.accelerator.init_trackers("skinvision", config=flatten(_settings(config)))
+    run.accelerator.init_trackers("skinvision", config=_tracked(config))
     try:
         train_phases(run, resume=checkpoint)
         if run.accelerator.is_main_process:
@@ -193,6 +193,12 @@ def _settings(config: TrainConfig) -> dict[str, Any]:
     settings["model"]["init"] = without_folders(settings["model"]["init"])
     settings["distill"]["teachers"] = [without_folders(teacher) for teacher in settings["distill"]["teachers"]]
     return settings
+
+
+def _tracked(config: TrainConfig) -> dict[str, Any]:
+    """All settings under the names of their flags; trackers take no lists."""
+    settings = flatten(_settings(config))
+    return {name: ", ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
 def _training_record(run: Run, previous: list[dict[str, Any]]) -> dict[str, Any]:
