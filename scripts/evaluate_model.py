@@ -1,8 +1,9 @@
 """Measure a model: `python scripts/evaluate_model.py --data DATA --output_dir DIR [--model REF]`.
 
 Writes metrics.json (every number with a 95 % interval over lesions), predictions.csv and figures. With --compare A B,
-two models or two predictions.csv, it tells whether B is better than A on the same images. For education and research
-only; not a medical device.
+two models or two predictions.csv, it tells whether B is better than A on the same images. With --ensemble A B ... it
+measures the mean answer of several models, and with --views that to several views of each image (test-time
+augmentation). For education and research only; not a medical device.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from skinvision_hf.commands import positive
+from skinvision_hf.config import VIEWS
 from skinvision_hf.errors import run_command
 from skinvision_hf.splits import MANIFEST_SPLIT, SPLIT_NAMES, SPLITS
 
@@ -22,6 +24,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two models or two predictions.csv")
+    parser.add_argument("--ensemble", nargs="+", metavar="REF", help="models whose mean answer is measured")
+    parser.add_argument(
+        "--views", type=int, choices=VIEWS, help="of each image, mirrored and turned; for --ensemble (default: 1)"
+    )
     parser.add_argument(
         "--data", help="HAM10000 as for scripts/train.py, or labelled images: a folder for each class, or a CSV file"
     )
@@ -34,14 +40,20 @@ def build_parser() -> argparse.ArgumentParser:
 
 def evaluate(argv: Sequence[str] | None) -> int:
     """Measure or compare, and print the tables."""
-    arguments = build_parser().parse_args(argv)
+    parser = build_parser()
+    arguments = parser.parse_args(argv)
+    if arguments.views and not arguments.ensemble:
+        parser.error("--views is for --ensemble; give the model, or several, as --ensemble REF")
 
-    from skinvision_hf.reporting import compare_models, evaluate_model
+    from skinvision_hf.reporting import compare_models, evaluate_ensemble, evaluate_model
 
     options = {"part": arguments.split, "split": arguments.split_name, "batch_size": arguments.batch_size}
     if arguments.compare:
         first, second = arguments.compare
         print(compare_models(first, second, arguments.data, arguments.output_dir, **options))
+    elif arguments.ensemble:
+        views = arguments.views or 1
+        print(evaluate_ensemble(arguments.ensemble, arguments.data, arguments.output_dir, views=views, **options))
     else:
         report = evaluate_model(
             arguments.model, arguments.data, arguments.output_dir, revision=arguments.revision, **options

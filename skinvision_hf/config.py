@@ -8,6 +8,7 @@ from skinvision_hf.errors import DataError
 __all__ = [
     "CAM_METHOD",
     "CAM_METHODS",
+    "VIEWS",
     "AugmentConfig",
     "DistillConfig",
     "LossConfig",
@@ -21,6 +22,9 @@ CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 
 CAM_METHOD = "gradcam"
 """How they are computed when nobody asks for another method."""
+
+VIEWS = (1, 2, 4, 8)
+"""How many views of an image there can be: itself, mirrored, both turned by 180 degrees, and all that by 90 degrees."""
 
 
 # Ends of ranges: of shares below 1, of numbers above 0, and of numbers without an upper end.

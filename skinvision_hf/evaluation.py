@@ -11,6 +11,7 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
+from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError
 from skinvision_hf.files import write_json
 from skinvision_hf.loading import iterate, make_loader
@@ -60,7 +61,7 @@ def collect_logits(
 
 
 def predict_dataset(
-    model: SkinVisionForImageClassification,
+    model: SkinVisionForImageClassification | Ensemble,
     dataset: Dataset,
     *,
     batch_size: int = 64,
@@ -71,7 +72,7 @@ def predict_dataset(
     """Predict every image of a split.
 
     Args:
-        model: The network; its own `pretrained_cfg` decides how images are prepared.
+        model: The network or ensemble; its own `pretrained_cfg` decides how images are prepared.
         dataset: A split with the columns image, label, image_id and lesion_id.
         batch_size: Images a batch.
         num_workers: Processes that decode images.

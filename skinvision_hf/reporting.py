@@ -1,6 +1,7 @@
 """What makes trained weights a release, and what is said of any model: calibration, guard, numbers, figures, card."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from skinvision_hf.card import write_card
 from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.data import load_part, split_name
 from skinvision_hf.decision_rules import measure_decision_rules
+from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation import PREDICTIONS_FILE, predict_dataset, write_metrics
 from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
@@ -37,7 +39,7 @@ from skinvision_hf.subgroups import group_columns, measure_subgroups
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["compare_models", "evaluate_model", "finish_release"]
+__all__ = ["compare_models", "evaluate_ensemble", "evaluate_model", "finish_release"]
 
 BATCH_SIZE = 64
 COMPARISON_FILE = "comparison.json"
@@ -170,6 +172,43 @@ def evaluate_model(
     plot_misclassified(dataset, predictions, output_dir / MISCLASSIFIED)
     if (folder / HISTORY_FILE).is_file():
         plot_training(folder / HISTORY_FILE, figures / "training_curves.png")
+    return report
+
+
+def evaluate_ensemble(
+    refs: Sequence[str],
+    source: str | Path | None,
+    output_dir: str | Path,
+    *,
+    part: str,
+    split: str | None,
+    views: int = 1,
+    batch_size: int = BATCH_SIZE,
+) -> EvalReport:
+    """Measure the mean answer of several models to several views, and write metrics.json, predictions.csv and figures.
+
+    Args:
+        refs: Release folders or Hub ids; one alone looks at its views only, which is test-time augmentation.
+        source: As for `evaluate_model`.
+        output_dir: Where to.
+        part: As for `evaluate_model`.
+        split: Name of the split.
+        views: How many of the right-angle symmetries of each image count; see `skinvision_hf.config.VIEWS`.
+        batch_size: Images at once.
+
+    Raises:
+        DataError: If the data or the output folder cannot be used.
+        ModelError: If a model cannot be loaded, or they take images in different ways.
+    """
+    ensemble = Ensemble(refs, views=views)
+    dataset, name, part = load_part(_required(source), part=part, split=split)
+    predictions = predict_dataset(ensemble, dataset, batch_size=batch_size)
+    report = evaluate_predictions(predictions, split=name, part=part)
+    output_dir = Path(output_dir)
+    members = [_measured(resolve_release(ref)) for ref in refs]
+    write_metrics(output_dir, report.to_dict() | {"ensemble": {"members": members, "views": views}})
+    predictions.to_csv(output_dir / PREDICTIONS_FILE)
+    draw_evaluation(output_dir / "figures", predictions, report)
     return report
 
 

@@ -21,46 +21,33 @@ PIXELS = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
 TARGETS = torch.eye(7)[:4]
 
 
-@pytest.fixture(scope="module")
-def releases(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Two releases that answer differently."""
-    other = SkinVisionForImageClassification.from_pretrained(tiny_release)
-    with torch.no_grad():
-        other.timm_model.get_classifier().weight.neg_()
-    folder = tmp_path_factory.mktemp("teachers")
-    for name, model in (("a", SkinVisionForImageClassification.from_pretrained(tiny_release)), ("b", other)):
-        model.save_pretrained(folder / name, half=False)
-        (folder / name / "training.json").write_text(json.dumps({"split": "ham10000-v1"}))
-    return [str(folder / "a"), str(folder / "b")]
-
-
 def answers(release: str) -> torch.Tensor:
     with torch.no_grad():
         return SkinVisionForImageClassification.from_pretrained(release)(PIXELS).logits
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
-def test_the_target_is_the_mean_answer_and_the_rest_the_label(releases: list[str], weight: float) -> None:
-    student = SkinVisionForImageClassification.from_pretrained(releases[0])
-    config = DistillConfig(releases, logit_adjustment=0.0, weight=weight)
-    mean = (answers(releases[0]).softmax(1) + answers(releases[1]).softmax(1)) / 2
-    assert (mean - answers(releases[0]).softmax(1)).abs().max() > 0.01
+def test_the_target_is_the_mean_answer_and_the_rest_the_label(two_releases: list[str], weight: float) -> None:
+    student = SkinVisionForImageClassification.from_pretrained(two_releases[0])
+    config = DistillConfig(two_releases, logit_adjustment=0.0, weight=weight)
+    mean = (answers(two_releases[0]).softmax(1) + answers(two_releases[1]).softmax(1)) / 2
+    assert (mean - answers(two_releases[0]).softmax(1)).abs().max() > 0.01
     torch.testing.assert_close(
         Teachers(config, student, LABELS)(PIXELS, TARGETS), weight * mean + (1 - weight) * TARGETS, rtol=1e-3, atol=1e-4
     )
 
 
-def test_the_logit_adjustment_of_the_teachers_is_undone(releases: list[str]) -> None:
-    student = SkinVisionForImageClassification.from_pretrained(releases[0])
-    taught = Teachers(DistillConfig(releases[:1], logit_adjustment=0.5), student, LABELS)(PIXELS, TARGETS)
+def test_the_logit_adjustment_of_the_teachers_is_undone(two_releases: list[str]) -> None:
+    student = SkinVisionForImageClassification.from_pretrained(two_releases[0])
+    taught = Teachers(DistillConfig(two_releases[:1], logit_adjustment=0.5), student, LABELS)(PIXELS, TARGETS)
     frequencies = torch.bincount(torch.from_numpy(LABELS)) / len(LABELS)
-    expected = answers(releases[0]).softmax(1) * frequencies**0.5
+    expected = answers(two_releases[0]).softmax(1) * frequencies**0.5
     torch.testing.assert_close(taught, expected / expected.sum(1, keepdim=True), rtol=1e-3, atol=1e-4)
 
 
-def test_a_teacher_that_normalises_in_another_way_is_refused(releases: list[str], tmp_path: Path) -> None:
-    student = SkinVisionForImageClassification.from_pretrained(releases[0])
-    teacher = SkinVisionForImageClassification.from_pretrained(releases[0])
+def test_a_teacher_that_normalises_in_another_way_is_refused(two_releases: list[str], tmp_path: Path) -> None:
+    student = SkinVisionForImageClassification.from_pretrained(two_releases[0])
+    teacher = SkinVisionForImageClassification.from_pretrained(two_releases[0])
     teacher.config.pretrained_cfg["mean"] = [0.1, 0.2, 0.3]
     teacher.save_pretrained(tmp_path / "other")
     with pytest.raises(ModelError, match="other normalises pixels in another way than the network"):
@@ -69,10 +56,10 @@ def test_a_teacher_that_normalises_in_another_way_is_refused(releases: list[str]
 
 @pytest.mark.parametrize("split", ["image-level-leaky", None])
 def test_a_teacher_of_another_split_is_refused_before_data_is_loaded(
-    releases: list[str], tmp_path: Path, split: str | None
+    two_releases: list[str], tmp_path: Path, split: str | None
 ) -> None:
     teacher = tmp_path / "teacher"
-    SkinVisionForImageClassification.from_pretrained(releases[0]).save_pretrained(teacher)
+    SkinVisionForImageClassification.from_pretrained(two_releases[0]).save_pretrained(teacher)
     if split:
         (teacher / "training.json").write_text(json.dumps({"split": split}))
     config = tiny_config(tmp_path / "run", data="/nowhere", distill=DistillConfig([str(teacher)]))
@@ -82,9 +69,9 @@ def test_a_teacher_of_another_split_is_refused_before_data_is_loaded(
         run_training(replace(config, distill=DistillConfig([str(tmp_path / "gone")])))
 
 
-def test_a_network_learns_its_teachers_answers_and_not_the_labels(releases: list[str], tmp_path: Path) -> None:
+def test_a_network_learns_its_teachers_answers_and_not_the_labels(two_releases: list[str], tmp_path: Path) -> None:
     """A teacher that is certain of one diagnosis, whatever the image shows."""
-    teacher = SkinVisionForImageClassification.from_pretrained(releases[0])
+    teacher = SkinVisionForImageClassification.from_pretrained(two_releases[0])
     with torch.no_grad():
         teacher.timm_model.get_classifier().weight.zero_()
         teacher.timm_model.get_classifier().bias.copy_(10.0 * torch.eye(7)[3])

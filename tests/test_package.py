@@ -20,9 +20,9 @@ PACKAGE = ROOT / "skinvision_hf"
 # Each room imports only rooms before it, when it is loaded.
 ORDER = """
 _version errors commands labels files allocator folding config splits data releases initialisation evaluation_mode
-transforms augmentation loading losses modeling metrics calibration operating_points decision_rules gaps subgroups
-evaluation checkpoints distillation runs phases training guard images prediction inference explain figures card
-reporting hub benchmarking demo cli
+transforms augmentation loading losses modeling ensembles metrics calibration operating_points decision_rules gaps
+subgroups evaluation checkpoints distillation runs phases training guard images prediction inference explain figures
+card reporting hub benchmarking demo cli
 """
 ROOMS = ORDER.split()
 

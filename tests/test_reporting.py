@@ -239,6 +239,9 @@ def test_the_command_prints_the_tables_of_what_it_wrote(release: Path, tmp_path:
         (["--split=all"], "--split"),
         (["--batch_size=0"], "give at least 1"),
         (["--compare", "a.csv", "b.csv"], "a.csv"),
+        (["--ensemble", "./nowhere", f"--data={SOURCE}"], "nowhere"),
+        (["--ensemble", "a", "--views=3"], "--views"),
+        (["--views=2", f"--data={SOURCE}"], "--views is for --ensemble"),
     ],
 )
 def test_a_wrong_call_is_one_line_and_exit_code_2(

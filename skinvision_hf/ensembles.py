@@ -1,0 +1,61 @@
+"""Several networks, and several views of an image, to one answer."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import torch
+from torch import Tensor
+from transformers.modeling_outputs import ImageClassifierOutput
+
+from skinvision_hf.errors import ModelError
+from skinvision_hf.files import without_folders
+from skinvision_hf.modeling import SkinVisionForImageClassification
+
+__all__ = ["Ensemble"]
+
+# Quarter turns, and whether the image is mirrored before; a square image fits the network in any of them. The first
+# one, two, four or all of them belong together.
+SYMMETRIES = tuple(product((0, 2, 1, 3), (False, True)))
+
+
+class Ensemble(torch.nn.Module):
+    """Answers with the mean of the probabilities of several releases, each of which looks at several views.
+
+    Args:
+        refs: Release folders or Hub ids.
+        views: How many of an image's right-angle symmetries each member looks at; one of `skinvision_hf.config.VIEWS`.
+
+    Raises:
+        ModelError: If a release cannot be loaded, or takes images of another size or normalisation than the first one.
+    """
+
+    def __init__(self, refs: Sequence[str], *, views: int = 1) -> None:
+        super().__init__()
+        members = [SkinVisionForImageClassification.from_pretrained(ref) for ref in refs]
+        for ref, member in zip(refs, members, strict=True):
+            if _pixels(member) != _pixels(members[0]):
+                raise ModelError(
+                    f"{without_folders(ref)} takes other pixels than {without_folders(refs[0])}; "
+                    "choose releases of one input size and normalisation"
+                )
+        self.config = members[0].config
+        self.members = torch.nn.ModuleList(members)
+        self.symmetries = SYMMETRIES[:views]
+
+    def forward(self, pixel_values: Tensor) -> ImageClassifierOutput:
+        """Return an output whose `logits` (n, 7) are the logarithms of probabilities.
+
+        Args:
+            pixel_values: Normalised square images (n, 3, side, side).
+        """
+        answers = []
+        for turns, mirrored in self.symmetries:
+            view = pixel_values.flip(-1) if mirrored else pixel_values
+            view = view.rot90(turns, dims=(-2, -1)).contiguous(memory_format=torch.channels_last)
+            answers += [member(view).logits.float().log_softmax(dim=1) for member in self.members]
+        mean = torch.stack(answers).logsumexp(dim=0) - torch.tensor(len(answers)).log()
+        return ImageClassifierOutput(logits=mean)
+
+
+def _pixels(model: SkinVisionForImageClassification) -> list[object]:
+    return [list(model.config.pretrained_cfg[key]) for key in ("input_size", "mean", "std")]
