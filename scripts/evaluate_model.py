@@ -21,10 +21,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="evaluate_model.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
-    parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
-    parser.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two models or two predictions.csv")
-    parser.add_argument("--ensemble", nargs="+", metavar="REF", help="models whose mean answer is measured")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
+    what.add_argument("--compare", nargs=2, metavar=("A", "B"), help="two models or two predictions.csv")
+    what.add_argument("--ensemble", nargs="+", metavar="REF", help="models whose mean answer is measured")
+    parser.add_argument("--revision", help="branch, tag or commit of a Hub id; for --model")
     parser.add_argument(
         "--views", type=int, choices=VIEWS, help="of each image, mirrored and turned; for --ensemble (default: 1)"
     )
@@ -42,10 +43,12 @@ def evaluate(argv: Sequence[str] | None) -> int:
     """Measure or compare, and print the tables."""
     parser = build_parser()
     arguments = parser.parse_args(argv)
+    if arguments.revision and (arguments.compare or arguments.ensemble):
+        parser.error("--revision is for --model; give folders or Hub ids alone to --compare and --ensemble")
     if arguments.views and not arguments.ensemble:
         parser.error("--views is for --ensemble; give the model, or several, as --ensemble REF")
 
-    from skinvision_hf.reporting import compare_models, evaluate_ensemble, evaluate_model
+    from skinvision_hf.measuring import compare_models, evaluate_ensemble, evaluate_model
 
     options = {"part": arguments.split, "split": arguments.split_name, "batch_size": arguments.batch_size}
     if arguments.compare:

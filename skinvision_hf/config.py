@@ -98,8 +98,11 @@ class AugmentConfig:
         """Check the ranges."""
         _check(self, resolution=(0.1, 2), min_scale=(0.01, 1), colour=(0, 1), tint=(0, 1))
         _check(self, blur_probability=(0, 1), erase_probability=(0, 1))
-        if self.first_resolution:  # or else crops do not grow
-            _check(self, first_resolution=(0.1, self.resolution))
+        if self.first_resolution and not 0.1 <= self.first_resolution <= self.resolution:
+            raise DataError(
+                f"first_resolution is {self.first_resolution}, but must lie between 0.1 and resolution "
+                f"({self.resolution:g}), or be 0 for crops of one size"
+            )
 
 
 @dataclass(frozen=True)
@@ -135,17 +138,20 @@ class LossConfig:
 class DistillConfig:
     """Distillation: the network learns what an ensemble of others answers (Hinton et al. 2015, arXiv:1503.02531).
 
-    The teachers see the very pixels that the network sees, mixed and augmented (Beyer et al. 2022, arXiv:2106.05237).
+    The teachers see the very pixels that the network sees, mixed and augmented, whatever the size of their own input
+    (Beyer et al. 2022, arXiv:2106.05237), in both phases: a forward pass more for each of them. What `LossConfig` does
+    about rare classes and smooths acts on their answers as it does on labels.
 
     Attributes:
-        teachers: Folders or Hub ids of finished releases, whose mean probabilities are learned; none turns it off.
-        logit_adjustment: The `loss.logit_adjustment` that the teachers were trained with. It is undone in their
-            answers, so that the network's own means what it means without teachers.
+        teachers: Folders of finished releases of the same split and normalisation, whose mean probabilities are
+            learned; none turns it off.
+        logit_adjustment: Exponent of the class frequencies that multiply each teacher's probabilities, which are then
+            scaled to 1: takes back what teachers lean to rare classes that were trained with a logit adjustment.
         weight: Share of the teachers' answer in the target, in [0, 1]; the rest is the label.
     """
 
     teachers: list[str] = field(default_factory=list)
-    logit_adjustment: float = 0.5
+    logit_adjustment: float = 0.0
     weight: float = 1.0
 
     def __post_init__(self) -> None:

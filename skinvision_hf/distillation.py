@@ -37,7 +37,7 @@ class Teachers(torch.nn.Module):
         members = []
         for release in config.teachers:
             member = SkinVisionForImageClassification.from_pretrained(release)
-            if _normalisation(member) != _normalisation(student):
+            if not member.pixels_like(student, "mean", "std"):
                 raise ModelError(
                     f"{without_folders(release)} normalises pixels in another way than the network that is to learn "
                     "from it; choose teachers that started from the same kind of weights"
@@ -45,13 +45,10 @@ class Teachers(torch.nn.Module):
             fold_batch_norm(member.timm_model)
             members.append(member.requires_grad_(False))
         self.members = torch.nn.ModuleList(members)
+        self.eval()
 
     @torch.no_grad()
     def forward(self, pixels: Tensor, targets: Tensor) -> Tensor:
         """Return the targets to learn (n, 7), for normalised images (n, 3, height, width) and their labels' targets."""
         answers = [(member(pixels).logits.float() + self.adjustment).softmax(dim=1) for member in self.members]
         return torch.lerp(targets, torch.stack(answers).mean(dim=0), self.weight)
-
-
-def _normalisation(model: SkinVisionForImageClassification) -> list[list[float]]:
-    return [list(model.config.pretrained_cfg[key]) for key in ("mean", "std")]

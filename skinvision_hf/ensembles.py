@@ -1,13 +1,16 @@
 """Several networks, and several views of an image, to one answer."""
 
+import math
 from collections.abc import Sequence
 from itertools import product
+from pathlib import Path
 
 import torch
 from torch import Tensor
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from skinvision_hf.errors import ModelError
+from skinvision_hf.config import VIEWS
+from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.files import without_folders
 from skinvision_hf.modeling import SkinVisionForImageClassification
 
@@ -26,21 +29,26 @@ class Ensemble(torch.nn.Module):
         views: How many of an image's right-angle symmetries each member looks at; one of `skinvision_hf.config.VIEWS`.
 
     Raises:
+        DataError: If there is no release, or another number of views.
         ModelError: If a release cannot be loaded, or takes images of another size or normalisation than the first one.
     """
 
-    def __init__(self, refs: Sequence[str], *, views: int = 1) -> None:
+    def __init__(self, refs: Sequence[str | Path], *, views: int = 1) -> None:
         super().__init__()
+        if views not in VIEWS or not refs:
+            allowed = ", ".join(map(str, VIEWS))
+            raise DataError(f"there are {len(refs)} releases and {views} views; give one or more, and one of {allowed}")
         members = [SkinVisionForImageClassification.from_pretrained(ref) for ref in refs]
         for ref, member in zip(refs, members, strict=True):
-            if _pixels(member) != _pixels(members[0]):
+            if not member.pixels_like(members[0], "input_size", "mean", "std"):
                 raise ModelError(
-                    f"{without_folders(ref)} takes other pixels than {without_folders(refs[0])}; "
+                    f"{without_folders(str(ref))} takes other pixels than {without_folders(str(refs[0]))}; "
                     "choose releases of one input size and normalisation"
                 )
         self.config = members[0].config
         self.members = torch.nn.ModuleList(members)
         self.symmetries = SYMMETRIES[:views]
+        self.eval()
 
     def forward(self, pixel_values: Tensor) -> ImageClassifierOutput:
         """Return an output whose `logits` (n, 7) are the logarithms of probabilities.
@@ -53,9 +61,5 @@ class Ensemble(torch.nn.Module):
             view = pixel_values.flip(-1) if mirrored else pixel_values
             view = view.rot90(turns, dims=(-2, -1)).contiguous(memory_format=torch.channels_last)
             answers += [member(view).logits.float().log_softmax(dim=1) for member in self.members]
-        mean = torch.stack(answers).logsumexp(dim=0) - torch.tensor(len(answers)).log()
+        mean = torch.stack(answers).logsumexp(dim=0) - math.log(len(answers))
         return ImageClassifierOutput(logits=mean)
-
-
-def _pixels(model: SkinVisionForImageClassification) -> list[object]:
-    return [list(model.config.pretrained_cfg[key]) for key in ("input_size", "mean", "std")]

@@ -13,17 +13,17 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError
-from skinvision_hf.files import write_json
+from skinvision_hf.files import sha256, write_json
 from skinvision_hf.loading import iterate, make_loader
 from skinvision_hf.metrics import Predictions
 from skinvision_hf.metrics.report import METRICS_FILE
-from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["PREDICTIONS_FILE", "collect_logits", "predict_dataset", "write_metrics"]
+__all__ = ["PREDICTIONS_FILE", "collect_logits", "measured_weights", "predict_dataset", "write_metrics"]
 
 PREDICTIONS_FILE = "predictions.csv"
 
@@ -92,6 +92,11 @@ def predict_dataset(
     return Predictions(
         image_ids=tuple(identifiers), lesion_ids=tuple(dataset["lesion_id"][:]), labels=labels, logits=logits
     )
+
+
+def measured_weights(folder: Path) -> dict[str, str]:
+    """Which weights a report is about, so that it is never shown beside others."""
+    return {"weights_sha256": sha256(folder / WEIGHTS_FILE)}
 
 
 def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:

@@ -26,11 +26,15 @@ class DecodedImages:
     """
 
     def __init__(self, room: float = 0.0) -> None:
-        self._room = room
+        self._room = self._all_room = room
         self._kept: dict[str, Tensor] = {}
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies start empty: what hashes or pickles a data set that uses this would carry all pixels with it."""
+        return DecodedImages, (self._all_room,)
+
     def __call__(self, source: dict[str, Any], image_id: str) -> Image.Image | Tensor:
-        """Return an RGB image; one that was kept as a tensor (3, H, W) uint8.
+        """Return an RGB image or, if it was kept, its tensor (3, H, W) uint8.
 
         Args:
             source: From a column with the feature `Image(decode=False)`.
@@ -79,7 +83,7 @@ def make_loader(
         shuffle: New order every epoch, without the last incomplete batch; for training.
         num_workers: Processes that decode; 0 decodes in this one.
         decode: `DecodedImages` that other loaders may share; the transform must take what it returns. Processes that
-            decode have a copy each, which ends with the epoch.
+            decode have a copy each, which starts empty and ends with the epoch.
     """
     columns = dataset.select_columns(["image", "label", "image_id"]).cast_column("image", ImageFeature(decode=False))
     return DataLoader(

@@ -4,6 +4,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import transformers
 from safetensors import SafetensorError
@@ -72,6 +73,10 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             "new_tensors": len(result.missing_keys),
         }
         return model.eval()
+
+    def pixels_like(self, other: "SkinVisionForImageClassification", *keys: str) -> bool:
+        """Whether both prepare images alike, by these keys of their `pretrained_cfg`, such as `mean` and `std`."""
+        return all(_same(self.config.pretrained_cfg[key], other.config.pretrained_cfg[key]) for key in keys)
 
     def freeze_backbone(self) -> None:
         """Train the classifier only; batch-norm statistics stay as they are, and so does dropout in the backbone."""
@@ -169,6 +174,11 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         }
         extra = {key: getattr(self.config, key) for key in EXTRA_KEYS if hasattr(self.config, key)}
         return values | extra
+
+
+def _same(value: Any, other: Any) -> bool:
+    """Whether two settings are equal; a file holds lists where timm has tuples."""
+    return bool(np.array_equal(value, other))
 
 
 def _wrapper_config(architecture: str, pretrained_cfg: dict[str, Any], model_args: dict[str, Any]) -> TimmWrapperConfig:

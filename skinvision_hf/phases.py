@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from skinvision_hf import metrics
 from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.config import PhaseConfig
-from skinvision_hf.errors import RunError
+from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.evaluation import collect_logits
 from skinvision_hf.files import atomic_write
 from skinvision_hf.loading import iterate
@@ -38,11 +38,20 @@ def run_phase(run: Run, index: int, name: str, phase: PhaseConfig, *, resume: Pa
         name: Name of the phase, for the history.
         phase: Its settings.
         resume: Checkpoint inside this phase to go on from.
+
+    Raises:
+        DataError: If the checkpoint does not fit.
+        RunError: If the loss stops being a number.
     """
     accelerator = run.accelerator
     parts = PhaseParts.build(run, phase)
     if resume:
-        accelerator.load_state(str(resume))
+        try:
+            accelerator.load_state(str(resume))
+        except RuntimeError as error:
+            raise DataError(
+                f"{resume} is not of this version's training; start again in another --output_dir"
+            ) from error
         logger.info("resumed from %s", resume)
     else:
         run.progress.phase, run.progress.epoch, run.progress.stale = index, 0, 0

@@ -10,7 +10,7 @@ import torch
 import transformers
 from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.utils import set_seed
-from datasets import DatasetDict
+from datasets import DatasetDict, concatenate_datasets
 from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch.utils.data import DataLoader
@@ -19,6 +19,7 @@ from skinvision_hf.allocator import keep_freed_memory
 from skinvision_hf.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import PhaseConfig, TrainConfig
+from skinvision_hf.data import decode_image, verify_images
 from skinvision_hf.distillation import Teachers
 from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.labels import CODES
@@ -51,6 +52,7 @@ class Run:
         Raises:
             DataError: If the monitored metric is unknown, the training or validation split is empty or smaller than a
                 batch for each process, or the precision is one that this machine cannot train in.
+            ModelError: If the initial weights or a teacher cannot be had.
             RunError: If fewer processes were started than asked for.
         """
         if config.monitor not in OVERALL_METRICS:
@@ -85,6 +87,22 @@ class Run:
         # Processes that load images do not live long enough to profit.
         decode = DecodedImages(0 if config.num_workers else 1e9 * config.cache_gb)
         return cls(config, accelerator, data, model, progress, Checkpoints(output_dir), teachers, decode)
+
+    def verify_images(self) -> None:
+        """Decode every image before hours are spent on the others; each process takes its share.
+
+        Those of the training split are kept, as far as there is room for them.
+
+        Raises:
+            DataError: If some cannot be read.
+        """
+        trained = set(self.data["train"]["image_id"][:])
+        images = concatenate_datasets([part.select_columns(["image", "image_id"]) for part in self.data.values()])
+        verify_images(
+            images.shard(self.accelerator.num_processes, self.accelerator.process_index),
+            decode=lambda source, name: (self.decode if name in trained else decode_image)(source, name),
+            progress=self.accelerator.is_local_main_process,
+        )
 
     def end_phase(self) -> None:
         """Let go of what Accelerate prepared for a phase and saves of it; the next phase brings its own."""
@@ -150,17 +168,7 @@ class PhaseParts:
         network.to(accelerator.device, memory_format=torch.channels_last)
         cfg = network.config.pretrained_cfg
         transform = TrainTransform(cfg, config.augment)
-        train_loader = make_loader(
-            run.data["train"],
-            transform,
-            batch_size=config.batch_size,
-            shuffle=True,
-            num_workers=config.num_workers,
-            decode=run.decode,
-        )
-        validation_loader = make_loader(
-            run.data["validation"], eval_transform(cfg), batch_size=64, num_workers=config.num_workers
-        )
+        train_loader, validation_loader = _loaders(run, transform)
         optimizer = torch.optim.AdamW(
             param_groups_weight_decay(network, phase.weight_decay), lr=phase.learning_rate, weight_decay=0.0, fused=True
         )
@@ -173,15 +181,23 @@ class PhaseParts:
         )
         ema = ModelEmaV3(network, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
         augmentation = BatchAugmentation(cfg, config.augment).to(accelerator.device)
-        loss = ClassificationLoss(_labels(run.data), len(CODES), config.loss, mix=phase.train_backbone).to(
-            accelerator.device
-        )
+        loss = ClassificationLoss(_labels(run.data), len(CODES), config.loss, mix=phase.train_backbone)
+        loss.to(accelerator.device)
+        model = network if phase.train_backbone else network.with_folded_backbone()
         model, optimizer, train_loader, validation_loader, scheduler = accelerator.prepare(
-            network if phase.train_backbone else network.with_folded_backbone(),
-            *(optimizer, train_loader, validation_loader, scheduler),
+            model, optimizer, train_loader, validation_loader, scheduler
         )
         parts = cls(
-            network, model, ema, optimizer, scheduler, loss, transform, augmentation, train_loader, validation_loader
+            network=network,
+            model=model,
+            ema=ema,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            loss=loss,
+            transform=transform,
+            augmentation=augmentation,
+            train_loader=train_loader,
+            validation_loader=validation_loader,
         )
         accelerator.register_for_checkpointing(*([ema] if ema else []), _Steps(parts))
         return parts
@@ -191,6 +207,23 @@ class PhaseParts:
         """The network that is evaluated and kept: the average where there is one."""
         average: SkinVisionForImageClassification = self.ema.module if self.ema else self.network
         return average
+
+
+def _loaders(run: Run, transform: TrainTransform) -> tuple[DataLoader, DataLoader]:
+    """Of training and of validation."""
+    config, data = run.config, run.data
+    evaluated = eval_transform(run.model.config.pretrained_cfg)
+    return (
+        make_loader(
+            data["train"],
+            transform,
+            batch_size=config.batch_size,
+            shuffle=True,
+            num_workers=config.num_workers,
+            decode=run.decode,
+        ),
+        make_loader(data["validation"], evaluated, batch_size=64, num_workers=config.num_workers),
+    )
 
 
 class _Steps:

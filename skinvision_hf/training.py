@@ -12,7 +12,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from datasets import DatasetDict, concatenate_datasets
+from datasets import DatasetDict
 
 from skinvision_hf import data as ham10000
 from skinvision_hf._version import __version__
@@ -20,10 +20,9 @@ from skinvision_hf.checkpoints import Checkpoints, assert_same_settings, flatten
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.data.limits import limit_parts
 from skinvision_hf.errors import DataError, ModelError, RunError
-from skinvision_hf.files import without_folders, write_json
+from skinvision_hf.files import sha256, without_folders, write_json
 from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
 from skinvision_hf.phases import run_phase
-from skinvision_hf.releases import resolve_release
 from skinvision_hf.runs import Run
 
 __all__ = ["TRAINING_FILE", "load_splits", "run_training"]
@@ -40,7 +39,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     Args:
         config: All settings.
         resume: Go on from the last complete checkpoint in the output folder, with the same settings (only how images
-            are loaded, the tracker and the folders that data and weights lie in may differ). A run that is
+            are loaded, the tracker and the folders that data, weights and teachers lie in may differ). A run that is
             trained already is left as it is.
 
     Returns:
@@ -48,7 +47,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
 
     Raises:
         DataError: If the data or the output folder cannot be used, an image cannot be read, the tracker is not
-            installed, or a run is resumed with other settings.
+            installed, a teacher learned from another split, or a run is resumed with other settings.
         ModelError: If the initial weights or a teacher cannot be had.
         RunError: If the loss stops being a number, or no epoch has a value of the monitored metric.
         KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
@@ -59,15 +58,15 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         logger.warning("%s is trained already", output_dir)
         return output_dir
     _assert_tracker(config.report_to)
+    _assert_teachers_know_no_more(config)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot write to {output_dir} ({error.strerror}); choose another --output_dir") from error
     checkpoint = _checkpoint(config, resume)
     previous = _previous(config.model.init)
-    _assert_teachers_know_no_more(config)
     run = Run.start(config, load_splits(config))
-    _verify_images(run)
+    run.verify_images()
     if run.accelerator.is_main_process:
         run.checkpoints.write_settings(config)
     run.accelerator.init_trackers("skinvision", config=_tracked(config))
@@ -122,22 +121,6 @@ def load_splits(config: TrainConfig) -> DatasetDict:
     return limit_parts(data, config.limit, seed=config.seed)
 
 
-def _verify_images(run: Run) -> None:
-    """Decode every image before hours are spent on the others; each process takes its share.
-
-    Those of the training split are kept, as far as there is room for them.
-    """
-    trained = set(run.data["train"]["image_id"][:])
-    images = concatenate_datasets([part.select_columns(["image", "image_id"]) for part in run.data.values()])
-    accelerator = run.accelerator
-    share = images.shard(accelerator.num_processes, accelerator.process_index)
-    ham10000.verify_images(
-        share,
-        decode=lambda source, name: (run.decode if name in trained else ham10000.decode_image)(source, name),
-        progress=accelerator.is_local_main_process,
-    )
-
-
 def _assert_tracker(name: str) -> None:
     if name != "none" and importlib.util.find_spec(name) is None:
         raise DataError(f"--report_to {name} needs: pip install {name}")
@@ -169,12 +152,14 @@ def _previous(init: str) -> list[dict[str, Any]]:
 def _assert_teachers_know_no_more(config: TrainConfig) -> None:
     """Refuse teachers of another split: they would tell of images that this one keeps for validation and test."""
     for teacher in config.distill.teachers:
-        folder = resolve_release(teacher)
-        split = _read_record(folder).get("split") if (folder / TRAINING_FILE).is_file() else None
-        if split != config.split:
+        name = without_folders(teacher)
+        if not Path(teacher).is_dir():
+            raise ModelError(f"there is no folder {teacher}; --distill.teachers takes folders of finished releases")
+        splits = {record.get("split") for record in _previous(teacher)} or {"an unknown split"}
+        for split in splits - {config.split}:
             raise DataError(
-                f"the teacher {without_folders(teacher)} was trained on {split or 'an unknown split'}, not on "
-                f"{config.split}, so that its answers may leak test images; choose another with --distill.teachers"
+                f"the teacher {name} was trained on {split}, not on {config.split}, so that its answers may leak test "
+                "images; choose another with --distill.teachers"
             )
 
 
@@ -223,5 +208,9 @@ def _training_record(run: Run, previous: list[dict[str, Any]]) -> dict[str, Any]
             "machine": platform.machine(),
         },
         "versions": {"python": platform.python_version()} | {name: version(name) for name in RECORDED_VERSIONS},
+        "teachers": [
+            {"name": Path(teacher).name, "weights_sha256": sha256(Path(teacher) / WEIGHTS_FILE)}
+            for teacher in run.config.distill.teachers
+        ],
         "previous": previous,
     }

@@ -13,6 +13,7 @@ from skinvision_hf.checkpoints import assert_same_settings
 from skinvision_hf.config import DistillConfig, LossConfig, PhaseConfig
 from skinvision_hf.distillation import Teachers
 from skinvision_hf.errors import DataError, ModelError
+from skinvision_hf.files import sha256
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.training import run_training
 
@@ -37,7 +38,7 @@ def test_the_target_is_the_mean_answer_and_the_rest_the_label(two_releases: list
     )
 
 
-def test_the_logit_adjustment_of_the_teachers_is_undone(two_releases: list[str]) -> None:
+def test_answers_are_multiplied_by_the_class_frequencies(two_releases: list[str]) -> None:
     student = SkinVisionForImageClassification.from_pretrained(two_releases[0])
     taught = Teachers(DistillConfig(two_releases[:1], logit_adjustment=0.5), student, LABELS)(PIXELS, TARGETS)
     frequencies = torch.bincount(torch.from_numpy(LABELS)) / len(LABELS)
@@ -54,19 +55,27 @@ def test_a_teacher_that_normalises_in_another_way_is_refused(two_releases: list[
         Teachers(DistillConfig([str(tmp_path / "other")]), student, LABELS)
 
 
-@pytest.mark.parametrize("split", ["image-level-leaky", None])
+@pytest.mark.parametrize(
+    ("record", "split"),
+    [
+        ({"split": "image-level-leaky"}, "image-level-leaky"),
+        ({"split": "ham10000-v1", "previous": [{"split": "image-level-leaky"}]}, "image-level-leaky"),
+        (None, "an unknown split"),
+    ],
+)
 def test_a_teacher_of_another_split_is_refused_before_data_is_loaded(
-    two_releases: list[str], tmp_path: Path, split: str | None
+    two_releases: list[str], tmp_path: Path, record: dict | None, split: str
 ) -> None:
     teacher = tmp_path / "teacher"
     SkinVisionForImageClassification.from_pretrained(two_releases[0]).save_pretrained(teacher)
-    if split:
-        (teacher / "training.json").write_text(json.dumps({"split": split}))
+    if record:
+        (teacher / "training.json").write_text(json.dumps(record))
     config = tiny_config(tmp_path / "run", data="/nowhere", distill=DistillConfig([str(teacher)]))
-    with pytest.raises(DataError, match=f"teacher was trained on {split or 'an unknown split'}, not on ham10000-v1"):
+    with pytest.raises(DataError, match=f"teacher was trained on {split}, not on ham10000-v1"):
         run_training(config)
-    with pytest.raises(ModelError, match="gone"):
+    with pytest.raises(ModelError, match=r"gone; --distill\.teachers takes folders of finished releases"):
         run_training(replace(config, distill=DistillConfig([str(tmp_path / "gone")])))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_network_learns_its_teachers_answers_and_not_the_labels(two_releases: list[str], tmp_path: Path) -> None:
@@ -89,8 +98,11 @@ def test_a_network_learns_its_teachers_answers_and_not_the_labels(two_releases: 
         answer = SkinVisionForImageClassification.from_pretrained(folder)(PIXELS).logits
     assert answer.argmax(1).tolist() == [3] * 4
     assert history(folder)[-1]["train_loss"] < 0.5
-    record = json.loads((folder / "training.json").read_text())["config"]["distill"]
-    assert record == {"teachers": ["teacher"], "logit_adjustment": 0.0, "weight": 1.0}
+    record = json.loads((folder / "training.json").read_text())
+    assert record["config"]["distill"] == {"teachers": ["teacher"], "logit_adjustment": 0.0, "weight": 1.0}
+    assert record["teachers"] == [
+        {"name": "teacher", "weights_sha256": sha256(tmp_path / "teacher" / "model.safetensors")}
+    ]
 
 
 def test_the_folders_of_teachers_may_move(tmp_path: Path) -> None:

@@ -11,9 +11,10 @@ from calling import call
 from skinvision_hf.config import VIEWS
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.ensembles import SYMMETRIES, Ensemble
-from skinvision_hf.errors import ModelError
+from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation import predict_dataset
 from skinvision_hf.files import sha256
+from skinvision_hf.measuring import evaluate_ensemble, evaluate_model
 from skinvision_hf.metrics import Predictions
 from skinvision_hf.modeling import SkinVisionForImageClassification
 
@@ -55,6 +56,31 @@ def test_members_that_take_other_pixels_are_refused(two_releases: list[str], tmp
     other.save_pretrained(tmp_path / "small")
     with pytest.raises(ModelError, match="small takes other pixels than a; choose releases of one input size"):
         Ensemble([two_releases[0], str(tmp_path / "small")])
+
+
+def test_an_ensemble_without_members_or_with_some_other_number_of_views_is_refused(two_releases: list[str]) -> None:
+    for refs, views in (([], 1), (two_releases, 3), (two_releases, 0)):
+        with pytest.raises(DataError, match="give one or more, and one of 1, 2, 4, 8"):
+            Ensemble(refs, views=views)
+
+
+def test_predicting_leaves_an_ensemble_as_it_was(two_releases: list[str]) -> None:
+    ensemble = Ensemble(two_releases)
+    with torch.no_grad():
+        expected = ensemble(PIXELS).logits
+        predict_dataset(ensemble, load_ham10000(SOURCE)["test"].select(range(8)), progress=False)
+        assert torch.equal(ensemble(PIXELS).logits, expected)
+
+
+def test_reports_on_a_model_and_on_an_ensemble_do_not_mix(two_releases: list[str], tmp_path: Path) -> None:
+    options = {"part": "test", "split": None}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "metrics.json").write_text('{"model": {}}')
+    with pytest.raises(DataError, match="model holds a report on a model; choose another --output_dir"):
+        evaluate_ensemble(two_releases, "/nowhere", tmp_path / "model", **options)
+    (tmp_path / "model" / "metrics.json").write_text('{"ensemble": {}}')
+    with pytest.raises(DataError, match="model holds a report on an ensemble; choose another --output_dir"):
+        evaluate_model(two_releases[0], "/nowhere", tmp_path / "model", **options)
 
 
 def test_the_command_measures_an_ensemble(

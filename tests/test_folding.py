@@ -4,10 +4,13 @@ from pathlib import Path
 
 import timm
 import torch
+from test_training import tiny_config
 from timm.layers import BatchNormAct2d
 
 from skinvision_hf.folding import fold_batch_norm
 from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.runs import PhaseParts, Run
+from skinvision_hf.training import load_splits
 
 PIXELS = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -42,8 +45,9 @@ def test_a_folded_network_has_no_norms_and_computes_the_same() -> None:
 
 @torch.no_grad()
 def test_other_families_stay_as_they_are() -> None:
-    network = trained("resnetv2_18d" if timm.is_model("resnetv2_18d") else "resnetv2_50")
+    network = trained("resnetv2_50")
     before = norms(network)
+    assert before
     expected = network(PIXELS)
     fold_batch_norm(network)
     assert norms(network) == before
@@ -62,3 +66,17 @@ def test_a_copy_with_a_folded_backbone_shares_the_classifier(tiny_release: Path)
         for parameter in model.timm_model.get_classifier().parameters():
             parameter.sub_(parameter.grad)
         torch.testing.assert_close(copy(PIXELS).logits, model(PIXELS).logits, rtol=1e-3, atol=1e-4)
+
+
+def test_only_the_phase_that_trains_the_classifier_runs_a_folded_copy(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, limit=32)
+    run = Run.start(config, load_splits(config))
+    for phase in (config.head, config.finetune):
+        parts = PhaseParts.build(run, phase)
+        trained = run.accelerator.unwrap_model(parts.model)
+        assert parts.network is run.model
+        assert norms(parts.evaluated)
+        assert trained.timm_model.get_classifier() is run.model.timm_model.get_classifier()
+        assert (trained is run.model) == phase.train_backbone
+        assert bool(norms(trained)) == phase.train_backbone
+        run.end_phase()

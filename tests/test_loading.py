@@ -1,10 +1,14 @@
 """Images are decoded once while there is room for them, and are the same with and without it."""
 
+import copy
+import pickle
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
 import torch
+from datasets import Image as ImageFeature
+from PIL import Image
 from test_training import tiny_config
 
 from skinvision_hf import loading, runs, training
@@ -48,17 +52,21 @@ def test_a_run_decodes_each_training_image_once_for_both_phases(
     config = tiny_config(tmp_path, batch_size=10, cache_gb=cache_gb, finetune=PhaseConfig(epochs=3))
     images = training.load_splits(config)
     assert len(images["train"]) % 10 == 0
-    verified = Mock(side_effect=training.ham10000.decode_image)
-    monkeypatch.setattr(training.ham10000, "decode_image", verified)
+    verified = Mock(side_effect=runs.decode_image)
+    monkeypatch.setattr(runs, "decode_image", verified)
     run_training(config)
     others = len(images["validation"]) + len(images["test"])
     assert verified.call_count == others
     assert decode.call_count == passes * len(images["train"]) + 4 * len(images["validation"])
 
 
-def test_training_on_cpus_keeps_the_memory_that_it_frees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    keep = Mock()
-    monkeypatch.setattr(runs, "keep_freed_memory", keep)
-    config = tiny_config(tmp_path, limit=32)
-    run = runs.Run.start(config, training.load_splits(config))
-    assert keep.called == (run.accelerator.device.type == "cpu")
+def test_a_copy_of_the_decoder_carries_no_pixels() -> None:
+    """What hashes a data set or sends it to other processes pickles all that it uses."""
+    image = load_ham10000("synthetic[:210]")["train"].cast_column("image", ImageFeature(decode=False))[0]
+    decoded = DecodedImages(1e9)
+    decoded(image["image"], image["image_id"])
+    assert isinstance(decoded(image["image"], image["image_id"]), torch.Tensor)
+    assert len(pickle.dumps(decoded)) < 1000
+    empty = copy.copy(decoded)
+    assert isinstance(empty(image["image"], image["image_id"]), Image.Image)
+    assert isinstance(empty(image["image"], image["image_id"]), torch.Tensor)  # with the same room

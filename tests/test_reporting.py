@@ -25,9 +25,10 @@ from skinvision_hf.guard.detectors import DETECTORS
 from skinvision_hf.guard.inputs import AMBIGUOUS, FAR
 from skinvision_hf.labels import CODES
 from skinvision_hf.loading import make_loader
+from skinvision_hf.measuring import compare_models, evaluate_model
 from skinvision_hf.metrics import Predictions, evaluate_predictions
 from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.reporting import compare_models, evaluate_model, finish_release
+from skinvision_hf.reporting import finish_release
 from skinvision_hf.training import run_training
 from skinvision_hf.transforms import eval_transform
 
@@ -241,6 +242,8 @@ def test_the_command_prints_the_tables_of_what_it_wrote(release: Path, tmp_path:
         (["--compare", "a.csv", "b.csv"], "a.csv"),
         (["--ensemble", "./nowhere", f"--data={SOURCE}"], "nowhere"),
         (["--ensemble", "a", "--views=3"], "--views"),
+        (["--ensemble", "a", "--compare", "b", "c"], "not allowed with argument --ensemble"),
+        (["--ensemble", "a", "--revision=v1"], "--revision is for --model"),
         (["--views=2", f"--data={SOURCE}"], "--views is for --ensemble"),
     ],
 )

@@ -22,7 +22,7 @@ from test_data import some_rows, write_metadata, write_pictures
 from skinvision_hf import phases, training
 from skinvision_hf.augmentation import BatchAugmentation
 from skinvision_hf.checkpoints import Checkpoints, Progress
-from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
+from skinvision_hf.config import AugmentConfig, DistillConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
 from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.losses import ClassificationLoss
 from skinvision_hf.modeling import SkinVisionForImageClassification
@@ -350,14 +350,16 @@ class Killed(BaseException):
     """Ends a run where it stands, as a kill does."""
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize(("num_workers", "taught"), [(0, False), (1, False), (0, True)])
 def test_a_kill_between_the_best_network_and_its_checkpoint_does_no_harm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_workers: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_releases: list[str], num_workers: int, taught: bool
 ) -> None:
     """The second phase starts from the best network of the first one, also when it has begun before."""
     head = PhaseConfig(train_backbone=False, epochs=1)
     # A process that loads images has randomness of its own.
     settings = {"head": head, "monitor": "log_loss", "num_workers": num_workers}
+    if taught:
+        settings["distill"] = DistillConfig(two_releases, weight=0.5)
     whole = run_training(tiny_config(tmp_path / "whole", **settings))
     save = Checkpoints.save
 
@@ -441,12 +443,14 @@ def test_a_launcher_that_starts_too_few_processes_is_not_taken_at_its_word(tmp_p
 
 
 @pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path: Path) -> None:
-    result = train(
-        "--head.epochs=1", "--finetune.epochs=2", f"--output_dir={tmp_path / 'run'}", launcher=processes_launcher(2)
-    )
+def test_two_processes_train_one_network(tmp_path: Path, two_releases: list[str]) -> None:
+    taught = f"--distill.teachers=[{', '.join(two_releases)}]"
+    options = ["--head.epochs=1", "--finetune.epochs=2", taught, f"--output_dir={tmp_path / 'run'}"]
+    result = train(*options, launcher=processes_launcher(2))
     assert result.returncode == 0, result.stderr
     assert len(history(tmp_path / "run")) == 3
+    record = (tmp_path / "run" / "training.json").read_text()
+    assert "--distill.teachers=[a, b]" in record and two_releases[0] not in record
     assert SkinVisionForImageClassification.from_pretrained(tmp_path / "run")
 
 
@@ -459,8 +463,11 @@ def test_two_processes_train_one_network(tmp_path: Path) -> None:
         (["--config=/nowhere.yaml"], "nowhere.yaml"),
         (["--batch_size=0"], "batch_size is 0, but must be at least 1"),
         (["--loss.label_smoothing=2"], "label_smoothing is 2.0, but must lie between 0 and 1"),
-        (["--augment.first_resolution=0.05"], "first_resolution is 0.05, but must lie between 0.1 and 0.73"),
-        (["--augment.first_resolution=0.8"], "first_resolution is 0.8, but must lie between 0.1 and 0.73"),
+        (["--augment.first_resolution=0.05"], "first_resolution is 0.05, but must lie between 0.1 and resolution"),
+        (
+            ["--augment.resolution=0.4"],
+            "first_resolution is 0.5, but must lie between 0.1 and resolution (0.4), or be 0",
+        ),
         (["--distill.weight=1.5"], "weight is 1.5, but must lie between 0 and 1"),
         (["--head.epochs=0", "--finetune.epochs=0"], "both phases have 0 epochs"),
         (["--monitor=foo"], "there is no metric 'foo' to monitor"),

@@ -13,7 +13,6 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from skinvision_hf.config import TrainConfig
-from skinvision_hf.data import verify_images
 from skinvision_hf.phases import train_epoch
 from skinvision_hf.runs import PhaseParts, Run
 
@@ -34,9 +33,9 @@ class TrainingTiming:
         share: Median over the rounds of `loop_rate / bare_rate`, the two measured one after the other.
         head_rate: The training loop of phase 1, with a frozen backbone.
         head_share_of_epoch: Time of a phase 1 epoch over that of a phase 2 epoch.
-        peak_memory_gb: Largest memory of an untimed epoch of phase 2, in gigabytes: of this process and those that
-            load images, pages that they share counted once, with as many images of the whole split kept decoded as
-            `cache_gb` has room for.
+        peak_memory_gb: Largest memory of the start and an untimed epoch of phase 2, in gigabytes: of this process and
+            those that load images, pages that they share counted once, with as many images of the whole split kept
+            decoded as `cache_gb` has room for.
     """
 
     input_size: tuple[int, ...]
@@ -63,20 +62,21 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
     steps = images // config.batch_size
     part = DatasetDict(data | {"train": _first(data["train"], steps * config.batch_size)})
     with tempfile.TemporaryDirectory() as folder:
-        run = Run.start(replace(config, output_dir=folder), part)
-        # As a run does before its first epoch.
-        verify_images(data["train"], decode=run.decode)
+        run = Run.start(replace(config, output_dir=folder), data)
+        # Keeps the whole split decoded, as in a real run, though only a part of it is timed.
+        run.verify_images()
+        run.data = part
         size = tuple(run.model.config.pretrained_cfg["input_size"])
         head = PhaseParts.build(run, config.head)
         train_epoch(run, head, "warm up")
         head_rate = statistics.median(train_epoch(run, head, "phase 1")["images_per_second"] for _ in range(rounds))
         del head
         run.end_phase()
-        parts = PhaseParts.build(run, config.finetune)
+        with PeakMemory() as memory:
+            parts = PhaseParts.build(run, config.finetune)
+            train_epoch(run, parts, "warm up")
         bare = _bare_step(parts, config, size)
         bare()
-        with PeakMemory() as memory:
-            train_epoch(run, parts, "warm up")
         bare_rates, loop_rates = [], []
         for _ in range(rounds):
             bare_rates.append(steps * config.batch_size / _seconds(bare, steps))

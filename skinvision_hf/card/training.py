@@ -4,21 +4,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
-from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
+from skinvision_hf.config import AugmentConfig, LossConfig, TrainConfig
 from skinvision_hf.splits import LEAKY_SPLIT
 
 __all__ = ["DRAWN", "Best", "Hardware", "Step", "Training", "read_training"]
 
 DRAWN = "synthetic"
-# What older records lack has the value that it had then: settings that could not be chosen were off.
+# What older records lack: settings that could not be chosen then were off.
 UNRECORDED = TrainConfig(
     data="",
     output_dir="",
-    model=ModelConfig(image_size=144),
-    augment=AugmentConfig(1.0, 0.0, min_scale=0.4, colour=0.2, tint=0.05, blur_probability=0.1, erase_probability=0.1),
-    loss=LossConfig("sqrt", logit_adjustment=0.0, mixup_alpha=0.1, cutmix_alpha=0.0),
-    head=PhaseConfig(train_backbone=False, epochs=2),
-    finetune=PhaseConfig(epochs=18, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998),
+    augment=AugmentConfig(resolution=1.0, first_resolution=0.0),
+    loss=LossConfig(logit_adjustment=0.0, cutmix_alpha=0.0),
 )
 T = TypeVar("T")
 
@@ -61,7 +58,7 @@ class Step:
 
     Attributes:
         command: The exact command, without folders of the machine.
-        config: All settings; those that its version did not record have the value of that time.
+        config: All settings; those that its version did not know yet are off.
         split: Name of the split.
         images: Images by part of the split.
         data_fingerprint: SHA-256 by part of the split; see `skinvision_hf.data.fingerprint`.

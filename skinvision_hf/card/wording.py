@@ -120,7 +120,7 @@ def teachers(settings: DistillConfig) -> str:
     mean = "the answers of" if len(settings.teachers) == 1 else "the mean answers of"
     parts = [f"{mean} {names} to the same pixels"]
     if settings.logit_adjustment:
-        parts.append(f"their logit adjustment of {settings.logit_adjustment:g} undone")
+        parts.append(f"each times the class frequencies to the power of {settings.logit_adjustment:g}")
     parts.append(f"{settings.weight:.0%} of the target" if settings.weight < 1 else "in place of the labels")
     return ", ".join(parts)
 

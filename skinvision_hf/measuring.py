@@ -1,0 +1,225 @@
+"""Measuring models on labelled images: one, the mean answer of several, or two against each other."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datasets import Dataset
+
+from skinvision_hf.calibration import ConformalPredictor
+from skinvision_hf.calibration.coverage import measure_conformal
+from skinvision_hf.calibration.reliability import measure_calibration
+from skinvision_hf.calibration.temperature import recorded_temperature
+from skinvision_hf.checkpoints import HISTORY_FILE
+from skinvision_hf.data import load_part
+from skinvision_hf.ensembles import Ensemble
+from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation import PREDICTIONS_FILE, measured_weights, predict_dataset, write_metrics
+from skinvision_hf.figures.calibration import plot_reliability
+from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
+from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.files import write_json
+from skinvision_hf.guard import FeatureGuard
+from skinvision_hf.guard.evaluation import measure_acceptance
+from skinvision_hf.guard.stages import stage_channels
+from skinvision_hf.metrics import Comparison, EvalReport, Predictions, compare, evaluate_predictions, lesion_weights
+from skinvision_hf.metrics.report import METRICS_FILE, SCHEMA_VERSION
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.operating_points import measure_stored_points
+from skinvision_hf.releases import resolve_release
+from skinvision_hf.subgroups import group_columns, measure_subgroups
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = ["compare_models", "evaluate_ensemble", "evaluate_model"]
+
+BATCH_SIZE = 64
+COMPARISON_FILE = "comparison.json"
+
+
+def evaluate_model(
+    ref: str | Path | None,
+    source: str | Path | None,
+    output_dir: str | Path,
+    *,
+    part: str,
+    split: str | None,
+    revision: str | None = None,
+    batch_size: int = BATCH_SIZE,
+) -> EvalReport:
+    """Measure a model on one part of a data set and write metrics.json, predictions.csv and figures.
+
+    Under `accelerate launch` or `torchrun` the images are shared over the processes, with the same result.
+
+    Args:
+        ref: Release folder or Hub id; None for the bundled release.
+        source: HAM10000, or labelled images; see `skinvision_hf.data.load_part`.
+        output_dir: Where to.
+        part: train, validation or test; labelled images have no parts.
+        split: Name of the split.
+        revision: Branch, tag or commit of a Hub id.
+        batch_size: Images at once.
+
+    Raises:
+        DataError: If the data or the output folder cannot be used.
+        ModelError: If the model cannot be loaded.
+    """
+    output_dir = Path(output_dir)
+    _assert_no_other_report(output_dir, ensemble=False)
+    folder = resolve_release(ref, revision=revision)
+    dataset, name, part = load_part(_required(source), part=part, split=split)
+    accelerator = _accelerator()
+    model = SkinVisionForImageClassification.from_pretrained(folder)
+    predictions = _predict(model, dataset, batch_size, accelerator)
+    report = evaluate_predictions(predictions, split=name, part=part)
+    if accelerator is not None and not accelerator.is_main_process:
+        return report
+    weights = lesion_weights(predictions.lesion_ids)
+    calibration = measure_calibration(predictions, temperature=recorded_temperature(model), weights=weights)
+    subgroups = measure_subgroups(predictions, group_columns(dataset), weights=weights)
+    sections: dict[str, Any] = report.to_dict() | {"model": measured_weights(folder)}
+    sections |= {"calibration": calibration.to_dict(), "subgroups": subgroups.to_dict()}
+    predictor = ConformalPredictor.load(folder)
+    if predictor is not None:
+        sections["conformal"] = measure_conformal(predictor, predictions, weights=weights).to_dict()
+    stored = measure_stored_points(folder, predictions, weights)
+    sections["stored_thresholds"] = {task: [point.to_dict() for point in points] for task, points in stored.items()}
+    network = model.timm_model
+    guard = FeatureGuard.load(folder, dimension=network.head_hidden_size, channels=stage_channels(network))
+    if guard is not None:
+        sections["guard_accepted"] = measure_acceptance(model, guard, dataset).to_dict()
+    write_metrics(output_dir, sections)
+    predictions.to_csv(output_dir / PREDICTIONS_FILE)
+    figures = output_dir / "figures"
+    draw_evaluation(figures, predictions, report)
+    plot_reliability(calibration, figures / "reliability.png")
+    plot_subgroups(subgroups, figures / "subgroups.png")
+    plot_misclassified(dataset, predictions, output_dir / MISCLASSIFIED)
+    if (folder / HISTORY_FILE).is_file():
+        plot_training(folder / HISTORY_FILE, figures / "training_curves.png")
+    return report
+
+
+def evaluate_ensemble(
+    refs: Sequence[str],
+    source: str | Path | None,
+    output_dir: str | Path,
+    *,
+    part: str,
+    split: str | None,
+    views: int = 1,
+    batch_size: int = BATCH_SIZE,
+) -> EvalReport:
+    """Measure the mean answer of several models to several views, and write metrics.json, predictions.csv and figures.
+
+    Args:
+        refs: Release folders or Hub ids; one alone looks at its views only, which is test-time augmentation.
+        source: As for `evaluate_model`.
+        output_dir: Where to.
+        part: As for `evaluate_model`.
+        split: Name of the split.
+        views: How many of the right-angle symmetries of each image count; see `skinvision_hf.config.VIEWS`.
+        batch_size: Images at once.
+
+    Raises:
+        DataError: If the data or the output folder cannot be used.
+        ModelError: If a model cannot be loaded, or they take images in different ways.
+    """
+    output_dir = Path(output_dir)
+    _assert_no_other_report(output_dir, ensemble=True)
+    folders = [resolve_release(ref) for ref in refs]
+    ensemble = Ensemble(folders, views=views)
+    dataset, name, part = load_part(_required(source), part=part, split=split)
+    accelerator = _accelerator()
+    predictions = _predict(ensemble, dataset, batch_size, accelerator)
+    report = evaluate_predictions(predictions, split=name, part=part)
+    if accelerator is not None and not accelerator.is_main_process:
+        return report
+    members = [measured_weights(folder) for folder in folders]
+    write_metrics(output_dir, report.to_dict() | {"ensemble": {"members": members, "views": views}})
+    predictions.to_csv(output_dir / PREDICTIONS_FILE)
+    draw_evaluation(output_dir / "figures", predictions, report)
+    return report
+
+
+def compare_models(
+    first: str,
+    second: str,
+    source: str | Path | None,
+    output_dir: str | Path,
+    *,
+    part: str,
+    split: str | None,
+    batch_size: int = BATCH_SIZE,
+) -> Comparison:
+    """Compare two models on the same images and write comparison.json.
+
+    Args:
+        first: Release folder, Hub id, or a predictions.csv.
+        second: The other one.
+        source: As for `evaluate_model`; not needed for two predictions.csv.
+        output_dir: Where to.
+        part: As for `evaluate_model`.
+        split: Name of the split.
+        batch_size: Images at once.
+
+    Raises:
+        DataError: If the two are not about the same images.
+        ModelError: If a model cannot be loaded.
+    """
+    both = []
+    for ref in (first, second):
+        if ref.endswith(".csv"):
+            both.append(Predictions.from_csv(ref))
+        else:
+            model = SkinVisionForImageClassification.from_pretrained(ref)
+            both.append(_predict(model, load_part(_required(source), part=part, split=split)[0], batch_size, None))
+    result = compare(*both)
+    about = {"schema_version": SCHEMA_VERSION, "first": first, "second": second, "part": part, "split": split}
+    write_json(Path(output_dir) / COMPARISON_FILE, about | result.to_dict())
+    return result
+
+
+def _required(source: str | Path | None) -> str | Path:
+    if source is None:
+        raise DataError("--data is missing; name HAM10000's folder, labelled images, or 'synthetic'")
+    return source
+
+
+def _assert_no_other_report(output_dir: Path, *, ensemble: bool) -> None:
+    """A file of metrics is about one model, or about one ensemble; sections of both never stand in one."""
+    path = output_dir / METRICS_FILE
+    if path.is_file() and ("ensemble" in _sections(path)) != ensemble:
+        other = "a model" if ensemble else "an ensemble"
+        raise DataError(f"{output_dir} holds a report on {other}; choose another --output_dir")
+
+
+def _sections(path: Path) -> set[str]:
+    try:
+        return set(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is no JSON file of metrics; move it away") from error
+
+
+def _predict(
+    model: SkinVisionForImageClassification | Ensemble,
+    dataset: Dataset,
+    batch_size: int,
+    accelerator: "Accelerator | None",
+) -> Predictions:
+    if accelerator is not None:
+        model.to(accelerator.device)
+    return predict_dataset(model, dataset, batch_size=batch_size, accelerator=accelerator)
+
+
+def _accelerator() -> "Accelerator | None":
+    """Accelerate where several processes were started; one process needs no more than torch."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return None
+    import torch
+    from accelerate import Accelerator
+
+    return Accelerator(cpu=True if not torch.accelerator.is_available() else None)
