@@ -25,7 +25,7 @@ from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassificatio
 from skinvision_hf.phases import run_phase
 from skinvision_hf.runs import Run
 
-__all__ = ["TRAINING_FILE", "load_splits", "run_training"]
+__all__ = ["TRAINING_FILE", "load_splits", "read_record", "run_training"]
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +54,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     output_dir = Path(config.output_dir)
     if resume and (output_dir / TRAINING_FILE).is_file():
-        assert_same_settings(config, _read_record(output_dir).get("config", {}))
+        assert_same_settings(config, read_record(output_dir).get("config", {}))
         logger.warning("%s is trained already", output_dir)
         return output_dir
     _assert_tracker(config.report_to)
@@ -145,7 +145,7 @@ def _previous(init: str) -> list[dict[str, Any]]:
     """The records of all trainings that the initial weights went through, oldest first."""
     if not (Path(init) / TRAINING_FILE).is_file():
         return []
-    record = _read_record(Path(init))
+    record = read_record(Path(init))
     return [*record.pop("previous", []), record]
 
 
@@ -163,7 +163,12 @@ def _assert_teachers_know_no_more(config: TrainConfig) -> None:
             )
 
 
-def _read_record(folder: Path) -> dict[str, Any]:
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read the training.json of a release.
+
+    Raises:
+        ModelError: If there is none, or it cannot be read.
+    """
     try:
         return dict(json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

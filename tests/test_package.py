@@ -21,8 +21,8 @@ PACKAGE = ROOT / "skinvision_hf"
 ORDER = """
 _version errors commands labels files allocator folding config splits data releases initialisation evaluation_mode
 transforms augmentation loading losses modeling ensembles metrics calibration operating_points decision_rules gaps
-subgroups evaluation checkpoints distillation runs phases training guard images prediction inference explain figures
-card reporting measuring hub benchmarking demo cli
+subgroups evaluation checkpoints distillation runs phases training averaging guard images prediction inference explain
+figures card reporting measuring hub benchmarking demo cli
 """
 ROOMS = ORDER.split()
 

@@ -94,14 +94,21 @@ class Training:
 
     Attributes:
         steps: One for each training, oldest first; each but the first went on from the weights of the one before.
+        averaged_with: Trainings of the other networks with which the weights were averaged in the end.
     """
 
     steps: tuple[Step, ...]
+    averaged_with: tuple["Training", ...] = ()
 
     @property
     def last(self) -> Step:
         """The step that wrote the weights of the release."""
         return self.steps[-1]
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """The steps of all networks whose weights were averaged; one that several share is there for each."""
+        return self.steps + tuple(step for other in self.averaged_with for step in other.all_steps)
 
     @property
     def initial_weights(self) -> str:
@@ -117,12 +124,12 @@ class Training:
     @property
     def drawn(self) -> bool:
         """Whether a step learned from lesions drawn in code."""
-        return any(step.config.data.startswith(DRAWN) for step in self.steps)
+        return any(step.config.data.startswith(DRAWN) for step in self.all_steps)
 
     @property
     def leaky(self) -> bool:
         """Whether a step learned from a split that puts photographs of one lesion on both sides."""
-        return any(step.split.endswith(LEAKY_SPLIT) for step in self.steps)
+        return any(step.split.endswith(LEAKY_SPLIT) for step in self.all_steps)
 
     def same_images(self, step: Step) -> bool:
         """Whether a step learned from the same images and labels as the last one."""
@@ -135,13 +142,17 @@ def read_training(record: Mapping[str, Any]) -> Training:
     Args:
         record: It describes the last step. `previous`, if there is one, is a list of such records of the steps before,
             oldest first, in which the duration, the epoch that was kept and the hardware may be missing.
+            `averaged_with`, if there is one, is a list of whole records of other networks.
 
     Raises:
         KeyError: If a field is missing that every version writes.
         TypeError: If a field is of the wrong kind.
         DataError: If a setting is out of its range.
     """
-    return Training(tuple(_step(r) for r in (*record.get("previous", ()), record)))
+    return Training(
+        steps=tuple(_step(r) for r in (*record.get("previous", ()), record)),
+        averaged_with=tuple(map(read_training, record.get("averaged_with", ()))),
+    )
 
 
 def _step(record: Mapping[str, Any]) -> Step:
