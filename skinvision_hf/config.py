@@ -148,11 +148,13 @@ class DistillConfig:
         logit_adjustment: Exponent of the class frequencies that multiply each teacher's probabilities, which are then
             scaled to 1: takes back what teachers lean to rare classes that were trained with a logit adjustment.
         weight: Share of the teachers' answer in the target, in [0, 1]; the rest is the label.
+        views: How many right-angle symmetries of the pixels each teacher looks at; one of `VIEWS`.
     """
 
     teachers: list[str] = field(default_factory=list)
     logit_adjustment: float = 0.0
     weight: float = 1.0
+    views: Literal[1, 2, 4, 8] = 1
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from skinvision_hf.config import DistillConfig
+from skinvision_hf.ensembles import symmetric_views
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import without_folders
 from skinvision_hf.folding import fold_batch_norm
@@ -32,7 +33,7 @@ class Teachers(torch.nn.Module):
 
     def __init__(self, config: DistillConfig, student: SkinVisionForImageClassification, labels: np.ndarray) -> None:
         super().__init__()
-        self.weight = config.weight
+        self.weight, self.views = config.weight, config.views
         self.register_buffer("adjustment", config.logit_adjustment * log_frequencies(labels, len(CODES)))
         members = []
         for release in config.teachers:
@@ -50,5 +51,10 @@ class Teachers(torch.nn.Module):
     @torch.no_grad()
     def forward(self, pixels: Tensor, targets: Tensor) -> Tensor:
         """Return the targets to learn (n, 7), for normalised images (n, 3, height, width) and their labels' targets."""
-        answers = [(member(pixels).logits.float() + self.adjustment).softmax(dim=1) for member in self.members]
+        views = symmetric_views(pixels, self.views)
+        answers = [self._answer(member, view) for view in views for member in self.members]
         return torch.lerp(targets, torch.stack(answers).mean(dim=0), self.weight)
+
+    def _answer(self, member: torch.nn.Module, pixels: Tensor) -> Tensor:
+        probabilities: Tensor = (member(pixels).logits.float() + self.adjustment).softmax(dim=1)
+        return probabilities

@@ -1,7 +1,7 @@
 """Several networks, and several views of an image, to one answer."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -14,11 +14,23 @@ from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.files import without_folders
 from skinvision_hf.modeling import SkinVisionForImageClassification
 
-__all__ = ["Ensemble"]
+__all__ = ["Ensemble", "symmetric_views"]
 
 # Quarter turns, and whether the image is mirrored before; a square image fits the network in any of them. The first
 # one, two, four or all of them belong together.
 SYMMETRIES = tuple(product((0, 2, 1, 3), (False, True)))
+
+
+def symmetric_views(pixels: Tensor, count: int) -> Iterator[Tensor]:
+    """Yield right-angle symmetries of square images (n, 3, side, side), the images themselves first.
+
+    Args:
+        pixels: The images.
+        count: How many views; one of `skinvision_hf.config.VIEWS`.
+    """
+    for turns, mirrored in SYMMETRIES[:count]:
+        view = (pixels.flip(-1) if mirrored else pixels).rot90(turns, dims=(-2, -1))
+        yield view.contiguous(memory_format=torch.channels_last)
 
 
 class Ensemble(torch.nn.Module):
@@ -47,7 +59,7 @@ class Ensemble(torch.nn.Module):
                 )
         self.config = members[0].config
         self.members = torch.nn.ModuleList(members)
-        self.symmetries = SYMMETRIES[:views]
+        self.views = views
         self.eval()
 
     def forward(self, pixel_values: Tensor) -> ImageClassifierOutput:
@@ -57,9 +69,7 @@ class Ensemble(torch.nn.Module):
             pixel_values: Normalised square images (n, 3, side, side).
         """
         answers = []
-        for turns, mirrored in self.symmetries:
-            view = pixel_values.flip(-1) if mirrored else pixel_values
-            view = view.rot90(turns, dims=(-2, -1)).contiguous(memory_format=torch.channels_last)
+        for view in symmetric_views(pixel_values, self.views):
             answers += [member(view).logits.float().log_softmax(dim=1) for member in self.members]
         mean = torch.stack(answers).logsumexp(dim=0) - math.log(len(answers))
         return ImageClassifierOutput(logits=mean)

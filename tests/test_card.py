@@ -157,8 +157,8 @@ def test_what_a_record_lacks_was_off(release: Path) -> None:
             "the answers of `a` to the same pixels, in place of the labels |",
         ),
         (
-            {"teachers": ["a", "b"], "logit_adjustment": 0.5, "weight": 0.7},
-            "the mean answers of `a`, `b` to the same pixels, "
+            {"teachers": ["a", "b"], "logit_adjustment": 0.5, "weight": 0.7, "views": 4},
+            "the mean answers of `a`, `b` to the same pixels, mirrored and turned to 4 views, "
             "each times the class frequencies to the power of 0.5, 70% of the target",
         ),
     ],

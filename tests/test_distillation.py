@@ -12,6 +12,7 @@ from test_training import history, tiny_config
 from skinvision_hf.checkpoints import assert_same_settings
 from skinvision_hf.config import DistillConfig, LossConfig, PhaseConfig
 from skinvision_hf.distillation import Teachers
+from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.files import sha256
 from skinvision_hf.modeling import SkinVisionForImageClassification
@@ -36,6 +37,14 @@ def test_the_target_is_the_mean_answer_and_the_rest_the_label(two_releases: list
     torch.testing.assert_close(
         Teachers(config, student, LABELS)(PIXELS, TARGETS), weight * mean + (1 - weight) * TARGETS, rtol=1e-3, atol=1e-4
     )
+
+
+def test_teachers_look_at_as_many_views_as_asked_for(two_releases: list[str]) -> None:
+    student = SkinVisionForImageClassification.from_pretrained(two_releases[0])
+    taught = Teachers(DistillConfig(two_releases, views=4), student, LABELS)(PIXELS, TARGETS)
+    expected = Ensemble(two_releases, views=4)(PIXELS).logits.softmax(1)
+    assert (expected - Ensemble(two_releases)(PIXELS).logits.softmax(1)).abs().max() > 1e-3
+    torch.testing.assert_close(taught, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_answers_are_multiplied_by_the_class_frequencies(two_releases: list[str]) -> None:
@@ -99,7 +108,7 @@ def test_a_network_learns_its_teachers_answers_and_not_the_labels(two_releases: 
     assert answer.argmax(1).tolist() == [3] * 4
     assert history(folder)[-1]["train_loss"] < 0.5
     record = json.loads((folder / "training.json").read_text())
-    assert record["config"]["distill"] == {"teachers": ["teacher"], "logit_adjustment": 0.0, "weight": 1.0}
+    assert record["config"]["distill"] == {"teachers": ["teacher"], "logit_adjustment": 0.0, "weight": 1.0, "views": 1}
     assert record["teachers"] == [
         {"name": "teacher", "weights_sha256": sha256(tmp_path / "teacher" / "model.safetensors")}
     ]

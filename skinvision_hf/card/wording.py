@@ -119,6 +119,8 @@ def teachers(settings: DistillConfig) -> str:
     names = ", ".join(f"`{name}`" for name in settings.teachers)
     mean = "the answers of" if len(settings.teachers) == 1 else "the mean answers of"
     parts = [f"{mean} {names} to the same pixels"]
+    if settings.views > 1:
+        parts.append(f"mirrored and turned to {settings.views} views")
     if settings.logit_adjustment:
         parts.append(f"each times the class frequencies to the power of {settings.logit_adjustment:g}")
     parts.append(f"{settings.weight:.0%} of the target" if settings.weight < 1 else "in place of the labels")
