@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinvision_hf._version import __version__
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
-from skinvision_hf.errors import ImageError, ModelError, run_command
+from skinvision_hf.errors import ImageError, ModelError, SkinVisionError, run_command
 from skinvision_hf.labels import CODES, DISCLAIMER, diagnosis
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _add_predict_options(parser: argparse.ArgumentParser) -> None:
         "validation images, such as 0.95; what it found among test images is shown beside it",
     )
     parser.add_argument(
-        "--task", choices=SUSPICIONS, default=SUSPICIONS[0], help="what to suspect (default: %(default)s)"
+        "--task", choices=SUSPICIONS, help=f"what to suspect, for --min_sensitivity (default: {SUSPICIONS[0]})"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line instead of tables")
 
@@ -79,6 +79,9 @@ def _share(text: str) -> float:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
+    if arguments.task and not arguments.min_sensitivity:
+        raise SkinVisionError("--task says what to suspect; add the share to find, such as --min_sensitivity 0.95")
+
     from skinvision_hf.inference import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
@@ -89,7 +92,8 @@ def _predict(arguments: argparse.Namespace) -> int:
     if arguments.min_sensitivity:
         from skinvision_hf.operating_points import load_operating_point
 
-        point = load_operating_point(vision.release, min_sensitivity=arguments.min_sensitivity, task=arguments.task)
+        task = arguments.task or SUSPICIONS[0]
+        point = load_operating_point(vision.release, min_sensitivity=arguments.min_sensitivity, task=task)
     code = 0
     for path in arguments.images:
         try:
@@ -128,6 +132,7 @@ def _table(path: str, prediction: "Prediction", point: "OperatingPoint | None") 
         lines.append(f"  {names[code]:<{width}}  {kind:<9}  {value:6.1%}  {bar}".rstrip())
     lines.append(f"  {'Malignant in total':<{width}}  {'':<9}  {prediction.malignant_probability:6.1%}")
     if unlike:
+        lines.append("  No list of likely diagnoses and no suspicion: they would mean nothing.")
         return "\n".join(lines) + "\n"
     lines.append(f"  {_typicality(prediction)}")
     if prediction.prediction_set is not None:

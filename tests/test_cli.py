@@ -85,7 +85,9 @@ def test_the_table_says_what_the_guard_found(
     answer = Prediction.from_probabilities([0, 0, 0, 0, 1, 0, 0], in_distribution=typical, typicality=0.4)
     monkeypatch.setattr(SkinVision, "predict", lambda self, image, **options: answer)
     assert main(["predict", lesion, "--model", str(tiny_release)]) == 0
-    assert text in capsys.readouterr().out
+    output = capsys.readouterr().out
+    assert text in output
+    assert ("No list of likely diagnoses and no suspicion" in output) == (not typical)
 
 
 @pytest.fixture
@@ -111,6 +113,34 @@ def test_a_set_and_a_suspicion_follow_the_table(
     word = "SUSPECTED" if prediction.malignant_probability >= point.threshold else "not suspected"
     assert f"  Malignant: {word}, by a threshold of {point.threshold:.1%}" in output
     assert f"found {point.sensitivity.percent()} of such test images" in output
+
+
+def test_melanoma_is_suspected_by_its_own_threshold(
+    lesion: str, full_release: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--model", str(full_release), "--min_sensitivity", "0.9"]
+    assert main(["predict", lesion, *options, "--task", "melanoma"]) == 0
+    point = load_operating_point(full_release, min_sensitivity=0.9, task="melanoma")
+    assert point.threshold != load_operating_point(full_release, min_sensitivity=0.9).threshold
+    prediction = SkinVision.from_pretrained(full_release, device="cpu").predict(lesion)
+    word = "SUSPECTED" if prediction.probabilities["mel"] >= point.threshold else "not suspected"
+    assert f"  Melanoma: {word}, by a threshold of {point.threshold:.1%}" in capsys.readouterr().out
+
+
+def test_what_to_suspect_needs_a_share_to_find(lesion: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["predict", lesion, "--task", "melanoma"]) == 2
+    assert capsys.readouterr().err.startswith("error: --task says what to suspect; add the share to find, such as")
+
+
+def test_the_warning_stands_in_json_in_place_of_a_suspicion(
+    lesion: str, full_release: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer = Prediction.from_probabilities([0, 0, 0, 0, 1, 0, 0], in_distribution=False, typicality=0.0)
+    monkeypatch.setattr(SkinVision, "predict", lambda self, image, **options: answer)
+    assert main(["predict", lesion, "--model", str(full_release), "--min_sensitivity", "0.8", "--json"]) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert record["warning"].startswith("The image is NOT like the training images")
+    assert record["suspicion"] is None
 
 
 def test_json_holds_the_set_and_the_suspicion(
