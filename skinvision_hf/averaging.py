@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.files import write_json
 from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
-from skinvision_hf.training import TRAINING_FILE, read_record
+from skinvision_hf.training import TRAINING_FILE, read_record, training_history
 
 __all__ = ["average_releases"]
 
@@ -21,9 +20,9 @@ PIXELS = ("input_size", "mean", "std", "interpolation", "crop_mode")
 def average_releases(folders: Sequence[str | Path], output_dir: str | Path) -> Path:
     """Average the weights of releases that went on from the same weights, and write the network with its record.
 
-    Networks that were trained from one start mostly lie in one basin of the loss, where their mean is better than each
-    of them; networks from different starts do not, and their mean knows nothing. All are averaged as they are, with
-    their temperatures in their classifiers; the mean is to be calibrated anew.
+    Networks that were trained from one start often lie in one basin of the loss, where their mean is good too; those
+    from different starts do not. All are averaged as they are, with their temperatures in their classifiers; the mean
+    is to be calibrated anew.
 
     Args:
         folders: Two or more releases of the same split, architecture and preprocessing.
@@ -45,12 +44,13 @@ def average_releases(folders: Sequence[str | Path], output_dir: str | Path) -> P
     models = [SkinVisionForImageClassification.from_pretrained(folder) for folder in folders]
     records = [read_record(Path(folder)) for folder in folders]
     mean = models[0]
-    for folder, model, record in zip(folders, models, records, strict=True):
+    splits = [{step["split"] for step in training_history(Path(folder))} for folder in folders]
+    for folder, model, of in zip(folders, models, splits, strict=True):
         if model.config.architecture != mean.config.architecture or not model.pixels_like(mean, *PIXELS):
             raise ModelError(
                 f"{folder} and {folders[0]} are of different architectures or inputs; choose releases alike"
             )
-        if _splits(record) != _splits(records[0]):
+        if of != splits[0]:
             raise DataError(f"{folder} and {folders[0]} were trained on different splits; choose releases of one split")
     mean.load_state_dict(_mean([model.state_dict() for model in models]))
     mean.config.calibration_temperature = 1.0
@@ -65,7 +65,3 @@ def _mean(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
         key: torch.stack([state[key] for state in states]).mean(dim=0) if value.is_floating_point() else value
         for key, value in states[0].items()
     }
-
-
-def _splits(record: Mapping[str, Any]) -> set[str]:
-    return {step.get("split", "") for step in (*record.get("previous", ()), record)}

@@ -1,7 +1,7 @@
 """Every default in one place; for training, frozen dataclasses from which the command line derives its flags."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from skinvision_hf.errors import DataError
 
@@ -23,7 +23,8 @@ CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 CAM_METHOD = "gradcam"
 """How they are computed when nobody asks for another method."""
 
-VIEWS = (1, 2, 4, 8)
+Views = Literal[1, 2, 4, 8]
+VIEWS: tuple[int, ...] = get_args(Views)
 """How many views of an image there can be: itself, mirrored, both turned by 180 degrees, and all that by 90 degrees."""
 
 
@@ -154,7 +155,7 @@ class DistillConfig:
     teachers: list[str] = field(default_factory=list)
     logit_adjustment: float = 0.0
     weight: float = 1.0
-    views: Literal[1, 2, 4, 8] = 1
+    views: Views = 1
 
     def __post_init__(self) -> None:
         """Check the ranges."""

@@ -23,7 +23,7 @@ from skinvision_hf.transforms import eval_transform
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["PREDICTIONS_FILE", "collect_logits", "measured_weights", "predict_dataset", "write_metrics"]
+__all__ = ["PREDICTIONS_FILE", "collect_logits", "measured_weights", "predict_dataset", "read_metrics", "write_metrics"]
 
 PREDICTIONS_FILE = "predictions.csv"
 
@@ -99,6 +99,19 @@ def measured_weights(folder: Path) -> dict[str, str]:
     return {"weights_sha256": sha256(folder / WEIGHTS_FILE)}
 
 
+def read_metrics(folder: str | Path) -> dict[str, Any]:
+    """Read the sections of a folder's `metrics.json`; none where there is no such file.
+
+    Raises:
+        DataError: If there is a file with that name that is no metrics.json.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is no JSON file of metrics; move it away") from error
+
+
 def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
     """Write sections of `metrics.json`; sections that other commands wrote there stay.
 
@@ -114,9 +127,6 @@ def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
     """
     path = Path(folder) / METRICS_FILE
     try:
-        present = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return write_json(path, {**present, **sections})
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is no JSON file of metrics; move it away") from error
+        return write_json(path, read_metrics(folder) | dict(sections))
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror}); choose another folder") from error

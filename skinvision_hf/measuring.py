@@ -1,6 +1,5 @@
 """Measuring models on labelled images: one, the mean answer of several, or two against each other."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.data import load_part
 from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation import PREDICTIONS_FILE, measured_weights, predict_dataset, write_metrics
+from skinvision_hf.evaluation import PREDICTIONS_FILE, measured_weights, predict_dataset, read_metrics, write_metrics
 from skinvision_hf.figures.calibration import plot_reliability
 from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
 from skinvision_hf.figures.subgroups import plot_subgroups
@@ -25,7 +24,7 @@ from skinvision_hf.guard import FeatureGuard
 from skinvision_hf.guard.evaluation import measure_acceptance
 from skinvision_hf.guard.stages import stage_channels
 from skinvision_hf.metrics import Comparison, EvalReport, Predictions, compare, evaluate_predictions, lesion_weights
-from skinvision_hf.metrics.report import METRICS_FILE, SCHEMA_VERSION
+from skinvision_hf.metrics.report import SCHEMA_VERSION
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.operating_points import measure_stored_points
 from skinvision_hf.releases import resolve_release
@@ -191,17 +190,10 @@ def _required(source: str | Path | None) -> str | Path:
 
 def _assert_no_other_report(output_dir: Path, *, ensemble: bool) -> None:
     """A file of metrics is about one model, or about one ensemble; sections of both never stand in one."""
-    path = output_dir / METRICS_FILE
-    if path.is_file() and ("ensemble" in _sections(path)) != ensemble:
+    present = read_metrics(output_dir)
+    if present and ("ensemble" in present) != ensemble:
         other = "a model" if ensemble else "an ensemble"
         raise DataError(f"{output_dir} holds a report on {other}; choose another --output_dir")
-
-
-def _sections(path: Path) -> set[str]:
-    try:
-        return set(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is no JSON file of metrics; move it away") from error
 
 
 def _predict(

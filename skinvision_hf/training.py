@@ -25,7 +25,7 @@ from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassificatio
 from skinvision_hf.phases import run_phase
 from skinvision_hf.runs import Run
 
-__all__ = ["TRAINING_FILE", "load_splits", "read_record", "run_training"]
+__all__ = ["TRAINING_FILE", "load_splits", "read_record", "run_training", "training_history"]
 
 logger = logging.getLogger(__name__)
 
@@ -58,13 +58,13 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         logger.warning("%s is trained already", output_dir)
         return output_dir
     _assert_tracker(config.report_to)
-    _assert_teachers_know_no_more(config)
+    teachers = _teachers(config)
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise DataError(f"cannot write to {output_dir} ({error.strerror}); choose another --output_dir") from error
     checkpoint = _checkpoint(config, resume)
-    previous = _previous(config.model.init)
+    previous = training_history(Path(config.model.init))
     run = Run.start(config, load_splits(config))
     run.verify_images()
     if run.accelerator.is_main_process:
@@ -75,7 +75,7 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         if run.accelerator.is_main_process:
             best = SkinVisionForImageClassification.from_pretrained(_best(run))
             best.save_pretrained(output_dir)
-            write_json(output_dir / TRAINING_FILE, _training_record(run, previous))
+            write_json(output_dir / TRAINING_FILE, _training_record(run, previous, teachers))
             run.checkpoints.remove()
         run.accelerator.wait_for_everyone()
     except KeyboardInterrupt:
@@ -141,26 +141,35 @@ def _checkpoint(config: TrainConfig, resume: bool) -> Path | None:
     return newest
 
 
-def _previous(init: str) -> list[dict[str, Any]]:
-    """The records of all trainings that the initial weights went through, oldest first."""
-    if not (Path(init) / TRAINING_FILE).is_file():
+def training_history(folder: Path) -> list[dict[str, Any]]:
+    """The records of all trainings that the weights of a release went through, oldest first; none without a record.
+
+    Raises:
+        ModelError: If there is a record that cannot be read.
+    """
+    if not (folder / TRAINING_FILE).is_file():
         return []
-    record = read_record(Path(init))
+    record = read_record(folder)
     return [*record.pop("previous", []), record]
 
 
-def _assert_teachers_know_no_more(config: TrainConfig) -> None:
-    """Refuse teachers of another split: they would tell of images that this one keeps for validation and test."""
-    for teacher in config.distill.teachers:
-        name = without_folders(teacher)
-        if not Path(teacher).is_dir():
-            raise ModelError(f"there is no folder {teacher}; --distill.teachers takes folders of finished releases")
-        splits = {record.get("split") for record in _previous(teacher)} or {"an unknown split"}
+def _teachers(config: TrainConfig) -> list[dict[str, str]]:
+    """Names and weights of the teachers, as they are before training.
+
+    Those of another split are refused: they would tell of images that this one keeps for validation and test.
+    """
+    teachers = []
+    for folder in map(Path, config.distill.teachers):
+        if not (folder / WEIGHTS_FILE).is_file():
+            raise ModelError(f"there is no release in {folder}; --distill.teachers takes folders of finished releases")
+        splits = {record.get("split") for record in training_history(folder)} or {"an unknown split"}
         for split in splits - {config.split}:
             raise DataError(
-                f"the teacher {name} was trained on {split}, not on {config.split}, so that its answers may leak test "
-                "images; choose another with --distill.teachers"
+                f"the teacher {folder.name} was trained on {split}, not on {config.split}, so that its answers may "
+                "leak test images; choose another with --distill.teachers"
             )
+        teachers.append({"name": folder.name, "weights_sha256": sha256(folder / WEIGHTS_FILE)})
+    return teachers
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -191,7 +200,7 @@ def _tracked(config: TrainConfig) -> dict[str, Any]:
     return {name: ", ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
 
 
-def _training_record(run: Run, previous: list[dict[str, Any]]) -> dict[str, Any]:
+def _training_record(run: Run, previous: list[dict[str, Any]], teachers: list[dict[str, str]]) -> dict[str, Any]:
     """What it takes to repeat the run."""
     phase, epoch = run.progress.best_epoch or ("", 0)
     # A run that was stopped ends with the same weights as one that was not.
@@ -213,9 +222,6 @@ def _training_record(run: Run, previous: list[dict[str, Any]]) -> dict[str, Any]
             "machine": platform.machine(),
         },
         "versions": {"python": platform.python_version()} | {name: version(name) for name in RECORDED_VERSIONS},
-        "teachers": [
-            {"name": Path(teacher).name, "weights_sha256": sha256(Path(teacher) / WEIGHTS_FILE)}
-            for teacher in run.config.distill.teachers
-        ],
+        "teachers": teachers,
         "previous": previous,
     }

@@ -1,7 +1,9 @@
 """The mean of several releases' weights as a release of its own."""
 
 import json
+import shutil
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -98,3 +100,15 @@ def test_the_command_makes_a_whole_release(
     assert lint_card(soup) == []
     assert call(AVERAGE, *arguments, f"--output_dir={soup}") == 2
     assert "already holds a release; choose another --output_dir" in capsys.readouterr().err
+
+
+def test_the_mean_is_measured_on_the_split_that_the_networks_learned_from(
+    trained: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaky = tmp_path / "leaky"
+    shutil.copytree(trained[0], leaky)
+    (leaky / "training.json").write_text(json.dumps(read(trained[0]) | {"split": "image-level-leaky"}))
+    load = Mock(side_effect=DataError("stop here"))
+    monkeypatch.setattr("skinvision_hf.data.load_ham10000", load)
+    assert call(AVERAGE, "--releases", str(leaky), str(leaky), "--data=x", f"--output_dir={tmp_path / 'soup'}") == 2
+    assert load.call_args.kwargs["split"] == "image-level-leaky"
