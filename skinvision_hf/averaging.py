@@ -8,8 +8,9 @@ from torch import Tensor
 
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.files import write_json
-from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
-from skinvision_hf.training import TRAINING_FILE, read_record, training_history
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.releases import METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
+from skinvision_hf.training import read_record, training_history
 
 __all__ = ["average_releases"]
 
@@ -30,7 +31,8 @@ def average_releases(folders: Sequence[str | Path], output_dir: str | Path) -> P
             `averaged_with` those of the others.
 
     Returns:
-        `output_dir`; `finish_release` makes a release of it.
+        `output_dir`; `finish_release` makes a release of it. An average that nothing made a release of, since its
+        command was stopped, is written anew.
 
     Raises:
         DataError: If there are fewer than two, they are of different splits, or the folder holds a release already.
@@ -39,7 +41,7 @@ def average_releases(folders: Sequence[str | Path], output_dir: str | Path) -> P
     output_dir = Path(output_dir)
     if len(folders) < 2:
         raise DataError("one release has no mean with others; give two or more")
-    if (output_dir / WEIGHTS_FILE).exists():
+    if (output_dir / WEIGHTS_FILE).exists() and not _unfinished(output_dir):
         raise DataError(f"{output_dir} already holds a release; choose another --output_dir")
     models = [SkinVisionForImageClassification.from_pretrained(folder) for folder in folders]
     records = [read_record(Path(folder)) for folder in folders]
@@ -54,9 +56,16 @@ def average_releases(folders: Sequence[str | Path], output_dir: str | Path) -> P
             raise DataError(f"{folder} and {folders[0]} were trained on different splits; choose releases of one split")
     mean.load_state_dict(_mean([model.state_dict() for model in models]))
     mean.config.calibration_temperature = 1.0
-    mean.save_pretrained(output_dir)
     write_json(output_dir / TRAINING_FILE, records[0] | {"averaged_with": records[1:]})
+    mean.save_pretrained(output_dir)
     return output_dir
+
+
+def _unfinished(folder: Path) -> bool:
+    """Whether an average was written there and never measured, since its command was stopped."""
+    if (folder / METRICS_FILE).exists() or not (folder / TRAINING_FILE).exists():
+        return False
+    return "averaged_with" in read_record(folder)
 
 
 def _mean(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

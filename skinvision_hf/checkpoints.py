@@ -15,9 +15,8 @@ from skinvision_hf.files import write_json
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["HISTORY_FILE", "Checkpoints", "Progress", "assert_same_settings", "flatten"]
+__all__ = ["Checkpoints", "Progress", "assert_same_settings", "flatten"]
 
-HISTORY_FILE = "history.jsonl"
 SETTINGS_FILE = "settings.json"
 
 # What a resumed run may set otherwise: where results go, who watches, and how images are loaded.

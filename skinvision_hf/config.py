@@ -175,6 +175,9 @@ class PhaseConfig:
         schedule: `cosine` decays to 0 at the end of the phase; `constant` stays at the peak.
         ema_decay: Decay per step of the exponential moving average of the weights that is evaluated and kept; 0 turns
             averaging off.
+        ema_warmup: Whether that decay rises slowly, to 1 - (1 + step)^(-2/3) at most, so that the average soon forgets
+            the weights that the phase started from. A phase that starts from good weights can do without: they then
+            count for some 1 / (1 - `ema_decay`) steps.
         patience: Epochs without a better validation metric before the phase stops; 0 never stops early.
     """
 
@@ -185,6 +188,7 @@ class PhaseConfig:
     warmup_epochs: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     ema_decay: float = 0.0
+    ema_warmup: bool = True
     patience: int = 0
 
     def __post_init__(self) -> None:

@@ -16,16 +16,14 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.files import sha256, write_json
 from skinvision_hf.loading import iterate, make_loader
 from skinvision_hf.metrics import Predictions
-from skinvision_hf.metrics.report import METRICS_FILE
-from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
+from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.releases import METRICS_FILE, WEIGHTS_FILE
 from skinvision_hf.transforms import eval_transform
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["PREDICTIONS_FILE", "collect_logits", "measured_weights", "predict_dataset", "read_metrics", "write_metrics"]
-
-PREDICTIONS_FILE = "predictions.csv"
+__all__ = ["collect_logits", "measured_weights", "predict_dataset", "read_metrics", "write_metrics"]
 
 
 def collect_logits(

@@ -11,11 +11,10 @@ from skinvision_hf.calibration import ConformalPredictor
 from skinvision_hf.calibration.coverage import measure_conformal
 from skinvision_hf.calibration.reliability import measure_calibration
 from skinvision_hf.calibration.temperature import recorded_temperature
-from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.data import load_part
 from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation import PREDICTIONS_FILE, measured_weights, predict_dataset, read_metrics, write_metrics
+from skinvision_hf.evaluation import measured_weights, predict_dataset, read_metrics, write_metrics
 from skinvision_hf.figures.calibration import plot_reliability
 from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
 from skinvision_hf.figures.subgroups import plot_subgroups
@@ -27,7 +26,7 @@ from skinvision_hf.metrics import Comparison, EvalReport, Predictions, compare, 
 from skinvision_hf.metrics.report import SCHEMA_VERSION
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.operating_points import measure_stored_points
-from skinvision_hf.releases import resolve_release
+from skinvision_hf.releases import HISTORY_FILE, PREDICTIONS_FILE, resolve_release
 from skinvision_hf.subgroups import group_columns, measure_subgroups
 
 if TYPE_CHECKING:

@@ -18,12 +18,10 @@ from skinvision_hf.files import atomic_write, without_folders, write_json
 from skinvision_hf.folding import fold_batch_norm
 from skinvision_hf.initialisation import initial_weights, weights_origin
 from skinvision_hf.labels import CODES
-from skinvision_hf.releases import resolve_release
+from skinvision_hf.releases import CONFIG_FILE, WEIGHTS_FILE, resolve_release
 
-__all__ = ["CONFIG_FILE", "WEIGHTS_FILE", "SkinVisionForImageClassification"]
+__all__ = ["SkinVisionForImageClassification"]
 
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
 EXTRA_KEYS = ("initial_weights", "calibration_temperature")
 
 

@@ -14,12 +14,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from skinvision_hf import metrics
-from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.evaluation import collect_logits
 from skinvision_hf.files import atomic_write
 from skinvision_hf.loading import iterate
+from skinvision_hf.releases import HISTORY_FILE
 from skinvision_hf.runs import PhaseParts, Run
 
 __all__ = ["run_phase", "train_epoch"]

@@ -26,8 +26,14 @@ from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
 
 __all__ = [
+    "CONFIG_FILE",
+    "HISTORY_FILE",
+    "METRICS_FILE",
     "PARTS_KEY",
+    "PREDICTIONS_FILE",
     "RELEASE_FILES",
+    "TRAINING_FILE",
+    "WEIGHTS_FILE",
     "SilentBar",
     "bundled_release",
     "check_on_hub",
@@ -39,12 +45,17 @@ __all__ = [
 ]
 
 CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+TRAINING_FILE = "training.json"
+HISTORY_FILE = "history.jsonl"
 # What an answer needs besides the network, where a release has it.
 PARTS = ("guard.safetensors", "conformal.json")
 PARTS_KEY = "release_files"
 # What belongs to a release; anything else in a folder is not published and in a repository not downloaded.
 RELEASE_FILES = (
-    *(CONFIG_FILE, "model.safetensors", *PARTS, "metrics.json", "predictions.csv", "training.json", "history.jsonl"),
+    *(CONFIG_FILE, WEIGHTS_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
     *("README.md", "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
 )
 # The client's patterns cross folders, ours do not.

@@ -9,10 +9,9 @@ from skinvision_hf.calibration.coverage import measure_conformal
 from skinvision_hf.calibration.reliability import measure_calibration
 from skinvision_hf.calibration.temperature import calibrate_release
 from skinvision_hf.card import write_card
-from skinvision_hf.checkpoints import HISTORY_FILE
 from skinvision_hf.data import split_name
 from skinvision_hf.decision_rules import measure_decision_rules
-from skinvision_hf.evaluation import PREDICTIONS_FILE, measured_weights, predict_dataset, write_metrics
+from skinvision_hf.evaluation import measured_weights, predict_dataset, write_metrics
 from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
 from skinvision_hf.figures.decision_rules import plot_decision_rules
 from skinvision_hf.figures.evaluation import draw_evaluation, plot_training
@@ -24,7 +23,7 @@ from skinvision_hf.guard.fitting import fit_guard
 from skinvision_hf.metrics import EvalReport, evaluate_predictions, lesion_weights
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.operating_points import measure_operating_points
-from skinvision_hf.releases import list_parts
+from skinvision_hf.releases import HISTORY_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.subgroups import group_columns, measure_subgroups
 
 __all__ = ["finish_release"]

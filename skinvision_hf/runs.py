@@ -179,7 +179,7 @@ class PhaseParts:
             num_warmup_steps=round(phase.warmup_epochs * updates),
             num_training_steps=phase.epochs * updates,
         )
-        ema = ModelEmaV3(network, decay=phase.ema_decay, use_warmup=True) if phase.ema_decay else None
+        ema = ModelEmaV3(network, decay=phase.ema_decay, use_warmup=phase.ema_warmup) if phase.ema_decay else None
         augmentation = BatchAugmentation(cfg, config.augment).to(accelerator.device)
         loss = ClassificationLoss(_labels(run.data), len(CODES), config.loss, mix=phase.train_backbone)
         loss.to(accelerator.device)

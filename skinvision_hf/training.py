@@ -21,15 +21,15 @@ from skinvision_hf.config import TrainConfig
 from skinvision_hf.data.limits import limit_parts
 from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.files import sha256, without_folders, write_json
-from skinvision_hf.modeling import WEIGHTS_FILE, SkinVisionForImageClassification
+from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.phases import run_phase
+from skinvision_hf.releases import TRAINING_FILE, WEIGHTS_FILE
 from skinvision_hf.runs import Run
 
-__all__ = ["TRAINING_FILE", "load_splits", "read_record", "run_training", "training_history"]
+__all__ = ["load_splits", "read_record", "run_training", "training_history"]
 
 logger = logging.getLogger(__name__)
 
-TRAINING_FILE = "training.json"
 RECORDED_VERSIONS = ("torch", "torchvision", "transformers", "timm", "datasets", "accelerate", "numpy")
 
 

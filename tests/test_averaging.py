@@ -62,6 +62,16 @@ def test_a_leaky_network_in_the_mean_is_told(trained: list[Path], tmp_path: Path
     assert read_training(record).leaky
 
 
+def test_an_average_that_was_stopped_before_it_was_measured_is_made_again(trained: list[Path], tmp_path: Path) -> None:
+    soup = average_releases(trained, tmp_path / "soup")
+    (soup / "model.safetensors").write_bytes(b"half")
+    average_releases(trained, soup)
+    assert load_file(soup / "model.safetensors")
+    (soup / "metrics.json").write_text("{}")
+    with pytest.raises(DataError, match="already holds a release"):
+        average_releases(trained, soup)
+
+
 def test_releases_that_do_not_belong_together_are_refused(trained: list[Path], tmp_path: Path) -> None:
     with pytest.raises(DataError, match="give two or more"):
         average_releases(trained[:1], tmp_path / "soup")

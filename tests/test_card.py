@@ -183,6 +183,13 @@ def test_the_size_of_training_images_is_told(release: Path, resolution: float, f
     assert told in render_card(release).text
 
 
+@pytest.mark.parametrize(("warmup", "told"), [(True, "decay 0.998 |"), (False, "decay 0.998 from the first step on |")])
+def test_how_the_weights_were_averaged_is_told(release: Path, warmup: bool, told: str) -> None:
+    averaging = {"ema_decay": 0.998, "ema_warmup": warmup}
+    change_json(release / "training.json", lambda record: record["config"]["finetune"].update(averaging))
+    assert told in render_card(release).text
+
+
 @pytest.mark.parametrize(
     "forget",
     [

@@ -120,6 +120,23 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_gives_others(tmp_
     assert weights[0] != weights[2]
 
 
+def test_an_average_without_warm_up_remembers_the_weights_that_it_started_from(
+    tiny_release: Path, tmp_path: Path
+) -> None:
+    start = load_file(tiny_release / "model.safetensors")["conv_stem.weight"].float()
+    moved = {}
+    for warmup in (True, False):
+        config = tiny_config(
+            tmp_path / str(warmup),
+            model=ModelConfig(architecture="test_efficientnet", init=str(tiny_release), image_size=64),
+            head=PhaseConfig(epochs=0),
+            finetune=PhaseConfig(epochs=1, learning_rate=3e-3, warmup_epochs=0.5, ema_decay=0.999, ema_warmup=warmup),
+        )
+        weights = load_file(run_training(config) / "model.safetensors")["conv_stem.weight"].float()
+        moved[warmup] = (weights - start).norm()
+    assert 0 < moved[False] < 0.1 * moved[True]
+
+
 def test_training_stops_early_when_nothing_gets_better(tmp_path: Path) -> None:
     """At a rate of 0 every epoch is equal, so only the first one counts as better."""
     still = PhaseConfig(train_backbone=False, epochs=9, learning_rate=0.0, patience=2)

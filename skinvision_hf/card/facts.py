@@ -14,12 +14,11 @@ from skinvision_hf.card.training import DRAWN, Training, read_training
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics.estimates import Estimate
+from skinvision_hf.releases import METRICS_FILE, TRAINING_FILE
 from skinvision_hf.splits import LEAKY_SPLIT
 
 __all__ = ["Evaluation", "Links", "ReleaseFacts", "read_facts", "read_json"]
 
-METRICS_FILE = "metrics.json"
-TRAINING_FILE = "training.json"
 T = TypeVar("T")
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from skinvision_hf.card import lint_card, read_facts
-from skinvision_hf.card.facts import METRICS_FILE, ReleaseFacts, read_json
+from skinvision_hf.card.facts import ReleaseFacts, read_json
 from skinvision_hf.card.model import MAIN_METRICS
 from skinvision_hf.errors import HubError
 from skinvision_hf.files import sha256
@@ -21,8 +21,7 @@ from skinvision_hf.inference import SkinVision
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics.estimates import Estimate
 from skinvision_hf.metrics.statistics import CLASS_METRICS
-from skinvision_hf.modeling import CONFIG_FILE, WEIGHTS_FILE
-from skinvision_hf.releases import PARTS_KEY, release_parts
+from skinvision_hf.releases import CONFIG_FILE, METRICS_FILE, PARTS_KEY, WEIGHTS_FILE, release_parts
 
 __all__ = ["check_card", "check_release"]
 

@@ -12,9 +12,8 @@ from skinvision_hf.metrics.estimates import RESAMPLES, Estimate, bootstrap, lesi
 from skinvision_hf.metrics.predictions import Predictions
 from skinvision_hf.metrics.statistics import CLASS_METRICS, class_statistics, metric_title, overall_statistics
 
-__all__ = ["METRICS_FILE", "SCHEMA_VERSION", "EvalReport", "evaluate_predictions"]
+__all__ = ["SCHEMA_VERSION", "EvalReport", "evaluate_predictions"]
 
-METRICS_FILE = "metrics.json"
 SCHEMA_VERSION = 2
 READABLE = (1, SCHEMA_VERSION)
 """In version 1 the main part was the same."""

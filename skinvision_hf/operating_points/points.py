@@ -12,7 +12,7 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import CODES, MALIGNANT_CODES
 from skinvision_hf.metrics import Predictions
 from skinvision_hf.metrics.estimates import Estimate, bootstrap, mean_of
-from skinvision_hf.metrics.report import METRICS_FILE
+from skinvision_hf.releases import METRICS_FILE
 
 __all__ = [
     "LEVELS",
