@@ -46,6 +46,7 @@ def explain(argv: Sequence[str] | None) -> int:
     from skinvision_hf.figures.explain_panels import draw_panels
     from skinvision_hf.figures.explain_scores import draw_scores
     from skinvision_hf.inference import SkinVision
+    from skinvision_hf.releases import TRAINING_FILE
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision)
     split = resolve_split(arguments.data, arguments.split_name)
@@ -58,7 +59,7 @@ def explain(argv: Sequence[str] | None) -> int:
     write_metrics(folder, {"explanations": report.to_dict()})
     draw_scores(report, folder / "figures")
     draw_panels(vision, data["test"], collected, folder / "panels", seed=seed)
-    if folder.resolve() == vision.release.resolve() and (folder / "training.json").is_file():
+    if folder.resolve() == vision.release.resolve() and (folder / TRAINING_FILE).is_file():
         write_card(folder)
     print(report)
     print(f"\nValidation favours {report.favourite}; the default method is {CAM_METHOD}.")

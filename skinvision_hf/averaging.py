@@ -9,7 +9,7 @@ from torch import Tensor
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.files import write_json
 from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.releases import METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
+from skinvision_hf.releases import CARD_FILE, TRAINING_FILE, WEIGHTS_FILE
 from skinvision_hf.training import read_record, training_history
 
 __all__ = ["average_releases"]
@@ -31,8 +31,8 @@ def average_releases(folders: Sequence[str | Path], output_dir: str | Path) -> P
             `averaged_with` those of the others.
 
     Returns:
-        `output_dir`; `finish_release` makes a release of it. An average that nothing made a release of, since its
-        command was stopped, is written anew.
+        `output_dir`; `finish_release` makes a release of it. An average that lies there already, and of which no
+        release was made, is replaced.
 
     Raises:
         DataError: If there are fewer than two, they are of different splits, or the folder holds a release already.
@@ -56,16 +56,20 @@ def average_releases(folders: Sequence[str | Path], output_dir: str | Path) -> P
             raise DataError(f"{folder} and {folders[0]} were trained on different splits; choose releases of one split")
     mean.load_state_dict(_mean([model.state_dict() for model in models]))
     mean.config.calibration_temperature = 1.0
-    write_json(output_dir / TRAINING_FILE, records[0] | {"averaged_with": records[1:]})
+    others = [*records[0].get("averaged_with", ()), *records[1:]]
+    write_json(output_dir / TRAINING_FILE, records[0] | {"averaged_with": others})
     mean.save_pretrained(output_dir)
     return output_dir
 
 
 def _unfinished(folder: Path) -> bool:
-    """Whether an average was written there and never measured, since its command was stopped."""
-    if (folder / METRICS_FILE).exists() or not (folder / TRAINING_FILE).exists():
+    """Whether an average lies there of which no release was made, whose last file is the card."""
+    if (folder / CARD_FILE).exists():
         return False
-    return "averaged_with" in read_record(folder)
+    try:
+        return "averaged_with" in read_record(folder)
+    except ModelError:
+        return False
 
 
 def _mean(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:

@@ -173,11 +173,11 @@ class PhaseConfig:
         weight_decay: Decoupled weight decay; 0 makes AdamW plain Adam. Not applied to biases and norms.
         warmup_epochs: Epochs of linear warm-up from 0.
         schedule: `cosine` decays to 0 at the end of the phase; `constant` stays at the peak.
-        ema_decay: Decay per step of the exponential moving average of the weights that is evaluated and kept; 0 turns
-            averaging off.
-        ema_warmup: Whether that decay rises slowly, to 1 - (1 + step)^(-2/3) at most, so that the average soon forgets
-            the weights that the phase started from. A phase that starts from good weights can do without: they then
-            count for some 1 / (1 - `ema_decay`) steps.
+        ema_decay: Decay per step, or its upper limit with `ema_warmup`, of the exponential moving average of the
+            weights that is evaluated and kept, from those after the first step on; 0 turns averaging off.
+        ema_warmup: Whether the decay at step n is at most 1 - n^(-2/3), so that the average soon forgets where the
+            phase started. A phase that starts from good weights, and slowly, can do without: they then count for some
+            1 / (1 - `ema_decay`) steps.
         patience: Epochs without a better validation metric before the phase stops; 0 never stops early.
     """
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import without_folders
+from skinvision_hf.releases import CONFIG_FILE, WEIGHTS_FILE
 
 __all__ = ["initial_weights", "weights_origin"]
 
@@ -105,16 +106,16 @@ def _release_cfg(path: Path) -> dict[str, Any]:
 
 
 def _release_config(path: Path) -> dict[str, Any]:
-    if not (path / "config.json").is_file():
+    if not (path / CONFIG_FILE).is_file():
         return {}
     try:
-        return dict(json.loads((path / "config.json").read_text(encoding="utf-8")))
+        return dict(json.loads((path / CONFIG_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
         raise ModelError(f"{path / 'config.json'} cannot be read; --model.init takes an intact release") from error
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:
-    path = path / "model.safetensors" if path.is_dir() else path
+    path = path / WEIGHTS_FILE if path.is_dir() else path
     if not path.is_file():
         raise ModelError(
             f"no weights at {path}; --model.init takes timm, lite0, random, or a safetensors file or folder"

@@ -1,4 +1,7 @@
-"""Where a release comes from: the package itself, a folder, or the Hub. The only module that reads from the Hub."""
+"""What a release is made of, and where it comes from: the package itself, a folder, or the Hub.
+
+The only module that reads from the Hub.
+"""
 
 import json
 from collections.abc import Iterator
@@ -26,7 +29,10 @@ from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
 
 __all__ = [
+    "CARD_FILE",
     "CONFIG_FILE",
+    "CONFORMAL_FILE",
+    "GUARD_FILE",
     "HISTORY_FILE",
     "METRICS_FILE",
     "PARTS_KEY",
@@ -50,13 +56,16 @@ METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
 TRAINING_FILE = "training.json"
 HISTORY_FILE = "history.jsonl"
+GUARD_FILE = "guard.safetensors"
+CONFORMAL_FILE = "conformal.json"
+CARD_FILE = "README.md"
 # What an answer needs besides the network, where a release has it.
-PARTS = ("guard.safetensors", "conformal.json")
+PARTS = (GUARD_FILE, CONFORMAL_FILE)
 PARTS_KEY = "release_files"
 # What belongs to a release; anything else in a folder is not published and in a repository not downloaded.
 RELEASE_FILES = (
     *(CONFIG_FILE, WEIGHTS_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
-    *("README.md", "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
+    *(CARD_FILE, "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
 )
 # The client's patterns cross folders, ours do not.
 DEEP = "*/*/*"

@@ -2,15 +2,18 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from skinvision_hf.card import Links
 from skinvision_hf.files import sha256
 from skinvision_hf.labels import CODES
 from skinvision_hf.releases import list_parts
 
+LINKS = Links("ann/skinvision-b0", "ann/ham10000-leak-free", "ann/skinvision")
 CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
 OVERALL_METRICS = (
     *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mean_auc", "log_loss", "brier_score", "ece"),
@@ -100,3 +103,9 @@ def training() -> dict[str, Any]:
         "hardware": {"device": "cpu", "cores": 2, "machine": "x86_64"},
         "versions": {"python": "3.11.7", "torch": "2.14.1"},
     }
+
+
+def change_json(path: Path, change: Callable[[dict], object]) -> None:
+    value = json.loads(path.read_text())
+    change(value)
+    path.write_text(json.dumps(value))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hub_server import HubServer
 
 # Several test processes share the cores, and the networks of most tests are tiny.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 # Tests never reach for the network: what they load lies on disk or on a server of their own.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -93,6 +93,13 @@ def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory
     detector = Mahalanobis.fit(TrainingFeatures(features[:100], torch.zeros(100).long(), features[:7], torch.zeros(7)))
     FeatureGuard("mahalanobis", detector, detector.score(features[100:]).sort().values).save(folder)
     return folder
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is unpacked or converted stays inside the test's folder."""
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache" / "datasets")
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from test_training import tiny_config
+from tiny_training import tiny_config
 
 from skinvision_hf import runs
 from skinvision_hf.allocator import keep_freed_memory

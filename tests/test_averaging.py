@@ -9,7 +9,7 @@ import pytest
 import torch
 from calling import call
 from safetensors.torch import load_file
-from test_training import tiny_config
+from tiny_training import tiny_config
 
 from skinvision_hf.averaging import average_releases
 from skinvision_hf.card import lint_card, write_card
@@ -54,6 +54,8 @@ def test_weights_are_the_mean_and_the_record_tells_of_both(trained: list[Path], 
     training = read_training(read(soup))
     assert len(training.steps) == 2 and len(training.all_steps) == 4
     assert not training.leaky
+    again = average_releases([soup, trained[1]], tmp_path / "again")
+    assert read(again)["averaged_with"] == [read(trained[1]), read(trained[1])]
 
 
 def test_a_leaky_network_in_the_mean_is_told(trained: list[Path], tmp_path: Path) -> None:
@@ -62,12 +64,12 @@ def test_a_leaky_network_in_the_mean_is_told(trained: list[Path], tmp_path: Path
     assert read_training(record).leaky
 
 
-def test_an_average_that_was_stopped_before_it_was_measured_is_made_again(trained: list[Path], tmp_path: Path) -> None:
+def test_an_average_that_was_stopped_before_its_card_is_made_again(trained: list[Path], tmp_path: Path) -> None:
     soup = average_releases(trained, tmp_path / "soup")
     (soup / "model.safetensors").write_bytes(b"half")
     average_releases(trained, soup)
     assert load_file(soup / "model.safetensors")
-    (soup / "metrics.json").write_text("{}")
+    (soup / "README.md").write_text("the card")
     with pytest.raises(DataError, match="already holds a release"):
         average_releases(trained, soup)
 

@@ -1,4 +1,4 @@
-"""What the benchmark of training measures; those of inference and of the page are tested with what they measure."""
+"""What benchmarks are made of; those of inference and of the page are tested with what they measure."""
 
 import json
 import subprocess
@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from calling import call
 
+from skinvision_hf.benchmarking import running_app
 from skinvision_hf.benchmarking.training import PeakMemory
+from skinvision_hf.errors import RunError
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -22,6 +24,13 @@ def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.Cap
     assert min(timing[name] for name in ("bare_rate", "loop_rate", "head_rate", "share")) > 0
     assert timing["head_share_of_epoch"] == pytest.approx(timing["loop_rate"] / timing["head_rate"])
     assert 0.1 < timing["peak_memory_gb"] < 10
+
+
+def test_a_page_that_does_not_start_is_an_error_with_its_last_words(tmp_path: Path) -> None:
+    app = tmp_path / "app.py"
+    app.write_text("import sys; print('loading'); sys.exit('error: there is no model')")
+    with pytest.raises(RunError, match="the page did not start: there is no model"), running_app(app):
+        raise AssertionError("the page must not start")
 
 
 def test_the_memory_of_loading_processes_counts() -> None:

@@ -1,16 +1,21 @@
-"""Checkpoints know the settings that they belong to."""
+"""Checkpoints know the settings that they belong to, and a run that was killed anywhere goes on from them."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from accelerate.state import AcceleratorState
-from test_training import Killed, history, tiny_config
+from tiny_training import history, tiny_config
 
+from skinvision_hf import training
 from skinvision_hf.checkpoints import Checkpoints, Progress, assert_same_settings
-from skinvision_hf.config import ModelConfig, PhaseConfig
+from skinvision_hf.config import DistillConfig, ModelConfig, PhaseConfig
 from skinvision_hf.errors import DataError
 from skinvision_hf.training import run_training
+
+
+class Killed(BaseException):
+    """Ends a run where it stands, as a kill does."""
 
 
 def test_every_setting_that_changes_the_result_is_named(tmp_path: Path) -> None:
@@ -55,3 +60,44 @@ def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path, monkeypatch
     assert run_training(config, resume=True)
     with pytest.raises(DataError, match=r"--seed 0 .now 1"):
         run_training(replace(config, seed=1), resume=True)
+
+
+@pytest.mark.parametrize(("num_workers", "taught"), [(0, False), (1, False), (0, True)])
+def test_a_kill_between_the_best_network_and_its_checkpoint_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_releases: list[str], num_workers: int, taught: bool
+) -> None:
+    """The second phase starts from the best network of the first one, also when it has begun before."""
+    head = PhaseConfig(train_backbone=False, epochs=1)
+    # A process that loads images has randomness of its own.
+    settings = {"head": head, "monitor": "log_loss", "num_workers": num_workers}
+    if taught:
+        settings["distill"] = DistillConfig(two_releases, weight=0.5)
+    whole = run_training(tiny_config(tmp_path / "whole", **settings))
+    save = Checkpoints.save
+
+    def save_or_die(self: Checkpoints, accelerator: object, progress: Progress) -> None:
+        if progress.phase == 1:
+            raise Killed
+        save(self, accelerator, progress)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Checkpoints, "save", save_or_die)
+        run_training(tiny_config(tmp_path / "killed", **settings))
+    AcceleratorState._reset_state(True)
+    killed = run_training(tiny_config(tmp_path / "killed", **settings), resume=True)
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert [r["train_loss"] for r in history(killed)] == [r["train_loss"] for r in history(whole)]
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_release_is_finished_by_resuming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(training, "_training_record", die)
+        run_training(tiny_config(tmp_path / "run"))
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    AcceleratorState._reset_state(True)
+    assert (run_training(tiny_config(tmp_path / "run"), resume=True) / "training.json").is_file()

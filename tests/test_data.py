@@ -1,35 +1,24 @@
 """Every source of HAM10000 ends in the same splits, and what is wrong with a source is said in one line."""
 
-import csv
 import io
 import json
-import os
 import shutil
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from datasets import Dataset, Image, load_dataset
-from PIL import Image as Pillow
+from ham10000_folder import some_rows, write_metadata, write_pictures
 
-from skinvision_hf.data import (
-    FEATURES,
-    fingerprint,
-    load_ham10000,
-    load_labelled,
-    load_part,
-    resolve_split,
-    save_prepared,
-    split_name,
-)
+from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_part, resolve_split, save_prepared, split_name
 from skinvision_hf.data import folder as folders
 from skinvision_hf.data.hub_source import unify
 from skinvision_hf.data.synthetic import draw_dataset, draw_image
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
-from skinvision_hf.splits import load_manifest
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 
 LONG_NAMES = {
     "akiec": "actinic_keratoses",
@@ -40,49 +29,6 @@ LONG_NAMES = {
     "nv": "melanocytic_Nevi",
     "vasc": "vascular_lesions",
 }
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is unpacked or converted stays inside the test's folder."""
-    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache" / "datasets")
-
-
-def some_rows(count: int = 21) -> list[dict[str, str]]:
-    """Metadata of the first images of each split of the manifest, with made-up diagnoses."""
-    manifest = load_manifest()
-    names = [n for part in ("train", "validation", "test") for n in [k for k, v in manifest.items() if v == part][:7]]
-    return [
-        {
-            "lesion_id": f"HAM_{number:07d}",
-            "image_id": name,
-            "dx": CODES[number % 7],
-            "dx_type": "histo",
-            "age": "" if number == 3 else "45.0",
-            "sex": "female",
-            "localization": "back",
-        }
-        for number, name in enumerate(names[:count])
-    ]
-
-
-def write_metadata(path: Path, rows: list[dict[str, str]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter="," if path.suffix == ".csv" else "\t")
-        writer.writeheader()
-        writer.writerows(rows)
-
-
-def write_pictures(folder: Path, rows: list[dict[str, str]], *, masks: bool = True) -> None:
-    for number, row in enumerate(rows):
-        image, mask = draw_image(row["dx"], number)
-        part = folder / f"HAM10000_images_part_{1 + number % 2}"
-        part.mkdir(parents=True, exist_ok=True)
-        image.save(part / f"{row['image_id']}.jpg")
-        if masks:
-            (folder / "masks").mkdir(exist_ok=True)
-            mask.save(folder / "masks" / f"{row['image_id']}_segmentation.png")
 
 
 @pytest.fixture
@@ -391,115 +337,3 @@ def test_masks_that_are_not_there_are_counted(layout: Path) -> None:
     shutil.rmtree(layout / "masks")
     with pytest.raises(DataError, match="21 of 21 masks in the metadata are not on disk"):
         load_ham10000(layout, masks=True)
-
-
-@pytest.mark.parametrize("name", ["akiec", "AKIEC", "actinic_keratoses"])
-def test_a_folder_for_each_class_is_a_labelled_set(tmp_path: Path, name: str) -> None:
-    for folder, code in ((name, "akiec"), ("nv", "nv")):
-        (tmp_path / folder).mkdir()
-        draw_image(code, 0)[0].save(tmp_path / folder / "one.png")
-    data = load_labelled(tmp_path)
-    assert [CODES[k] for k in data["label"][:]] == ["akiec", "nv"]
-    assert data.features == FEATURES
-    (tmp_path / "warts").mkdir()
-    with pytest.raises(DataError, match="folders that are no diagnosis: warts"):
-        load_labelled(tmp_path)
-
-
-def test_the_isic_challenge_layout_is_a_labelled_set(tmp_path: Path) -> None:
-    images = tmp_path / "ISIC2018_Task3_Test_Input"
-    images.mkdir()
-    lines = ["image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"]
-    for number, hot in enumerate(("1.0,0,0,0,0,0,0", "0,0.0,0,1,0,0,0")):
-        draw_image("nv", number)[0].save(images / f"ISIC_{number:07d}.jpg")
-        lines.append(f"ISIC_{number:07d},{hot}")
-    table = tmp_path / "ISIC2018_Task3_Test_GroundTruth.csv"
-    table.write_text("\n".join(lines) + "\n")
-    for source in (tmp_path, table):
-        assert [CODES[k] for k in load_labelled(source)["label"][:]] == ["mel", "akiec"]
-    table.write_text("\n".join([*lines, "ISIC_0000001,1,1,0,0,0,0,0"]).replace("1,0,0,0\n", "0,0,0,0\n"))
-    with pytest.raises(DataError, match="has 0 diagnoses in its ISIC columns"):
-        load_labelled(table)
-
-
-def test_a_table_with_labels_and_lesions_is_a_labelled_set(tmp_path: Path) -> None:
-    draw_image("nv", 0)[0].save(tmp_path / "a.jpg")
-    table = tmp_path / "labels.csv"
-    table.write_text("image,label,lesion_id\na.jpg,melanoma,L1\n")
-    row = load_labelled(table)[0]
-    assert (CODES[row["label"]], row["lesion_id"]) == ("mel", "L1")
-    table.write_text("image,label\na.jpg,melanoma\nb.jpg,nv\n")
-    with pytest.raises(DataError, match=r"1 of 2 images of .* are not on disk: b\.jpg"):
-        load_labelled(table)
-    with pytest.raises(DataError, match="there is no"):
-        load_labelled(tmp_path / "nowhere.csv")
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("image_id,label\na.jpg,m\xe9lanome\n".encode("latin-1"), "is no CSV file in UTF-8; save it again"),
-        (b"image,label\na.jpg\n", "1 rows are incomplete, the first in line 2"),
-        (b"image,label\na.jpg,mel\n,nv\n", "1 rows are incomplete, the first in line 3"),
-        (b"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na.jpg,1,0\n", "1 rows are incomplete, the first in line 2"),
-        (b"image_id,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na.jpg,1,1,0,0,0,0,0\n", "a.jpg has 2 diagnoses"),
-    ],
-)
-def test_a_damaged_table_of_labels_is_said_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
-    draw_image("nv", 0)[0].save(tmp_path / "a.jpg")
-    (tmp_path / "labels.csv").write_bytes(content)
-    with pytest.raises(DataError, match=message) as caught:
-        load_labelled(tmp_path / "labels.csv")
-    assert "\n" not in str(caught.value)
-
-
-PEAK = """
-import re, resource, sys
-from pathlib import Path
-from skinvision_hf.data import load_ham10000, save_prepared
-def peak():
-    status = Path("/proc/self/status")
-    if status.is_file():  # On Linux, getrusage also counts the process that started this one.
-        return int(re.search(r"VmHWM:\\s+(\\d+) kB", status.read_text())[1]) // 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024**2
-
-data = load_ham10000(sys.argv[1])
-before = peak()
-save_prepared(data, sys.argv[2], split="ham10000-v1")
-middle = peak()
-for row in load_ham10000(sys.argv[2])["train"]:
-    row["image"].load()
-print(before, middle, peak())
-"""
-
-
-def memory(source: str, target: Path) -> tuple[int, ...]:
-    environment = os.environ | {"HF_HOME": str(target.parent / "cache")}
-    result = subprocess.run(
-        [sys.executable, "-c", PEAK, source, str(target)], env=environment, capture_output=True, text=True, check=True
-    )
-    return tuple(int(number) for number in result.stdout.split())
-
-
-def test_preparing_and_streaming_hold_memory_flat(tmp_path: Path) -> None:
-    small, large = memory("synthetic[:210]", tmp_path / "a" / "p"), memory("synthetic[:2100]", tmp_path / "b" / "p")
-    for before, prepared, streamed in (small, large):
-        assert prepared - before < 150
-        assert streamed - prepared < 50
-    assert large[2] < 500
-
-
-@pytest.mark.real_data
-def test_the_whole_data_set_is_prepared_within_500_megabytes(ham10000_dir: Path, tmp_path: Path) -> None:
-    assert max(memory(str(ham10000_dir), tmp_path / "prepared")) < 500
-
-
-@pytest.mark.real_data
-def test_the_real_splits_have_the_sizes_and_classes_of_the_manifest(ham10000_dir: Path) -> None:
-    data = load_ham10000(ham10000_dir, masks=True)
-    assert {name: len(part) for name, part in data.items()} == {"train": 7014, "validation": 1500, "test": 1501}
-    totals = [sum(part["label"][:].count(k) for part in data.values()) for k in range(7)]
-    assert totals == [327, 514, 1099, 115, 1113, 6705, 142]
-    row = data["test"][0]
-    assert isinstance(row["image"], Pillow.Image)
-    assert row["image"].size == row["mask"].size == (200, 150)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_training import history, tiny_config
+from tiny_training import history, tiny_config
 
 from skinvision_hf.checkpoints import assert_same_settings
 from skinvision_hf.config import DistillConfig, LossConfig, PhaseConfig

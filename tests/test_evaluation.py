@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_data import some_rows, write_metadata, write_pictures
+from ham10000_folder import some_rows, write_metadata, write_pictures
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import timm
 import torch
-from test_training import tiny_config
 from timm.layers import BatchNormAct2d
+from tiny_training import tiny_config
 
 from skinvision_hf.folding import fold_batch_norm
 from skinvision_hf.modeling import SkinVisionForImageClassification

@@ -9,7 +9,7 @@ import pytest
 import torch
 from datasets import Image as ImageFeature
 from PIL import Image
-from test_training import tiny_config
+from tiny_training import tiny_config
 
 from skinvision_hf import loading, runs, training
 from skinvision_hf.augmentation import TrainTransform

@@ -19,12 +19,7 @@ from skinvision_hf.metrics import Predictions
 from skinvision_hf.metrics.estimates import lesion_weights
 from skinvision_hf.metrics.statistics import area_under_roc
 from skinvision_hf.operating_points import OperatingPoint, load_operating_point, measure_operating_points
-from skinvision_hf.operating_points.curves import (
-    area_under_risk,
-    net_benefit_curve,
-    risk_curve,
-    roc_curve,
-)
+from skinvision_hf.operating_points.curves import area_under_risk, net_benefit_curve, risk_curve, roc_curve
 from skinvision_hf.operating_points.points import choose_threshold, task_positives, task_scores
 from skinvision_hf.operating_points.report import OperatingPointsReport
 

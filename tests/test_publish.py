@@ -1,6 +1,5 @@
-"""From training to every client, as users run them: each in a process of its own, against a server over HTTP."""
+"""From training to every client, as users run them, against a server over HTTP."""
 
-import importlib.util
 import os
 import re
 import subprocess
@@ -8,10 +7,10 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
+from calling import call
 from drawing import draw_lesion
 from gradio_client import Client, handle_file
 from hub_server import TOKEN, HubServer
@@ -20,6 +19,7 @@ from skinvision_hf.benchmarking import running_app
 from skinvision_hf.labels import CODES
 
 ROOT = Path(__file__).resolve().parents[1]
+PUBLISH = ROOT / "scripts" / "publish.py"
 REPO, DATASET, SPACE = "ann/skinvision-tiny", "ann/ham10000-leak-free", "ann/skinvision"
 TRAINING = [
     "--data",
@@ -48,16 +48,6 @@ def run(
     return subprocess.run(
         [sys.executable, *map(str, command)], env=everything, cwd=cwd, capture_output=True, text=True, timeout=seconds
     )
-
-
-def command() -> ModuleType:
-    """The script as a module."""
-    spec = importlib.util.spec_from_file_location("publish", ROOT / "scripts" / "publish.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass
@@ -212,26 +202,41 @@ def test_the_space_answers_with_the_published_model(published: Published, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "message"),
+    ("options", "message"),
     [
-        (["--repo_id", REPO], 2, "give --release DIR, --dataset SRC, --space --model_id ID, or --all"),
-        (["--all", "--release", "x", "--repo_id", REPO], 2, "give --release DIR"),
-        (["--space", "--repo_id", SPACE], 2, "give --release DIR"),
-        (["--release", "no-such-folder", "--repo_id", REPO], 2, "error: no-such-folder is neither a folder nor"),
-        (["--release", "RELEASE", "--repo_id", "bob/model"], 2, "error: the token is of ann, who has no place in bob"),
-        (["--space", "--model_id", "ann/none", "--repo_id", SPACE], 2, "error: there is no ann/none on the Hub"),
-        (["--release", "RELEASE", "--repo_id", REPO, "--tag", "v 1"], 2, "error: 'v 1' cannot be a tag"),
+        (["--repo_id", REPO], "give --release DIR, --dataset SRC, --space --model_id ID, or --all"),
+        (["--all", "--release", "x", "--repo_id", REPO], "give --release DIR"),
+        (["--space", "--repo_id", SPACE], "give --release DIR"),
+        (["--release", "no-such-folder", "--repo_id", REPO], "error: no-such-folder is neither a folder nor"),
+        (["--release", "RELEASE", "--repo_id", "bob/model"], "error: the token is of ann, who has no place in bob"),
+        (["--space", "--model_id", "ann/none", "--repo_id", SPACE], "error: there is no ann/none on the Hub"),
+        (["--release", "RELEASE", "--repo_id", REPO, "--tag", "v 1"], "error: 'v 1' cannot be a tag"),
     ],
 )
 def test_a_command_that_cannot_work_says_so_in_one_line(
-    published: Published, options: list[str], code: int, message: str
+    published: Published,
+    options: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    environment = published.client("wrong", HF_TOKEN=TOKEN)
+    published.server.speak_here(monkeypatch, TOKEN)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
     options = [str(published.release) if option == "RELEASE" else option for option in options]
+    assert call(PUBLISH, *options) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert "Traceback" not in err
+    assert TOKEN not in out + err
+
+
+def test_an_error_ends_the_process_with_2_and_one_line(published: Published) -> None:
+    environment = published.client("wrong", HF_TOKEN=TOKEN)
+    options = ["--release", published.release, "--repo_id", "bob/model"]
     made = run("scripts/publish.py", *options, environment=environment)
-    assert made.returncode == code
-    assert message in made.stderr
-    assert "Traceback" not in made.stderr
+    assert made.returncode == 2
+    assert made.stderr.startswith("error: the token is of ann") and len(made.stderr.splitlines()) == 1
     assert TOKEN not in made.stdout + made.stderr
 
 
@@ -254,9 +259,7 @@ def test_a_command_that_cannot_work_says_so_in_one_line(
 def test_an_option_that_would_be_ignored_is_an_error(
     options: str, ignored: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        command().main([*options.split(), "--repo_id", "ann/x"])
-    assert caught.value.code == 2
+    assert call(PUBLISH, *options.split(), "--repo_id", "ann/x") == 2
     assert ignored in capsys.readouterr().err
 
 
@@ -283,5 +286,5 @@ def test_an_option_reaches_what_it_is_for(
         return ["done"]
 
     monkeypatch.setattr(hub, name, note)
-    assert command().main([*options.split(), "--repo_id", "ann/x"]) == 0
+    assert call(PUBLISH, *options.split(), "--repo_id", "ann/x") == 0
     assert calls[0].items() >= passed.items()

@@ -14,7 +14,7 @@ from calling import call
 from datasets import DatasetDict
 from PIL import Image
 from safetensors.torch import load_file
-from test_training import environment, processes_launcher, tiny_config
+from tiny_training import TORCHRUN, environment, tiny_config
 
 from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.config import PhaseConfig
@@ -267,17 +267,10 @@ def test_a_wrong_call_ends_the_process_with_2(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_write_the_metrics_of_one(release: Path, tmp_path: Path) -> None:
     """61 images over two processes: neither a multiple of the processes nor of the batches."""
-    for processes in (1, 2):
-        result = evaluate(
-            *(
-                f"--model={release}",
-                "--data=synthetic[:427]",
-                "--batch_size=8",
-                f"--output_dir={tmp_path / str(processes)}",
-            ),
-            launcher=(sys.executable,) if processes == 1 else processes_launcher(2),
-        )
-        assert result.returncode == 0, result.stderr
+    options = (f"--model={release}", "--data=synthetic[:427]", "--batch_size=8")
+    assert call(EVALUATE, *options, f"--output_dir={tmp_path / '1'}") == 0
+    result = evaluate(*options, f"--output_dir={tmp_path / '2'}", launcher=TORCHRUN)
+    assert result.returncode == 0, result.stderr
     one, two = (contents(tmp_path / name) for name in ("1", "2"))
     assert one["predictions.csv"].count(b"\n") == two["predictions.csv"].count(b"\n")
     first, second = (json.loads(side["metrics.json"]) for side in (one, two))

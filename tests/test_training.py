@@ -1,12 +1,7 @@
-"""Training end to end on tiny networks and drawn lesions: real processes, real kills, real checkpoints."""
+"""Training end to end on tiny networks and drawn lesions."""
 
 import json
-import os
-import runpy
-import signal
-import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,69 +11,19 @@ import torch
 from accelerate.state import AcceleratorState
 from accelerate.utils import set_seed
 from calling import call
+from ham10000_folder import some_rows, write_metadata, write_pictures
 from safetensors.torch import load_file
-from test_data import some_rows, write_metadata, write_pictures
+from tiny_training import TINY, TRAIN, history, tiny_config
 
-from skinvision_hf import phases, training
+from skinvision_hf import phases
 from skinvision_hf.augmentation import BatchAugmentation
-from skinvision_hf.checkpoints import Checkpoints, Progress
-from skinvision_hf.config import AugmentConfig, DistillConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
+from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig
 from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.losses import ClassificationLoss
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.phases import train_epoch
 from skinvision_hf.runs import PhaseParts, Run
 from skinvision_hf.training import load_splits, run_training
-
-ROOT = Path(__file__).resolve().parents[1]
-TRAIN = ROOT / "scripts" / "train.py"
-TINY = [
-    "--data=synthetic[:210]",
-    "--model.architecture=test_efficientnet",
-    "--model.init=random",
-    "--model.image_size=32",
-    "--batch_size=16",
-    "--num_workers=0",
-]
-
-
-def tiny_config(output_dir: Path, **changes: object) -> TrainConfig:
-    settings: dict[str, object] = {
-        "data": "synthetic[:210]",
-        "output_dir": str(output_dir),
-        "model": ModelConfig(architecture="test_efficientnet", init="random", image_size=32, drop_path_rate=0.0),
-        "augment": AugmentConfig(resolution=1.0, first_resolution=0.0, min_scale=0.4),
-        "loss": LossConfig(class_weights="sqrt", logit_adjustment=0.0, mixup_alpha=0.1, cutmix_alpha=0.0),
-        "head": PhaseConfig(train_backbone=False, epochs=1),
-        "finetune": PhaseConfig(epochs=2, learning_rate=3e-3, ema_decay=0.9),
-        "batch_size": 16,
-        "num_workers": 0,
-    }
-    return TrainConfig(**(settings | changes))  # type: ignore[arg-type]
-
-
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-
-
-def train(*arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*launcher, str(TRAIN), *TINY, *arguments], env=environment(), capture_output=True, text=True, timeout=280
-    )
-
-
-ACCELERATE = (sys.executable, "-m", "accelerate.commands.launch", "--cpu")
-
-
-def processes_launcher(count: int) -> tuple[str, ...]:
-    """As the README says: accelerate for one process, torchrun for several on CPUs."""
-    if count == 1:
-        return (*ACCELERATE, "--num_processes=1")
-    return (sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}")
-
-
-def history(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
 def test_both_phases_run_and_leave_a_release_that_loads(tmp_path: Path) -> None:
@@ -274,16 +219,6 @@ def test_a_damaged_image_is_named_before_training_starts(
     assert not any((tmp_path / "run").iterdir())
 
 
-@pytest.mark.parametrize("library", ["accelerate", "jsonargparse"])
-def test_training_without_its_extra_is_one_line_and_exit_code_2(library: str, tmp_path: Path) -> None:
-    argv = ["train.py", "--data=synthetic", f"--output_dir={tmp_path}"]
-    code = f"import runpy, sys; sys.modules[{library!r}] = None; sys.argv = {argv!r}; "
-    code += f"runpy.run_path({str(TRAIN)!r}, run_name='__main__')"
-    result = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
-    assert result.returncode == 2
-    assert result.stderr == f'error: training needs {library}: pip install "skinvision-hf[train]"\n'
-
-
 def test_a_finished_release_and_a_stopped_run_are_not_overwritten(tmp_path: Path) -> None:
     config = tiny_config(tmp_path / "run", finetune=PhaseConfig(epochs=0))
     run_training(config)
@@ -302,112 +237,6 @@ def test_weights_that_cannot_be_had_are_an_error_before_anything_is_written(tmp_
     assert not (tmp_path / "run" / "history.jsonl").exists()
 
 
-def start_and_kill(
-    arguments: list[str],
-    folder: Path,
-    epochs: int,
-    how: signal.Signals,
-    launcher: tuple[str, ...] = (sys.executable,),
-) -> tuple[int, str]:
-    """Start a run and send a signal once so many epochs are saved and the next one goes on.
-
-    As a terminal does, the signal reaches the launcher and what it started.
-    """
-    process = subprocess.Popen(
-        [*launcher, str(TRAIN), *TINY, *arguments],
-        env=environment(),
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline and process.poll() is None:
-        if sum(len(list(folder.glob(f"checkpoints/phase-{p}-epoch-????"))) for p in (0, 1)) and (
-            len(history(folder)) >= epochs
-        ):
-            break
-        time.sleep(0.02)
-    assert process.poll() is None, process.stderr.read() if process.stderr else ""
-    os.killpg(process.pid, how)
-    _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr
-
-
-PHASES = ["--head.epochs=2", "--finetune.epochs=3", "--finetune.ema_decay=0.9", "--finetune.warmup_epochs=1"]
-
-
-def test_the_recipe_of_one_run_is_the_default() -> None:
-    parser = runpy.run_path(str(TRAIN))["build_parser"]()
-    required = ["--data=HAM10000", "--output_dir=run"]
-    defaults = parser.parse_args(required).as_dict()
-    recipe = parser.parse_args([f"--config={ROOT}/scripts/configs/one-run-176.yaml", *required]).as_dict()
-    assert recipe.pop("config") and defaults.pop("config") is None
-    assert recipe == defaults
-
-
-@pytest.mark.slow
-def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    assert train(*PHASES, f"--output_dir={whole}").returncode == 0
-    for epochs in (1, 4):  # once in the head phase, once in the phase of all layers
-        arguments = [*PHASES, f"--output_dir={killed}", *(["--resume"] if epochs > 1 else [])]
-        code, _ = start_and_kill(arguments, killed, epochs, signal.SIGKILL)
-        assert code == -signal.SIGKILL
-        assert not (killed / "model.safetensors").exists()
-    result = train(*PHASES, f"--output_dir={killed}", "--resume")
-    assert result.returncode == 0, result.stderr
-    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    timeless = [{k: v for k, v in r.items() if "second" not in k} for r in history(killed)]
-    assert timeless == [{k: v for k, v in r.items() if "second" not in k} for r in history(whole)]
-    stated = json.loads((killed / "training.json").read_text())["seconds"]
-    assert stated == pytest.approx(sum(r["seconds"] for r in history(killed)), abs=0.1)
-
-
-class Killed(BaseException):
-    """Ends a run where it stands, as a kill does."""
-
-
-@pytest.mark.parametrize(("num_workers", "taught"), [(0, False), (1, False), (0, True)])
-def test_a_kill_between_the_best_network_and_its_checkpoint_does_no_harm(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_releases: list[str], num_workers: int, taught: bool
-) -> None:
-    """The second phase starts from the best network of the first one, also when it has begun before."""
-    head = PhaseConfig(train_backbone=False, epochs=1)
-    # A process that loads images has randomness of its own.
-    settings = {"head": head, "monitor": "log_loss", "num_workers": num_workers}
-    if taught:
-        settings["distill"] = DistillConfig(two_releases, weight=0.5)
-    whole = run_training(tiny_config(tmp_path / "whole", **settings))
-    save = Checkpoints.save
-
-    def save_or_die(self: Checkpoints, accelerator: object, progress: Progress) -> None:
-        if progress.phase == 1:
-            raise Killed
-        save(self, accelerator, progress)  # type: ignore[arg-type]
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(Checkpoints, "save", save_or_die)
-        run_training(tiny_config(tmp_path / "killed", **settings))
-    AcceleratorState._reset_state(True)
-    killed = run_training(tiny_config(tmp_path / "killed", **settings), resume=True)
-    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
-    assert [r["train_loss"] for r in history(killed)] == [r["train_loss"] for r in history(whole)]
-
-
-def test_a_run_that_was_killed_while_it_wrote_its_release_is_finished_by_resuming(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def die(*_: object) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(training, "_training_record", die)
-        run_training(tiny_config(tmp_path / "run"))
-    assert (tmp_path / "run" / "model.safetensors").is_file()
-    AcceleratorState._reset_state(True)
-    assert (run_training(tiny_config(tmp_path / "run"), resume=True) / "training.json").is_file()
-
-
 def test_a_loss_that_is_no_number_ends_the_run_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ClassificationLoss, "forward", lambda self, logits, targets: logits.sum() * float("nan"))
     with pytest.raises(RunError, match="no number any more in epoch head 1/1; lower the learning rate"):
@@ -419,105 +248,3 @@ def test_the_calibration_error_counts_as_better_when_lower(tmp_path: Path) -> No
     folder = run_training(tiny_config(tmp_path / "run", monitor="ece", finetune=PhaseConfig(epochs=3)))
     record = json.loads((folder / "training.json").read_text())
     assert record["best"]["value"] == pytest.approx(min(r["validation_ece"] for r in history(folder)))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "launcher", [(sys.executable,), (*ACCELERATE, "--num_processes=1")], ids=["python", "accelerate"]
-)
-def test_ctrl_c_keeps_the_best_network_and_says_how_to_go_on(tmp_path: Path, launcher: tuple[str, ...]) -> None:
-    folder = tmp_path / "run"
-    arguments = ["--head.epochs=1", "--finetune.epochs=200", f"--output_dir={folder}"]
-    code, stderr = start_and_kill(arguments, folder, 2, signal.SIGINT, launcher)
-    assert "--resume to go on" in stderr
-    if launcher == (sys.executable,):  # Accelerate's launcher adds a traceback of its own.
-        assert code == 130
-        assert "Traceback" not in stderr
-    (best,) = folder.glob("checkpoints/best-*")
-    assert str(best) in stderr and SkinVisionForImageClassification.from_pretrained(best)
-
-
-@pytest.mark.slow
-def test_two_processes_report_exactly_what_one_does_on_the_same_weights(tmp_path: Path) -> None:
-    """A rate of 0 keeps the weights; the validation split is no multiple of the processes' batches."""
-    same = ["--head.epochs=1", "--head.learning_rate=0", "--finetune.epochs=0"]
-    records = []
-    for processes in (1, 2):
-        folder = tmp_path / str(processes)
-        result = train(*same, f"--output_dir={folder}", launcher=processes_launcher(processes))
-        assert result.returncode == 0, result.stderr
-        records.append({k: v for k, v in history(folder)[0].items() if k.startswith("validation_")})
-        assert json.loads((folder / "training.json").read_text())["processes"] == processes
-    assert records[0] == records[1]
-
-
-def test_a_launcher_that_starts_too_few_processes_is_not_taken_at_its_word(tmp_path: Path) -> None:
-    """Accelerate starts one CPU process without MPI, however many it is asked for."""
-    result = train(f"--output_dir={tmp_path / 'run'}", launcher=(*ACCELERATE, "--num_processes=2"))
-    assert result.returncode != 0
-    assert "torchrun --nproc_per_node N" in result.stderr
-    assert not (tmp_path / "run" / "history.jsonl").exists()
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_network(tmp_path: Path, two_releases: list[str]) -> None:
-    taught = f"--distill.teachers=[{', '.join(two_releases)}]"
-    options = ["--head.epochs=1", "--finetune.epochs=2", taught, f"--output_dir={tmp_path / 'run'}"]
-    result = train(*options, launcher=processes_launcher(2))
-    assert result.returncode == 0, result.stderr
-    assert len(history(tmp_path / "run")) == 3
-    record = (tmp_path / "run" / "training.json").read_text()
-    assert "--distill.teachers=[a, b]" in record and two_releases[0] not in record
-    assert SkinVisionForImageClassification.from_pretrained(tmp_path / "run")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--data=/nowhere"], "/nowhere"),
-        (["--no_such_flag=1"], "no_such_flag"),
-        (["--finetune.epochs=many"], "finetune.epochs"),
-        (["--config=/nowhere.yaml"], "nowhere.yaml"),
-        (["--batch_size=0"], "batch_size is 0, but must be at least 1"),
-        (["--loss.label_smoothing=2"], "label_smoothing is 2.0, but must lie between 0 and 1"),
-        (["--augment.first_resolution=0.05"], "first_resolution is 0.05, but must lie between 0.1 and resolution"),
-        (
-            ["--augment.resolution=0.4"],
-            "first_resolution is 0.5, but must lie between 0.1 and resolution (0.4), or be 0",
-        ),
-        (["--distill.weight=1.5"], "weight is 1.5, but must lie between 0 and 1"),
-        (["--head.epochs=0", "--finetune.epochs=0"], "both phases have 0 epochs"),
-        (["--monitor=foo"], "there is no metric 'foo' to monitor"),
-    ],
-)
-def test_a_wrong_argument_is_one_line_and_exit_code_2(
-    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(TRAIN, *TINY, f"--output_dir={tmp_path / 'run'}", *arguments) == 2
-    # The parser shows how to call it before, and may break its message.
-    error = capsys.readouterr().err.rpartition("error: ")
-    assert error[1]
-    assert message in error[2]
-
-
-def test_a_wrong_argument_ends_the_process_with_2(tmp_path: Path) -> None:
-    result = train(f"--output_dir={tmp_path / 'run'}", "--data=/nowhere")
-    assert result.returncode == 2
-    assert result.stderr.startswith("error: ")
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_help_teaches_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call(TRAIN, "--help") == 0
-    text = capsys.readouterr().out
-    for part in ("--finetune.learning_rate", "Peak rate of AdamW", "--loss.class_weights", "--resume", "--config"):
-        assert part in text
-    assert "not a medical device" in text
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "scripts" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_committed_configuration_is_one_that_training_takes(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert call(TRAIN, *TINY, "--config", path, "--output_dir=nowhere", "--print_config") == 0
-    assert "class_weights" in capsys.readouterr().out

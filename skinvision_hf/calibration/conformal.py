@@ -11,18 +11,17 @@ import numpy as np
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
+from skinvision_hf.releases import CONFORMAL_FILE
 
 if TYPE_CHECKING:
     from skinvision_hf.metrics import Predictions
 
 __all__ = [
-    "CONFORMAL_FILE",
     "COVERAGE",
     "ConformalPredictor",
     "prediction_sets",
 ]
 
-CONFORMAL_FILE = "conformal.json"
 COVERAGE = 0.9
 """How often prediction sets aim to hold the truth unless asked otherwise."""
 

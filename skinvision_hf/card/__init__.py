@@ -3,10 +3,9 @@
 from skinvision_hf.card.dataset import render_dataset_card
 from skinvision_hf.card.facts import Links, ReleaseFacts, read_facts
 from skinvision_hf.card.lint import lint_card
-from skinvision_hf.card.model import CARD_FILE, render_card, write_card
+from skinvision_hf.card.model import render_card, write_card
 
 __all__ = [
-    "CARD_FILE",
     "Links",
     "ReleaseFacts",
     "lint_card",

@@ -14,7 +14,7 @@ from skinvision_hf.card.training import DRAWN, Training, read_training
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics.estimates import Estimate
-from skinvision_hf.releases import METRICS_FILE, TRAINING_FILE
+from skinvision_hf.releases import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
 from skinvision_hf.splits import LEAKY_SPLIT
 
 __all__ = ["Evaluation", "Links", "ReleaseFacts", "read_facts", "read_json"]
@@ -135,17 +135,17 @@ def read_facts(folder: str | Path) -> ReleaseFacts:
         ModelError: If one of its files is missing, damaged, or lacks a field.
     """
     folder = Path(folder)
-    config = read_json(folder / "config.json", "train it with scripts/train.py")
+    config = read_json(folder / CONFIG_FILE, "train it with scripts/train.py")
     metrics = read_json(folder / METRICS_FILE, "evaluate it with scripts/evaluate_model.py")
     training = read_json(folder / TRAINING_FILE, "only a release of scripts/train.py has one")
-    parameters, size = _weights(folder / "model.safetensors")
-    cfg = _read(lambda: config["pretrained_cfg"], folder / "config.json")
+    parameters, size = _weights(folder / WEIGHTS_FILE)
+    cfg = _read(lambda: config["pretrained_cfg"], folder / CONFIG_FILE)
     started = config.get("initial_weights", {})
     trained = _read(lambda: read_training(training), folder / TRAINING_FILE)
     return ReleaseFacts(
         folder=folder,
-        architecture=_read(lambda: config["architecture"], folder / "config.json"),
-        input_size=_read(lambda: tuple(cfg["input_size"]), folder / "config.json"),
+        architecture=_read(lambda: config["architecture"], folder / CONFIG_FILE),
+        input_size=_read(lambda: tuple(cfg["input_size"]), folder / CONFIG_FILE),
         crop_mode=cfg.get("crop_mode", "center"),
         parameters=parameters,
         weights_bytes=size,

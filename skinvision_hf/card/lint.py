@@ -6,10 +6,10 @@ from typing import Literal
 
 from skinvision_hf.card.lint_metadata import metadata_faults
 from skinvision_hf.card.lint_text import text_faults
+from skinvision_hf.releases import CARD_FILE
 
 __all__ = ["lint_card"]
 
-CARD_FILE = "README.md"
 REQUIRED_SECTIONS: dict[str, tuple[str, ...]] = {
     "model": (
         "Summary",

@@ -14,11 +14,11 @@ from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
 from skinvision_hf.metrics.estimates import LEVEL, RESAMPLES
 from skinvision_hf.metrics.statistics import CLASS_METRICS
+from skinvision_hf.releases import CARD_FILE
 from skinvision_hf.splits import duplicate_pairs, load_manifest
 
-__all__ = ["CARD_FILE", "INTERVAL", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "render_card", "write_card"]
+__all__ = ["INTERVAL", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "render_card", "write_card"]
 
-CARD_FILE = "README.md"
 INTERVAL = f"interval_{100 * LEVEL:.0f}"
 """Key of a metric's interval in the model-index."""
 TEMPLATE = "model_card.md"

@@ -10,7 +10,7 @@ from skinvision_hf.splits import LEAKY_SPLIT
 __all__ = ["DRAWN", "Best", "Hardware", "Step", "Training", "read_training"]
 
 DRAWN = "synthetic"
-# What older records lack: settings that could not be chosen then were off.
+# What older records lack: what could not be chosen then was as here.
 UNRECORDED = TrainConfig(
     data="",
     output_dir="",
@@ -58,7 +58,7 @@ class Step:
 
     Attributes:
         command: The exact command, without folders of the machine.
-        config: All settings; those that its version did not know yet are off.
+        config: All settings; those that its version did not know yet are as it worked then.
         split: Name of the split.
         images: Images by part of the split.
         data_fingerprint: SHA-256 by part of the split; see `skinvision_hf.data.fingerprint`.

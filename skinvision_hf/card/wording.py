@@ -3,6 +3,16 @@
 from pathlib import Path
 
 from skinvision_hf.config import AugmentConfig, DistillConfig, LossConfig
+from skinvision_hf.releases import (
+    CONFIG_FILE,
+    CONFORMAL_FILE,
+    GUARD_FILE,
+    HISTORY_FILE,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    TRAINING_FILE,
+    WEIGHTS_FILE,
+)
 
 __all__ = [
     "FIGURES",
@@ -37,14 +47,14 @@ CROPS = {
     "border": "the whole image, padded to a square",
 }
 FILES = {
-    "config.json": "architecture, labels and preprocessing, as timm and transformers read them",
-    "model.safetensors": "the weights; matrices as float16, computed in float32",
-    "guard.safetensors": "what tells skin lesions from other pictures",
-    "conformal.json": "what prediction sets are made from",
-    "metrics.json": "every number of this card, and more, each with its interval",
-    "predictions.csv": "the truth and the seven probabilities for each test image, by image and lesion id",
-    "training.json": "every setting, the versions of the libraries, and fingerprints of the data",
-    "history.jsonl": "loss and validation metrics of each epoch",
+    CONFIG_FILE: "architecture, labels and preprocessing, as timm and transformers read them",
+    WEIGHTS_FILE: "the weights; matrices as float16, computed in float32",
+    GUARD_FILE: "what tells skin lesions from other pictures",
+    CONFORMAL_FILE: "what prediction sets are made from",
+    METRICS_FILE: "every number of this card, and more, each with its interval",
+    PREDICTIONS_FILE: "the truth and the seven probabilities for each test image, by image and lesion id",
+    TRAINING_FILE: "every setting, the versions of the libraries, and fingerprints of the data",
+    HISTORY_FILE: "loss and validation metrics of each epoch",
 }
 # Section and caption by the name of a figure's file.
 FIGURES = {

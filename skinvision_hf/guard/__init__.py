@@ -4,6 +4,6 @@
 `inputs` and `shifts` make the pictures that it is tested on, and `evaluation` tests it.
 """
 
-from skinvision_hf.guard.typicality import GUARD_FILE, FeatureGuard
+from skinvision_hf.guard.typicality import FeatureGuard
 
-__all__ = ["GUARD_FILE", "FeatureGuard"]
+__all__ = ["FeatureGuard"]

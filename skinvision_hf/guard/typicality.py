@@ -12,10 +12,10 @@ from torch import Tensor
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.guard.detectors import DETECTORS, Detector, detector_name
+from skinvision_hf.releases import GUARD_FILE
 
-__all__ = ["GUARD_FILE", "FeatureGuard"]
+__all__ = ["FeatureGuard"]
 
-GUARD_FILE = "guard.safetensors"
 REJECTED_SHARE = 0.05
 """Share of validation images, drawn on as `fit_guard` does, that the guard gives up so that it can tell others."""
 

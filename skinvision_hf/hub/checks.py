@@ -21,7 +21,15 @@ from skinvision_hf.inference import SkinVision
 from skinvision_hf.labels import CODES
 from skinvision_hf.metrics.estimates import Estimate
 from skinvision_hf.metrics.statistics import CLASS_METRICS
-from skinvision_hf.releases import CONFIG_FILE, METRICS_FILE, PARTS_KEY, WEIGHTS_FILE, release_parts
+from skinvision_hf.releases import (
+    CONFIG_FILE,
+    CONFORMAL_FILE,
+    GUARD_FILE,
+    METRICS_FILE,
+    PARTS_KEY,
+    WEIGHTS_FILE,
+    release_parts,
+)
 
 __all__ = ["check_card", "check_release"]
 
@@ -29,7 +37,7 @@ TOLERANCE = 1e-4
 # Largest values of metrics that are no shares.
 UPPER = {"log_loss": math.inf, "brier_score": 2.0}
 # Sections of metrics.json that are about a file.
-MEASURED_PARTS = {"guard": "guard.safetensors", "conformal": "conformal.json"}
+MEASURED_PARTS = {"guard": GUARD_FILE, "conformal": CONFORMAL_FILE}
 
 
 def check_release(folder: Path) -> None:

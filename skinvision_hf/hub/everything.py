@@ -17,6 +17,7 @@ from skinvision_hf.hub.publishing import make_api
 from skinvision_hf.hub.rights import check_rights, check_tag
 from skinvision_hf.hub.sending import Published, Shipment, Show, send, send_all
 from skinvision_hf.hub.staging import check_package
+from skinvision_hf.releases import TRAINING_FILE
 from skinvision_hf.splits import MANIFEST_SPLIT
 
 __all__ = ["DATASET_NAME", "SPACE_NAME", "publish_all"]
@@ -129,7 +130,7 @@ def _at(space: Shipment, commit: str) -> Shipment:
 
 def _check_same_data(release: Path, data: DatasetDict) -> None:
     """Check that the release was trained on this data set, to which its card would link."""
-    record = json.loads((release / "training.json").read_text(encoding="utf-8"))
+    record = json.loads((release / TRAINING_FILE).read_text(encoding="utf-8"))
     config = record["config"]
     seen = limit_parts(data, config.get("limit") or 0, seed=config["seed"])
     for part, expected in record["data_fingerprint"].items():

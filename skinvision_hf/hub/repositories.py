@@ -12,10 +12,10 @@ from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from skinvision_hf.card import CARD_FILE, Links
+from skinvision_hf.card import Links
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.failures import hub_errors
-from skinvision_hf.releases import SilentBar, is_release_config
+from skinvision_hf.releases import CARD_FILE, CONFIG_FILE, SilentBar, is_release_config
 
 __all__ = ["MARKER", "Kind", "Repository", "look_up", "url_of"]
 
@@ -143,7 +143,7 @@ def _is_ours(api: HfApi, there: Repository) -> bool:
     if there.kind != "model":
         return MARKER in (there.metadata.get("tags") or [])
     try:
-        return is_release_config(json.loads(_read(api, there, "config.json")))
+        return is_release_config(json.loads(_read(api, there, CONFIG_FILE)))
     except ValueError:
         return False
 

@@ -9,14 +9,14 @@ from huggingface_hub import RepoCard
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from skinvision_hf.card import CARD_FILE, Links, render_dataset_card, write_card
+from skinvision_hf.card import Links, render_dataset_card, write_card
 from skinvision_hf.data import FEATURES, load_ham10000
 from skinvision_hf.data.prepared import write_parquet
 from skinvision_hf.errors import HubError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.hub.repositories import MARKER
 from skinvision_hf.labels import CODES
-from skinvision_hf.releases import release_files
+from skinvision_hf.releases import CARD_FILE, release_files
 
 __all__ = ["SPACE_FILES", "check_package", "stage_dataset", "stage_release", "stage_space"]
 

@@ -1,0 +1,189 @@
+"""The command that trains: real processes, real kills, several processes, and its arguments."""
+
+import json
+import os
+import runpy
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from calling import call
+from tiny_training import ACCELERATE, ROOT, TINY, TORCHRUN, TRAIN, environment, history, train
+
+from skinvision_hf.modeling import SkinVisionForImageClassification
+
+
+def start_and_kill(
+    arguments: list[str],
+    folder: Path,
+    epochs: int,
+    how: signal.Signals,
+    launcher: tuple[str, ...] = (sys.executable,),
+) -> tuple[int, str]:
+    """Start a run and send a signal once so many epochs are saved and the next one goes on.
+
+    As a terminal does, the signal reaches the launcher and what it started.
+    """
+    process = subprocess.Popen(
+        [*launcher, str(TRAIN), *TINY, *arguments],
+        env=environment(),
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 200
+    while time.monotonic() < deadline and process.poll() is None:
+        if sum(len(list(folder.glob(f"checkpoints/phase-{p}-epoch-????"))) for p in (0, 1)) and (
+            len(history(folder)) >= epochs
+        ):
+            break
+        time.sleep(0.02)
+    assert process.poll() is None, process.stderr.read() if process.stderr else ""
+    os.killpg(process.pid, how)
+    _, stderr = process.communicate(timeout=60)
+    return process.returncode, stderr
+
+
+PHASES = ["--head.epochs=2", "--finetune.epochs=3", "--finetune.ema_decay=0.9", "--finetune.warmup_epochs=1"]
+
+
+def test_the_recipe_of_one_run_is_the_default() -> None:
+    parser = runpy.run_path(str(TRAIN))["build_parser"]()
+    required = ["--data=HAM10000", "--output_dir=run"]
+    defaults = parser.parse_args(required).as_dict()
+    recipe = parser.parse_args([f"--config={ROOT}/scripts/configs/one-run-176.yaml", *required]).as_dict()
+    assert recipe.pop("config") and defaults.pop("config") is None
+    assert recipe == defaults
+
+
+@pytest.mark.slow
+def test_a_killed_run_resumes_and_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert call(TRAIN, *TINY, *PHASES, f"--output_dir={whole}") == 0
+    for epochs in (1, 4):  # once in the head phase, once in the phase of all layers
+        arguments = [*PHASES, f"--output_dir={killed}", *(["--resume"] if epochs > 1 else [])]
+        code, _ = start_and_kill(arguments, killed, epochs, signal.SIGKILL)
+        assert code == -signal.SIGKILL
+        assert not (killed / "model.safetensors").exists()
+    result = train(*PHASES, f"--output_dir={killed}", "--resume")
+    assert result.returncode == 0, result.stderr
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    timeless = [{k: v for k, v in r.items() if "second" not in k} for r in history(killed)]
+    assert timeless == [{k: v for k, v in r.items() if "second" not in k} for r in history(whole)]
+    stated = json.loads((killed / "training.json").read_text())["seconds"]
+    assert stated == pytest.approx(sum(r["seconds"] for r in history(killed)), abs=0.1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "launcher", [(sys.executable,), (*ACCELERATE, "--num_processes=1")], ids=["python", "accelerate"]
+)
+def test_ctrl_c_keeps_the_best_network_and_says_how_to_go_on(tmp_path: Path, launcher: tuple[str, ...]) -> None:
+    folder = tmp_path / "run"
+    arguments = ["--head.epochs=1", "--finetune.epochs=200", f"--output_dir={folder}"]
+    code, stderr = start_and_kill(arguments, folder, 2, signal.SIGINT, launcher)
+    assert "--resume to go on" in stderr
+    if launcher == (sys.executable,):  # Accelerate's launcher adds a traceback of its own.
+        assert code == 130
+        assert "Traceback" not in stderr
+    (best,) = folder.glob("checkpoints/best-*")
+    assert str(best) in stderr and SkinVisionForImageClassification.from_pretrained(best)
+
+
+@pytest.mark.slow
+def test_two_processes_report_exactly_what_one_does_on_the_same_weights(tmp_path: Path) -> None:
+    """A rate of 0 keeps the weights; the validation split is no multiple of the processes' batches."""
+    same = ["--head.epochs=1", "--head.learning_rate=0", "--finetune.epochs=0"]
+    records = []
+    for processes, launcher in ((1, (*ACCELERATE, "--num_processes=1")), (2, TORCHRUN)):
+        folder = tmp_path / str(processes)
+        result = train(*same, f"--output_dir={folder}", launcher=launcher)
+        assert result.returncode == 0, result.stderr
+        records.append({k: v for k, v in history(folder)[0].items() if k.startswith("validation_")})
+        assert json.loads((folder / "training.json").read_text())["processes"] == processes
+    assert records[0] == records[1]
+
+
+def test_a_launcher_that_starts_too_few_processes_is_not_taken_at_its_word(tmp_path: Path) -> None:
+    """Accelerate starts one CPU process without MPI, however many it is asked for."""
+    result = train(f"--output_dir={tmp_path / 'run'}", launcher=(*ACCELERATE, "--num_processes=2"))
+    assert result.returncode != 0
+    assert "torchrun --nproc_per_node N" in result.stderr
+    assert not (tmp_path / "run" / "history.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_two_processes_train_one_network(tmp_path: Path, two_releases: list[str]) -> None:
+    taught = f"--distill.teachers=[{', '.join(two_releases)}]"
+    options = ["--head.epochs=1", "--finetune.epochs=2", taught, f"--output_dir={tmp_path / 'run'}"]
+    result = train(*options, launcher=TORCHRUN)
+    assert result.returncode == 0, result.stderr
+    assert len(history(tmp_path / "run")) == 3
+    record = (tmp_path / "run" / "training.json").read_text()
+    assert "--distill.teachers=[a, b]" in record and two_releases[0] not in record
+    assert SkinVisionForImageClassification.from_pretrained(tmp_path / "run")
+
+
+@pytest.mark.parametrize("library", ["accelerate", "jsonargparse"])
+def test_training_without_its_extra_is_one_line_and_exit_code_2(library: str, tmp_path: Path) -> None:
+    argv = ["train.py", "--data=synthetic", f"--output_dir={tmp_path}"]
+    code = f"import runpy, sys; sys.modules[{library!r}] = None; sys.argv = {argv!r}; "
+    code += f"runpy.run_path({str(TRAIN)!r}, run_name='__main__')"
+    result = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert result.returncode == 2
+    assert result.stderr == f'error: training needs {library}: pip install "skinvision-hf[train]"\n'
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data=/nowhere"], "/nowhere"),
+        (["--no_such_flag=1"], "no_such_flag"),
+        (["--finetune.epochs=many"], "finetune.epochs"),
+        (["--config=/nowhere.yaml"], "nowhere.yaml"),
+        (["--batch_size=0"], "batch_size is 0, but must be at least 1"),
+        (["--loss.label_smoothing=2"], "label_smoothing is 2.0, but must lie between 0 and 1"),
+        (["--augment.first_resolution=0.05"], "first_resolution is 0.05, but must lie between 0.1 and resolution"),
+        (
+            ["--augment.resolution=0.4"],
+            "first_resolution is 0.5, but must lie between 0.1 and resolution (0.4), or be 0",
+        ),
+        (["--distill.weight=1.5"], "weight is 1.5, but must lie between 0 and 1"),
+        (["--head.epochs=0", "--finetune.epochs=0"], "both phases have 0 epochs"),
+        (["--monitor=foo"], "there is no metric 'foo' to monitor"),
+    ],
+)
+def test_a_wrong_argument_is_one_line_and_exit_code_2(
+    arguments: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(TRAIN, *TINY, f"--output_dir={tmp_path / 'run'}", *arguments) == 2
+    # The parser shows how to call it before, and may break its message.
+    error = capsys.readouterr().err.rpartition("error: ")
+    assert error[1]
+    assert message in error[2]
+
+
+def test_a_wrong_argument_ends_the_process_with_2(tmp_path: Path) -> None:
+    result = train(f"--output_dir={tmp_path / 'run'}", "--data=/nowhere")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_help_teaches_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(TRAIN, "--help") == 0
+    text = capsys.readouterr().out
+    for part in ("--finetune.learning_rate", "Peak rate of AdamW", "--loss.class_weights", "--resume", "--config"):
+        assert part in text
+    assert "not a medical device" in text
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_committed_configuration_is_one_that_training_takes(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call(TRAIN, *TINY, "--config", path, "--output_dir=nowhere", "--print_config") == 0
+    assert "class_weights" in capsys.readouterr().out
