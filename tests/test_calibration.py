@@ -15,7 +15,7 @@ from random_predictions import draw_predictions
 from scipy.special import softmax
 from transformers import AutoModelForImageClassification
 
-from skinvision_hf.calibration import CONFORMAL_FILE, ConformalPredictor, prediction_sets
+from skinvision_hf.calibration import ConformalPredictor, prediction_sets
 from skinvision_hf.calibration.chance import chance_errors
 from skinvision_hf.calibration.coverage import measure_conformal
 from skinvision_hf.calibration.reliability import measure_calibration
@@ -28,6 +28,7 @@ from skinvision_hf.metrics import Predictions
 from skinvision_hf.metrics.estimates import AbsoluteSum, bootstrap, lesion_weights
 from skinvision_hf.metrics.statistics import calibration_error
 from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.releases import CONFORMAL_FILE
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])
