@@ -20,11 +20,6 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """One test process more than cores, of which there may be many: tests wait for servers and for other processes."""
-    return min((os.cpu_count() or 1) + 1, 4)
-
-
 @pytest.fixture(scope="session")
 def ham10000_dir() -> Path:
     """The real data set: where SKINVISION_DATA points, or `../shared/data/HAM10000` beside the checkout."""
