@@ -111,7 +111,7 @@ def _release_config(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads((path / CONFIG_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path / 'config.json'} cannot be read; --model.init takes an intact release") from error
+        raise ModelError(f"{path / CONFIG_FILE} cannot be read; --model.init takes an intact release") from error
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:
