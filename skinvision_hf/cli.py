@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from skinvision_hf._version import __version__
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.errors import ImageError, ModelError, SkinVisionError, run_command
-from skinvision_hf.labels import CODES, DISCLAIMER, diagnosis
+from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER, diagnosis
 
 if TYPE_CHECKING:
     from skinvision_hf.operating_points import OperatingPoint
@@ -23,6 +23,8 @@ __all__ = ["COMMANDS", "Command", "add_model_options", "main"]
 
 BAR_WIDTH = 24
 UNLIKE = "The image is NOT like the training images: do not rely on these numbers."
+TOTAL = "Pre-malignant or malignant in total"
+GROUP_WIDTH = max(len(entry.group) for entry in DIAGNOSES)
 SUSPICIONS = ("malignant", "melanoma")
 READER_GONE = 141  # what a shell reports for a program whose reader closed the pipe
 
@@ -121,18 +123,17 @@ def _table(path: str, prediction: "Prediction", point: "OperatingPoint | None") 
 
     ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
     names = {code: diagnosis(code).name for code in prediction.probabilities}
-    width = max(map(len, names.values()))
+    width = max(map(len, (*names.values(), TOTAL)))
     lines = [printable(path)]
     unlike = prediction.in_distribution is False
     if unlike:
         lines.append(f"  {UNLIKE} (typicality {prediction.typicality:.2f})")
     for code, value in ranked:
-        kind = "malignant" if diagnosis(code).malignant else "benign"
         bar = "#" * round(BAR_WIDTH * value)
-        lines.append(f"  {names[code]:<{width}}  {kind:<9}  {value:6.1%}  {bar}".rstrip())
-    lines.append(f"  {'Malignant in total':<{width}}  {'':<9}  {prediction.malignant_probability:6.1%}")
+        lines.append(f"  {names[code]:<{width}}  {diagnosis(code).group:<{GROUP_WIDTH}}  {value:6.1%}  {bar}".rstrip())
+    lines.append(f"  {TOTAL:<{width}}  {'':<{GROUP_WIDTH}}  {prediction.malignant_probability:6.1%}")
     if unlike:
-        lines.append("  No list of likely diagnoses and no suspicion: they would mean nothing.")
+        lines.append("  No list of likely diagnoses and no suspicion: they could not be relied on.")
         return "\n".join(lines) + "\n"
     lines.append(f"  {_typicality(prediction)}")
     if prediction.prediction_set is not None:

@@ -23,7 +23,7 @@ from skinvision_hf.transforms import eval_transform
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["collect_logits", "measured_weights", "predict_dataset", "read_metrics", "write_metrics"]
+__all__ = ["collect_logits", "measured_images", "measured_weights", "predict_dataset", "read_metrics", "write_metrics"]
 
 
 def collect_logits(
@@ -95,6 +95,12 @@ def predict_dataset(
 def measured_weights(folder: Path) -> dict[str, str]:
     """Which weights a report is about, so that it is never shown beside others."""
     return {"weights_sha256": sha256(folder / WEIGHTS_FILE)}
+
+
+def measured_images(dataset: Dataset) -> dict[str, list[int]]:
+    """Median width and height in pixels of the images that a report is about, from about a hundred of them."""
+    some = dataset.select(range(0, len(dataset), -(-len(dataset) // 100))).select_columns(["image"])
+    return {"median_size": np.median([row["image"].size for row in some], axis=0).astype(int).tolist()}
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:

@@ -29,6 +29,13 @@ class Diagnosis:
     malignant: bool
     isic: str
 
+    @property
+    def group(self) -> str:
+        """Benign or malignant in words; actinic keratoses are not cancers yet in every case."""
+        if self.code == "akiec":
+            return "pre-malignant or malignant"
+        return "malignant" if self.malignant else "benign"
+
 
 DIAGNOSES: tuple[Diagnosis, ...] = (
     Diagnosis(

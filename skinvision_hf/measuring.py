@@ -14,7 +14,7 @@ from skinvision_hf.calibration.temperature import recorded_temperature
 from skinvision_hf.data import load_part
 from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation import measured_weights, predict_dataset, read_metrics, write_metrics
+from skinvision_hf.evaluation import measured_images, measured_weights, predict_dataset, read_metrics, write_metrics
 from skinvision_hf.figures.calibration import plot_reliability
 from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
 from skinvision_hf.figures.subgroups import plot_subgroups
@@ -79,6 +79,7 @@ def evaluate_model(
     calibration = measure_calibration(predictions, temperature=recorded_temperature(model), weights=weights)
     subgroups = measure_subgroups(predictions, group_columns(dataset), weights=weights)
     sections: dict[str, Any] = report.to_dict() | {"model": measured_weights(folder)}
+    sections |= {"images": measured_images(dataset)}
     sections |= {"calibration": calibration.to_dict(), "subgroups": subgroups.to_dict()}
     predictor = ConformalPredictor.load(folder)
     if predictor is not None:
@@ -137,7 +138,8 @@ def evaluate_ensemble(
     if accelerator is not None and not accelerator.is_main_process:
         return report
     members = [measured_weights(folder) for folder in folders]
-    write_metrics(output_dir, report.to_dict() | {"ensemble": {"members": members, "views": views}})
+    about = {"ensemble": {"members": members, "views": views}, "images": measured_images(dataset)}
+    write_metrics(output_dir, report.to_dict() | about)
     predictions.to_csv(output_dir / PREDICTIONS_FILE)
     draw_evaluation(output_dir / "figures", predictions, report)
     return report

@@ -11,7 +11,7 @@ from skinvision_hf.calibration.temperature import calibrate_release
 from skinvision_hf.card import write_card
 from skinvision_hf.data import split_name
 from skinvision_hf.decision_rules import measure_decision_rules
-from skinvision_hf.evaluation import measured_weights, predict_dataset, write_metrics
+from skinvision_hf.evaluation import measured_images, measured_weights, predict_dataset, write_metrics
 from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
 from skinvision_hf.figures.decision_rules import plot_decision_rules
 from skinvision_hf.figures.evaluation import draw_evaluation, plot_training
@@ -68,6 +68,7 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> Eval
         report.to_dict()
         | {
             "model": measured_weights(folder),
+            "images": measured_images(data["test"]),
             "validation": {"overall": tuned.to_dict()["overall"]},
             "calibration": calibration.to_dict(),
             "conformal": conformal.to_dict(),

@@ -8,7 +8,9 @@ import numpy as np
 from datasets import Dataset
 
 from skinvision_hf.gaps import SHARED_LESIONS, Gap, find_gaps
+from skinvision_hf.labels import diagnosis
 from skinvision_hf.metrics import Estimate, Predictions, bootstrap, lesion_weights
+from skinvision_hf.metrics.estimates import LEVEL
 from skinvision_hf.metrics.statistics import overall_statistics
 
 __all__ = ["SMALL_GROUP", "Group", "SubgroupReport", "group_columns", "measure_subgroups"]
@@ -64,15 +66,15 @@ class SubgroupReport:
     @property
     def summary(self) -> str:
         """The finding in one paragraph of plain English."""
-        sentences = []
+        sentences, tests = [], sum(map(len, self.gaps.values()))
         for attribute in self.groups:
             gap = self.gap(attribute, "balanced_accuracy")
             if gap is None or gap.difference.value is None:
                 continue
-            verdict = "more than chance explains" if gap.excludes_zero else "which may be chance"
+            verdict = "more than chance explains" if gap.p_value * tests <= 1 - LEVEL else "which may be chance"
             sentences.append(
                 f"by {attribute}, it is {100 * gap.difference.value:.0f} percentage points higher for '{gap.best}' "
-                f"than for '{gap.worst}' over {_count(len(gap.diagnoses))}, {verdict} (p = {gap.p_value:.2g})"
+                f"than for '{gap.worst}' over {_names(gap.diagnoses)}, {verdict} (p = {gap.p_value:.2g})"
             )
         small = sum(group.small for groups in self.groups.values() for group in groups)
         found = "; ".join(sentences) or "no two groups were large enough to compare"
@@ -81,8 +83,10 @@ class SubgroupReport:
             f"that is recognised, differs between groups of test images: {found}. Two groups are compared only over "
             f"diagnoses of which both have at least {SHARED_LESIONS} lesions, each counting the same; these can "
             "still be harder to tell in one group. The pairs were picked because they differ most, so chance is judged "
-            "by the largest gap that appears when the groups are shuffled among the lesions of each diagnosis. Groups "
-            f"of fewer than {SMALL_GROUP} lesions ({small} of them) are shown and marked, but not compared. {SKIN_TONE}"
+            "by the largest gap that appears when the groups are shuffled among the lesions of each diagnosis; and as "
+            f"this was done {tests} times, more than chance is said only where p times {tests} is at most "
+            f"{1 - LEVEL:.2g} (Bonferroni). Groups of fewer than {SMALL_GROUP} lesions ({small} of them) are shown and "
+            f"marked, but not compared. {SKIN_TONE}"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -150,8 +154,8 @@ def _measure_group(name: str, test: Predictions, rows: np.ndarray, weights: np.n
     )
 
 
-def _count(diagnoses: int) -> str:
-    return "one diagnosis" if diagnoses == 1 else f"{diagnoses} diagnoses"
+def _names(codes: Sequence[str]) -> str:
+    return f"{diagnosis(codes[0]).name.lower()} alone" if len(codes) == 1 else f"{len(codes)} diagnoses"
 
 
 def _age_band(age: float | None) -> str:

@@ -77,7 +77,7 @@ def lay_out_desk(handlers: demo.Handlers) -> gr.Image:
             reply = gr.HTML(demo.waiting_html(), elem_id="answer")
             anyway = gr.Button("Show the model's answer anyway", visible=False, elem_id="anyway")
         with gr.Column(elem_id="why", visible=False) as why:
-            gr.HTML("<h2>Where the model looks</h2>")
+            gr.HTML("<h2>What raised this answer</h2>")
             names = [(diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES]
             target = gr.Dropdown(names, value=None, label="Explain this diagnosis", filterable=False, elem_id="target")
             overlay = gr.HTML(elem_id="overlay")

@@ -281,10 +281,10 @@ def test_pictures_of_calibration_and_sets_are_drawn(tmp_path: Path) -> None:
 
 def test_reports_on_1500_images_take_seconds() -> None:
     test = draw_predictions(1500)
-    start = time.perf_counter()
+    start = time.process_time()
     measure_calibration(test, temperature=1.2)
     measure_conformal(ConformalPredictor.fit(draw_predictions(1500, seed=1)), test)
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize("sharpness", [1.0, 1.2, 1.5])

@@ -57,14 +57,17 @@ def test_predict_prints_a_ranked_table_with_the_numbers_of_the_library(
     prediction = SkinVision.from_pretrained(tiny_release, device="cpu").predict(lesion)
     lines = output.splitlines()
     assert lines[0] == lesion
-    rows = [re.fullmatch(r"  (\S.*?)  +(malignant|benign)  +([\d.]+)%(  #+)?", line) for line in lines[1:8]]
+    rows = [
+        re.fullmatch(r"  (\S.*?)  +(pre-malignant or malignant|malignant|benign)  +([\d.]+)%(  #+)?", line)
+        for line in lines[1:8]
+    ]
     ranked = sorted(DIAGNOSES, key=lambda diagnosis: -prediction.probabilities[diagnosis.code])
     for row, diagnosis in zip(rows, ranked, strict=True):
         assert row is not None
         assert row[1] == diagnosis.name
-        assert row[2] == ("malignant" if diagnosis.malignant else "benign")
+        assert row[2] == diagnosis.group
         assert float(row[3]) == pytest.approx(100 * prediction.probabilities[diagnosis.code], abs=0.051)
-    assert re.fullmatch(rf"  Malignant in total +{prediction.malignant_probability:.1%}", lines[8])
+    assert re.fullmatch(rf"  Pre-malignant or malignant in total +{prediction.malignant_probability:.1%}", lines[8])
     assert "unknown: the release carries no guard" in lines[9]
     assert lines[-1] == DISCLAIMER
     assert errors == ""
@@ -194,18 +197,13 @@ def test_json_lines_hold_path_and_all_numbers_and_nothing_else_is_on_stdout(
 
 
 def test_hostile_files_get_one_line_each_and_the_good_ones_are_answered(
-    lesion: str, hostile: list[str], tiny_release: Path
+    lesion: str, hostile: list[str], tiny_release: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    done = subprocess.run(
-        [*COMMAND, "predict", hostile[0], lesion, *hostile[1:], lesion, "--model", str(tiny_release), "--json"],
-        env=ENVIRONMENT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-    )
-    assert done.returncode == 2
-    assert [json.loads(line)["path"] for line in done.stdout.splitlines()] == [lesion, lesion]
-    lines = done.stderr.splitlines()
+    files = [hostile[0], lesion, *hostile[1:], lesion]
+    assert main(["predict", *files, "--model", str(tiny_release), "--json"]) == 2
+    output, errors = capsys.readouterr()
+    assert [json.loads(line)["path"] for line in output.splitlines()] == [lesion, lesion]
+    lines = errors.splitlines()
     remedies = [
         "check the path",
         "download or export it again",

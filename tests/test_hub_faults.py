@@ -281,10 +281,17 @@ def test_a_full_disk_while_preparing_is_one_line(
     assert server.sent() == []
 
 
-def test_a_local_file_that_vanishes_is_no_broken_connection(server: HubServer, release: Path) -> None:
+def test_a_local_file_that_vanishes_is_no_broken_connection(
+    server: HubServer, release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A folder of its own: other test processes stage what they publish in the system's.
+    staging = tmp_path / "staging"
+    staging.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(staging))
+
     def vanish(plan: hub.Plan) -> None:
-        for path in Path(tempfile.gettempdir()).glob("skinvision-*/*/metrics.json"):
-            path.unlink()
+        (path,) = staging.glob("skinvision-*/*/metrics.json")
+        path.unlink()
 
     with pytest.raises(HubError, match=r"metrics.json.* cannot be read or written|metrics.json.* not a file") as caught:
         hub.publish_release(release, REPO, show=vanish)

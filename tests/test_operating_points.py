@@ -148,6 +148,6 @@ def test_pictures_of_the_report_are_drawn(report: OperatingPointsReport, tmp_pat
 
 def test_a_full_report_on_1500_images_takes_seconds() -> None:
     validation, test = draw_predictions(1500, seed=3), draw_predictions(1500, seed=4)
-    start = time.perf_counter()
+    start = time.process_time()
     measure_operating_points(validation, test)
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 20

@@ -1,6 +1,7 @@
 """The shape of the package: quick to import, rooms in order, and nothing done where it must not be done."""
 
 import ast
+import runpy
 import subprocess
 import sys
 import time
@@ -156,6 +157,14 @@ def test_every_library_that_is_imported_is_declared() -> None:
             if first not in {*sys.stdlib_module_names, "skinvision_hf"}:
                 names = {canonicalize_name(name) for name in owners.get(first, [first])}
                 assert names & declared, f"{name_of(path)} imports {first}, which pyproject.toml does not declare"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
+def test_a_script_ends_the_process_with_its_exit_code(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", [str(path), "--no_such_option"])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(path), run_name="__main__")
+    assert stopped.value.code == 2
 
 
 def test_importing_the_package_and_its_command_is_quick_and_loads_no_library() -> None:

@@ -1,15 +1,15 @@
 """The README keeps its word: commands exist, snippets run, links lead somewhere, numbers are the release's."""
 
 import json
-import os
 import re
 import shlex
-import subprocess
-import sys
+from contextlib import redirect_stdout
 from functools import cache
+from io import StringIO
 from pathlib import Path
 
 import pytest
+from calling import call, printed
 from drawing import draw_lesion
 
 from skinvision_hf.labels import DISCLAIMER
@@ -28,10 +28,10 @@ COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "mean_auc")
 
 @cache
 def help_of(*command: str) -> str:
-    environment = os.environ | {"COLUMNS": "200"}
-    ended = subprocess.run([sys.executable, *command, "--help"], capture_output=True, text=True, env=environment)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(StringIO()) as output:
+        patch.setenv("COLUMNS", "200")
+        assert call(ROOT / command[0], *command[1:], "--help") == 0
+    return output.getvalue()
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -39,10 +39,10 @@ def test_every_flag_of_a_command_exists(line: str) -> None:
     words = shlex.split(line, comments=True)
     script = next((word for word in words if word.startswith("scripts/")), None)
     if script is None:
-        text, words = help_of("-m", "skinvision_hf.cli", words[1]), words[2:]
+        text, words = help_of("skinvision_hf/cli.py", words[1]), words[2:]
     else:
         subcommand = [words[words.index(script) + 1]] if script == "scripts/benchmark.py" else []
-        text, words = help_of(str(ROOT / script), *subcommand), words[words.index(script) + 1 :]
+        text, words = help_of(script, *subcommand), words[words.index(script) + 1 :]
     for flag in (word.partition("=")[0] for word in words if word.startswith("--")):
         assert re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", text), f"{flag} is no option of {line}"
 
@@ -50,9 +50,7 @@ def test_every_flag_of_a_command_exists(line: str) -> None:
 @pytest.mark.parametrize("snippet", [code for code in SNIPPETS if "gradio_client" not in code])
 def test_every_snippet_runs_on_the_bundled_release(snippet: str, tmp_path: Path) -> None:
     draw_lesion().save(tmp_path / "photo.jpg")
-    code = snippet.replace("path/to/release", str(BUNDLED))
-    ended = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+    printed(snippet.replace("path/to/release", str(BUNDLED)), tmp_path)
 
 
 def test_the_links_lead_to_files() -> None:

@@ -192,9 +192,9 @@ def test_four_attributes_of_1500_images_take_seconds() -> None:
         "body site": [f"site {k}" for k in generator.integers(0, 15, 1500)],
         "confirmation": generator.choice(["histology", "follow-up", "consensus or confocal"], 1500).tolist(),
     }
-    start = time.perf_counter()
+    start = time.process_time()
     measure_subgroups(draw_predictions(1500), columns)
-    assert time.perf_counter() - start < 60
+    assert time.process_time() - start < 20
 
 
 @pytest.mark.parametrize("names", [[], ["female"]])

@@ -128,13 +128,12 @@ def test_two_processes_train_one_network(tmp_path: Path, two_releases: list[str]
 
 
 @pytest.mark.parametrize("library", ["accelerate", "jsonargparse"])
-def test_training_without_its_extra_is_one_line_and_exit_code_2(library: str, tmp_path: Path) -> None:
-    argv = ["train.py", "--data=synthetic", f"--output_dir={tmp_path}"]
-    code = f"import runpy, sys; sys.modules[{library!r}] = None; sys.argv = {argv!r}; "
-    code += f"runpy.run_path({str(TRAIN)!r}, run_name='__main__')"
-    result = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
-    assert result.returncode == 2
-    assert result.stderr == f'error: training needs {library}: pip install "skinvision-hf[train]"\n'
+def test_training_without_its_extra_is_one_line_and_exit_code_2(
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    assert call(TRAIN, "--data=synthetic", f"--output_dir={tmp_path}") == 2
+    assert capsys.readouterr().err == f'error: training needs {library}: pip install "skinvision-hf[train]"\n'
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 from skinvision_hf.calibration.conformal import COVERAGE, ConformalPredictor, prediction_sets
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.metrics import Predictions
-from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.metrics.estimates import Estimate, Mean, bootstrap, lesion_weights
 
 __all__ = ["ConformalReport", "SetQuality", "measure_conformal"]
 
@@ -139,11 +139,11 @@ def _set_quality(
     return SetQuality(
         target=target,
         class_conditional=conditional,
-        coverage=bootstrap(mean_of(covered), weights),
-        lesion_coverage=bootstrap(lambda w: mean_of(covered)(w / images), weights),
-        mean_size=bootstrap(mean_of(size), weights),
+        coverage=bootstrap(Mean(covered), weights),
+        lesion_coverage=bootstrap(lambda w: Mean(covered)(w / images), weights),
+        mean_size=bootstrap(Mean(size), weights),
         per_class={
-            code: (bootstrap(mean_of(covered[r]), weights[:, r]), bootstrap(mean_of(size[r]), weights[:, r]))
+            code: (bootstrap(Mean(covered[r]), weights[:, r]), bootstrap(Mean(size[r]), weights[:, r]))
             for code, r in rows.items()
         },
     )

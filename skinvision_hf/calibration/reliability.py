@@ -9,7 +9,7 @@ from scipy.special import softmax
 from skinvision_hf.calibration.chance import ChanceErrors, chance_errors
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.metrics import Predictions
-from skinvision_hf.metrics.estimates import AbsoluteSum, Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.metrics.estimates import AbsoluteSum, Estimate, Mean, bootstrap, lesion_weights
 from skinvision_hf.metrics.statistics import SMALLEST_PROBABILITY, calibration_error, equal_bins
 
 __all__ = ["CalibrationErrors", "CalibrationReport", "ReliabilityBin", "measure_calibration"]
@@ -42,7 +42,9 @@ class CalibrationErrors:
     Attributes:
         ece: Expected calibration error of the answer: mean difference between its probability and how often it is
             right, over 15 bins of equally many images.
-        classwise_ece: The same for the probability of each diagnosis, averaged over the seven (Nixon et al. 2019).
+        overconfidence: Mean probability of the answer less how often it is right; below 0 where it is too unsure.
+        classwise_ece: Calibration error of the probability of each diagnosis, averaged over the seven (Nixon et al.
+            2019).
         brier_score: Mean squared distance between the seven probabilities and the truth, from 0 to 2.
         log_loss: Mean negative log-likelihood.
         per_class: The seven terms of `classwise_ece` by code.
@@ -50,6 +52,7 @@ class CalibrationErrors:
     """
 
     ece: Estimate
+    overconfidence: Estimate
     classwise_ece: Estimate
     brier_score: Estimate
     log_loss: Estimate
@@ -101,6 +104,14 @@ class CalibrationReport:
         """Why the goal was missed, if it was."""
         if (self.after.ece.value or 0) <= GOAL:
             return ""
+        signed = self.after.overconfidence
+        if signed.low is not None and signed.high is not None and not signed.low <= 0 <= signed.high:
+            too, fewer = ("sure", "less") if signed.low > 0 else ("unsure", "more")
+            return (
+                f"What is left has a direction: its answers are too {too}, by {_points(signed)} percentage points on "
+                "average. The temperature was fitted on validation images and cannot know that the network is right "
+                f"{fewer} often on these. "
+            )
         excess = {code: self.mean_probability[code] - self.frequency[code] for code in CODES}
         most, least = (choose(excess, key=excess.__getitem__) for choose in (max, min))
         commonest = max(self.frequency, key=self.frequency.__getitem__)
@@ -159,17 +170,18 @@ def _errors(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
     terms = [calibration_error(probabilities[:, k], truth[:, k]) for k in range(len(CODES))]
     members = equal_bins(confidence).T
     bins = [
-        ReliabilityBin(float(confidence[m].mean()), bootstrap(mean_of(right[m]), weights[:, m]))
+        ReliabilityBin(float(confidence[m].mean()), bootstrap(Mean(right[m]), weights[:, m]))
         for m in members
         if m.any()
     ]
     return CalibrationErrors(
         ece=bootstrap(calibration_error(confidence, right), weights),
+        overconfidence=bootstrap(Mean(confidence - right), weights),
         classwise_ece=bootstrap(
             AbsoluteSum(lambda w: np.concatenate([term.gaps(w) for term in terms], axis=1) / len(terms)), weights
         ),
-        brier_score=bootstrap(mean_of(((probabilities - truth) ** 2).sum(axis=1)), weights),
-        log_loss=bootstrap(mean_of(-np.log(likelihood)), weights),
+        brier_score=bootstrap(Mean(((probabilities - truth) ** 2).sum(axis=1)), weights),
+        log_loss=bootstrap(Mean(-np.log(likelihood)), weights),
         per_class={code: bootstrap(term, weights) for code, term in zip(CODES, terms, strict=True)},
         bins=tuple(bins),
     )
@@ -177,6 +189,7 @@ def _errors(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
 
 def _points(estimate: Estimate) -> str:
     """A difference of probabilities in percentage points, with its interval."""
-    if estimate.value is None or estimate.low is None or estimate.high is None:
+    if estimate.value is None:
         return "an unknown number of"
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f} to {100 * estimate.high:.1f})"
+    interval = "" if estimate.low is None else f" ({100 * estimate.low:.1f} to {100 * (estimate.high or 0):.1f})"
+    return f"{100 * estimate.value:.1f}{interval}"

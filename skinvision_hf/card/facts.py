@@ -49,6 +49,7 @@ class Evaluation:
         overall: Overall metrics by name.
         per_class: Metrics by code of the diagnosis, then by name.
         validation: Overall metrics on the validation part; empty when they were not recorded.
+        image_size: Median width and height of the images in pixels; None when they were not recorded.
         sections: What else was measured, by the name of its section.
     """
 
@@ -59,6 +60,7 @@ class Evaluation:
     overall: Mapping[str, Estimate]
     per_class: Mapping[str, Mapping[str, Estimate]]
     validation: Mapping[str, Estimate]
+    image_size: tuple[int, int] | None
     sections: Mapping[str, Section]
 
     @property
@@ -198,6 +200,7 @@ def _evaluation(metrics: dict[str, Any]) -> Evaluation:
         overall=_estimates(metrics["overall"]),
         per_class={code: _estimates(metrics["per_class"][code]) for code in CODES},
         validation=_estimates(metrics.get("validation", {}).get("overall", {})),
+        image_size=tuple(metrics["images"]["median_size"]) if "images" in metrics else None,
         sections=read_sections(metrics),
     )
 

@@ -21,6 +21,7 @@ GROUP_METRICS = (
 )
 ERRORS = {
     "ece": "Expected calibration error",
+    "overconfidence": "Stated certainty less share of right answers",
     "classwise_ece": "The same for each diagnosis, averaged",
     "brier_score": "Brier score",
     "log_loss": "Log loss",
@@ -69,7 +70,9 @@ def _calibration(section: Raw) -> Iterable[Table]:
     header = ("error (0 is best)", "as trained", f"calibrated (temperature {section['temperature']:.2f})")
     chance = section.get("chance", {})
     rows = [
-        (title, precise(before[name]), precise(after[name]), _chance(chance, name)) for name, title in ERRORS.items()
+        (title, precise(before[name]), precise(after[name]), _chance(chance, name))
+        for name, title in ERRORS.items()
+        if name in before
     ]
     yield table("Over all images", (*header, "a perfectly calibrated model: mean (95th percentile)"), rows)
     by_class = [
@@ -174,7 +177,7 @@ def _subgroups(section: Raw) -> Iterable[Table]:
         if gap["metric"] in GROUP_METRICS
     ]
     header = (
-        *("by", "metric", "best group", "worst group", "difference", "may be chance (interval includes 0)"),
+        *("by", "metric", "best group", "worst group", "difference", "interval includes 0"),
         "p (shuffled groups)",
     )
     yield table("Largest gaps between groups", header, gaps)
@@ -209,4 +212,5 @@ def _guard(section: Raw) -> Iterable[Table]:
         shifts = [shift for shift, severity in cells if severity == severities[0]]
         changed = [(shift, *(cells[shift, severity] for severity in severities)) for shift in shifts]
         header = ("change", *(f"severity {severity}" for severity in severities))
-        yield table(f"{title} among changed test images; unchanged: {cells['none', 0]}", header, changed)
+        subject = f"{section['shifted'][0]['accuracy']['n']} test images, drawn by lot and changed"
+        yield table(f"{title} among {subject}; unchanged: {cells['none', 0]}", header, changed)

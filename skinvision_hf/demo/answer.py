@@ -7,7 +7,6 @@ from skinvision_hf.demo.wording import (
     NO_GUARD,
     UNLIKE,
     certainty,
-    group_name,
     malignant_note,
     sentence,
     set_note,
@@ -106,7 +105,7 @@ def _bar(code: str, probability: float) -> str:
 
 def _pill(code: str) -> str:
     kind = "malignant" if diagnosis(code).malignant else "benign"
-    return f'<span class="sv-pill sv-{kind}">{group_name(code)}</span>'
+    return f'<span class="sv-pill sv-{kind}">{diagnosis(code).group}</span>'
 
 
 def _notice(title: str, text: str) -> str:

@@ -44,7 +44,7 @@ class Handlers:
         """Classify a dermatoscopic image of a skin lesion: seven probabilities, and whether to trust them.
 
         An image that is unlike those that the model learned from gets `in_distribution` false, its typicality and a
-        message; probabilities only when insist is true, and then they mean nothing. Educational, never a diagnosis.
+        message; probabilities only when insist is true, and they cannot be relied on. Educational, never a diagnosis.
 
         Args:
             image: The photograph, through a dermatoscope, of a single lesion.

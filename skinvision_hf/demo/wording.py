@@ -3,11 +3,11 @@
 from skinvision_hf.labels import diagnosis
 from skinvision_hf.prediction import Prediction
 
-__all__ = ["NO_GUARD", "UNLIKE", "certainty", "group_name", "in_sentence", "malignant_note", "sentence", "set_note"]
+__all__ = ["NO_GUARD", "UNLIKE", "certainty", "in_sentence", "malignant_note", "sentence", "set_note"]
 
 UNLIKE = (
-    "This picture does not look like the dermatoscopic photographs that the model learned from, so its answer would "
-    "mean nothing. It needs a close-up of one lesion, taken through a dermatoscope."
+    "This picture does not look like the dermatoscopic photographs that the model learned from, so its answer cannot "
+    "be relied on. It needs a close-up of one lesion, taken through a dermatoscope."
 )
 NO_GUARD = (
     "This release cannot tell whether a picture is a dermatoscopic one: it would name a diagnosis for a cat, too. Read "
@@ -53,13 +53,6 @@ def set_note(prediction: Prediction) -> str | None:
     if len(names) == 1:
         return f"A list of diagnoses {aim} names only this: {names[0]}."
     return f"A list of diagnoses {aim} names {', '.join(names[:-1])} and {names[-1]}."
-
-
-def group_name(code: str) -> str:
-    """Say whether a diagnosis is benign or malignant; actinic keratoses are not cancers yet in every case."""
-    if code == "akiec":
-        return "pre-malignant or malignant"
-    return "malignant" if diagnosis(code).malignant else "benign"
 
 
 def sentence(reason: str) -> str:

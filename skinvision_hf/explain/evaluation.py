@@ -13,7 +13,7 @@ from skinvision_hf.explain.controls import CENTRE, RANDOMISATIONS, randomise
 from skinvision_hf.explain.faithfulness import collect_faithfulness
 from skinvision_hf.explain.localisation import best_level, summarise
 from skinvision_hf.explain.report import ExplanationReport, PartScores, favourite, mean_ranks
-from skinvision_hf.metrics import Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.metrics import Estimate, Mean, bootstrap, lesion_weights
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform
 
@@ -86,9 +86,9 @@ def _scores(collected: Collected, images: int, levels: dict[Kind, int], road: "_
         images=len(collected.rows),
         lesions=len(set(collected.lesion_ids)),
         left_out=images - len(collected.rows),
-        lesion_area=bootstrap(mean_of(collected.scores.area[0]), weights),
+        lesion_area=bootstrap(Mean(collected.scores.area[0]), weights),
         localisation=summarise(collected, levels, weights),
-        similarity={kind: bootstrap(mean_of(values), weights) for kind, values in collected.similarity.items()},
+        similarity={kind: bootstrap(Mean(values), weights) for kind, values in collected.similarity.items()},
         road=road.score,
         road_over_centre=road.over_centre,
     )
@@ -106,8 +106,8 @@ def _road(model: SkinVisionForImageClassification, dataset: Dataset, count: int,
     weights = lesion_weights(drawn["lesion_id"][:])
     scores = collect_faithfulness(model, drawn, description=f"ROAD {part}", seed=seed)
     return _Road(
-        {name: bootstrap(mean_of(values), weights) for name, values in scores.items()},
-        {name: bootstrap(mean_of(values - scores[CENTRE]), weights) for name, values in scores.items()},
+        {name: bootstrap(Mean(values), weights) for name, values in scores.items()},
+        {name: bootstrap(Mean(values - scores[CENTRE]), weights) for name, values in scores.items()},
     )
 
 

@@ -10,7 +10,7 @@ from skinvision_hf.explain.collecting import Collected, Kind, control
 from skinvision_hf.explain.controls import CENTRE
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics.estimates import Estimate, Statistic, bootstrap, mean_of
+from skinvision_hf.metrics.estimates import Estimate, Mean, Statistic, bootstrap
 
 __all__ = ["CRITERIA", "MEASURES", "Localisation", "best_level", "summarise"]
 
@@ -87,7 +87,7 @@ def summarise(collected: Collected, levels: Mapping[Kind, int], weights: np.ndar
         result[kind] = Localisation(
             kind=kind,
             overall=_estimates(values, heat, slice(None), weights),
-            over_centre={name: bootstrap(mean_of(values[name] - prior[name]), weights) for name in CRITERIA},
+            over_centre={name: bootstrap(Mean(values[name] - prior[name]), weights) for name in CRITERIA},
             per_class={code: _estimates(values, heat, rows, weights) for code, rows in groups.items()},
             by_outcome={name: _estimates(values, heat, rows, weights) for name, rows in outcomes.items()},
             level=float(LEVELS[levels[kind]]),
@@ -110,7 +110,7 @@ def _estimates(
     weights: np.ndarray,
 ) -> dict[str, Estimate]:
     drawn = weights[:, rows]
-    means = {name: bootstrap(mean_of(value[rows]), drawn) for name, value in values.items()}
+    means = {name: bootstrap(Mean(value[rows]), drawn) for name, value in values.items()}
     return {**means, RATIO: bootstrap(_ratio_of_means(heat[0][rows], heat[1][rows]), drawn)}
 
 

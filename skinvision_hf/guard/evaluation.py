@@ -15,7 +15,7 @@ from skinvision_hf.guard.inputs import AMBIGUOUS, FAR, Drawing, far_images
 from skinvision_hf.guard.photographs import photographs_used
 from skinvision_hf.guard.shifts import SEVERITIES, SHIFTS, shift_image
 from skinvision_hf.guard.typicality import FeatureGuard
-from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.metrics.estimates import Estimate, Mean, bootstrap, lesion_weights
 from skinvision_hf.modeling import SkinVisionForImageClassification
 
 __all__ = ["GuardReport", "ShiftedAccuracy", "evaluate_guard", "measure_acceptance"]
@@ -87,25 +87,30 @@ class GuardReport:
         """The finding in one paragraph of plain English."""
         photographs = self.far["photographs"]
         far, accepted = self.far[ALL_FAR], self.far_accepted[ALL_FAR]
-        worst, most = max(
-            ((kind, e) for kind, e in self.far_accepted.items() if kind != ALL_FAR), key=lambda item: item[1].value or 0
-        )
         ambiguous = " and ".join(f"{e.percent()} of {kind}" for kind, e in self.ambiguous_accepted.items())
         plain, hardest = self.shifted[0], min(self.shifted[1:], key=lambda s: s.accuracy.value or 0)
+        refused = max(self.shifted[1:], key=lambda s: (s.accuracy.value or 0) - (s.accepted.value or 0))
         return (
             "A classifier must name one of its seven diagnoses even for a cat, so a guard first asks whether a picture "
             f"looks like those the model learned from. It lets {self.kept.percent()} of unseen real images pass, and "
             f"{accepted.percent()} of {accepted.n} other pictures, such as photographs, documents and noise (AUROC "
             f"{far.auroc}, {_verdict(far)}). On real photographs alone the AUROC is {photographs.auroc}, "
-            f"{_verdict(photographs)}: there are {self.photographs['files']} of them, shown whole and in parts. It "
-            f"errs most on {worst}, of which {most.percent()} pass. Nobody can say what is right for "
+            f"{_verdict(photographs)}: there are {self.photographs['files']} of them, shown whole and in parts. "
+            f"{self._worst()}Photographs of skin without a dermatoscope are not among them, so nothing here says how "
+            "many of those pass. Nobody can say what is right for "
             f"a spot drawn on skin; it lets {ambiguous} pass. It was fitted on images of which every second one had "
-            "hairs or a ruler drawn on it, so those alone are no reason to reject. It is no quality check: real images "
-            "changed by "
-            f"{hardest.shift} at severity {hardest.severity} of 5 are classified correctly in "
-            f"{hardest.accuracy.percent()} of cases instead of {plain.accuracy.percent()}, and it lets "
-            f"{hardest.accepted.percent()} of them pass."
+            "hairs or a ruler drawn on it, so those alone are no reason to reject. It is no quality check: of real "
+            f"images {plain.accuracy.percent()} are classified correctly; changed by {hardest.shift} at severity "
+            f"{hardest.severity} of 5, {hardest.accuracy.percent()} are, and {hardest.accepted.percent()} pass. "
+            f"Changed by {refused.shift} at severity {refused.severity}, {refused.accuracy.percent()} are, and "
+            f"{refused.accepted.percent()} pass: an image that it rejects may well be answered rightly."
         )
+
+    def _worst(self) -> str:
+        """The kind of picture that passes most, if one does."""
+        kinds = {kind: e for kind, e in self.far_accepted.items() if kind != ALL_FAR}
+        worst = max(kinds, key=lambda kind: kinds[kind].value or 0)
+        return f"It errs most on {worst}, of which {kinds[worst].percent()} pass. " if kinds[worst].value else ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the section `guard` of metrics.json."""
@@ -149,18 +154,18 @@ def evaluate_guard(
     far, far_accepted = {}, {}
     for kind, (other, sources, accepted) in _far_scores(model, guard, FAR, far_count).items():
         far[kind] = measure_separation(scores, other, sources, weights)
-        far_accepted[kind] = bootstrap(mean_of(accepted), lesion_weights(sources))
+        far_accepted[kind] = bootstrap(Mean(accepted), lesion_weights(sources))
     ambiguous = _far_scores(model, guard, AMBIGUOUS, far_count)
     ambiguous.pop(ALL_FAR)
     return GuardReport(
         method=guard.name,
         comparison=dict(comparison),
         photographs=photographs_used(),
-        kept=bootstrap(mean_of((guard.score(features) >= guard.threshold).numpy()), weights),
+        kept=bootstrap(Mean((guard.score(features) >= guard.threshold).numpy()), weights),
         far=far,
         far_accepted=far_accepted,
         ambiguous_accepted={
-            kind: bootstrap(mean_of(accepted), lesion_weights(sources))
+            kind: bootstrap(Mean(accepted), lesion_weights(sources))
             for kind, (_, sources, accepted) in ambiguous.items()
         },
         shifted=tuple(_shifted(model, guard, test, shifted_count)),
@@ -173,7 +178,7 @@ def measure_acceptance(model: SkinVisionForImageClassification, guard: FeatureGu
         model, images_of(dataset), stage=guard.stage, total=len(dataset), name="guard: evaluated images"
     )
     accepted = (guard.score(features) >= guard.threshold).numpy()
-    return bootstrap(mean_of(accepted), lesion_weights(dataset["lesion_id"]))
+    return bootstrap(Mean(accepted), lesion_weights(dataset["lesion_id"]))
 
 
 def _far_scores(
@@ -207,9 +212,9 @@ def _shifted(
         yield ShiftedAccuracy(
             shift,
             severity,
-            accuracy=bootstrap(mean_of(correct), weights),
-            accepted=bootstrap(mean_of(accepted), weights),
-            accuracy_of_accepted=bootstrap(mean_of(correct[accepted]), weights[:, accepted]),
+            accuracy=bootstrap(Mean(correct), weights),
+            accepted=bootstrap(Mean(accepted), weights),
+            accuracy_of_accepted=bootstrap(Mean(correct[accepted]), weights[:, accepted]),
         )
 
 

@@ -16,7 +16,7 @@ from skinvision_hf.guard.inputs import SELECTION, far_images
 from skinvision_hf.guard.shifts import shift_image
 from skinvision_hf.guard.stages import stage_channels
 from skinvision_hf.guard.typicality import REJECTED_SHARE, FeatureGuard
-from skinvision_hf.metrics.estimates import Estimate, bootstrap, lesion_weights, mean_of
+from skinvision_hf.metrics.estimates import Estimate, Mean, bootstrap, lesion_weights
 from skinvision_hf.metrics.statistics import area_under_roc
 from skinvision_hf.modeling import SkinVisionForImageClassification
 
@@ -62,9 +62,7 @@ def measure_separation(lesions: np.ndarray, others: np.ndarray, groups: list[str
     positive = np.arange(len(lesions) + len(others)) < len(lesions)
     auroc = bootstrap(area_under_roc(np.concatenate([lesions, others]), positive), np.hstack([weights, far_weights]))
     accepted = others >= np.quantile(lesions, REJECTED_SHARE)
-    return Separation(
-        Estimate(auroc.value, auroc.low, auroc.high, len(others)), bootstrap(mean_of(accepted), far_weights)
-    )
+    return Separation(Estimate(auroc.value, auroc.low, auroc.high, len(others)), bootstrap(Mean(accepted), far_weights))
 
 
 def compare_detectors(

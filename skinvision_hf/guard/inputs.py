@@ -215,7 +215,7 @@ FAR: dict[str, Drawing] = {
     "documents": _drawn(_document),
     "screenshots": _drawn(_screenshot),
     "noise": _drawn(_noise),
-    "skin without a lesion": _drawn(_skin_field),
+    "drawn skin": _drawn(_skin_field),
     "textures": _drawn(_texture),
 }
 """For the report: pictures that the guard must tell from lesions."""

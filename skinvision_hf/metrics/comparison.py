@@ -7,7 +7,7 @@ import numpy as np
 from scipy.stats import binomtest
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.metrics.estimates import RESAMPLES, Estimate, bootstrap, lesion_weights
+from skinvision_hf.metrics.estimates import RESAMPLES, AbsoluteSum, Estimate, bootstrap, lesion_weights
 from skinvision_hf.metrics.predictions import Predictions
 from skinvision_hf.metrics.statistics import metric_title, overall_statistics
 
@@ -22,6 +22,7 @@ class Comparison:
         images: Their number.
         lesions: Number of their lesions.
         differences: Value of the second model less that of the first, by metric, with paired 95 % intervals.
+            Calibration errors are left out: resampling moves both up, so their difference has no such interval.
         only_first_right: Images that only the first model gets right.
         only_second_right: Images that only the second one gets right.
         lesion_p: Exact two-sided p-value over lesions: how likely so uneven a division is if, for each lesion, either
@@ -99,6 +100,7 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
         differences={
             name: bootstrap(lambda w, a=a, b=after[name][0]: b(w) - a(w), weights, n=n)  # type: ignore[misc]
             for name, (a, n) in before.items()
+            if not isinstance(a, AbsoluteSum)
         },
         only_first_right=only[0],
         only_second_right=only[1],

@@ -5,8 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.stats import binomtest
 
-__all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "Estimate", "Statistic", "bootstrap", "lesion_weights", "mean_of"]
+__all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "Estimate", "Mean", "Statistic", "bootstrap", "lesion_weights"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -35,13 +36,43 @@ class AbsoluteSum:
 
 
 @dataclass(frozen=True)
+class Mean:
+    """The statistic that is the mean of a value over images, such as accuracy; NaN in resamples without any of them.
+
+    A share of 0 or 1 is the same in every resample, so `bootstrap` gives it an interval of its own.
+
+    Attributes:
+        values: One for each image (n,); bool for a share.
+        among: Which images count (n,) bool; all of them when None.
+    """
+
+    values: np.ndarray
+    among: np.ndarray | None = None
+
+    def __call__(self, weights: np.ndarray) -> np.ndarray:
+        """From weights (R, n) to values (R,)."""
+        weights = weights if self.among is None else weights[:, self.among]
+        values = self.values if self.among is None else self.values[self.among]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (weights @ values) / weights.sum(axis=1)
+
+    def exact_interval(self, share: float, weights: np.ndarray) -> tuple[float, float]:
+        """The interval of Clopper and Pearson (1934) for a share that is 0 or 1, over the lesions of weights (R, n)."""
+        weights = weights if self.among is None else weights[:, self.among]
+        # Images of one lesion are drawn together, and those of two lesions never alike in all resamples.
+        lesions = np.unique(weights, axis=1).shape[1]
+        interval = binomtest(round(share) * lesions, lesions).proportion_ci(LEVEL, method="exact")
+        return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A number and how far it can be trusted.
 
     Attributes:
         value: The number on the images as they are; None where it is not defined, such as the AUC of a class without
             images.
-        low: Lower end of its 95 % bootstrap interval; None where the value or too few resamples are defined.
+        low: Lower end of its 95 % interval; None where `bootstrap` can give none.
         high: Upper end.
         n: Number of images that the number is about.
     """
@@ -88,11 +119,12 @@ def lesion_weights(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, see
 
 
 def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None) -> Estimate:
-    """Estimate a statistic and its percentile interval; for an `AbsoluteSum`, the one of a test inversion.
+    """Estimate a statistic and its percentile interval.
 
-    The resamples of a sum of absolute differences lie above its value, which lies above the truth itself. Its interval
-    therefore holds every multiple of the differences that were found, from none to four times as large, for which so
-    large or so small a sum would be no surprise. The value is always inside.
+    Two kinds of statistics get another interval. The resamples of an `AbsoluteSum` lie above its value, which lies
+    above the truth itself. Its interval therefore holds every multiple of the differences that were found, from none to
+    four times as large, for which so large or so small a sum would be no surprise; the value is always inside. A `Mean`
+    that is a share of 0 or 1 is so in all resamples; its interval is the exact one over lesions.
 
     Args:
         statistic: From weights (resamples, images) to values (resamples,), NaN where undefined. It is called once with
@@ -101,7 +133,8 @@ def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None
         n: Number of images that the statistic is about; all of them when None.
 
     Returns:
-        The estimate. An interval is given where at least half of the resamples are defined.
+        The estimate. It has no interval where more than half of the resamples are not defined, where all of them have
+        the same value, or where an `AbsoluteSum` is smaller than chance alone would make it in 39 of 40 cases.
     """
     images = weights.shape[1]
     value = float(statistic(np.ones((1, images), dtype=weights.dtype))[0])
@@ -109,16 +142,19 @@ def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None
     if not np.isfinite(value):
         return Estimate(None, None, None, n)
     if isinstance(statistic, AbsoluteSum):
-        return Estimate(value, *_invert(statistic.gaps, weights), n)
+        low, high = _invert(statistic.gaps, weights)
+        return Estimate(value, low, high, n)
+    if isinstance(statistic, Mean) and statistic.values.dtype == bool and value in (0.0, 1.0):
+        return Estimate(value, *statistic.exact_interval(value, weights), n)
     values = np.asarray(statistic(weights), dtype=np.float64)
     values = values[np.isfinite(values)]
-    if 2 * len(values) < len(weights):
+    if 2 * len(values) < len(weights) or np.ptp(values) == 0:
         return Estimate(value, None, None, n)
-    low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(low), float(high), n)
+    ends = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Estimate(value, float(ends[0]), float(ends[1]), n)
 
 
-def _invert(gaps: Statistic, weights: np.ndarray) -> tuple[float, float]:
+def _invert(gaps: Statistic, weights: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """The smallest and the largest true sum of absolute gaps, in proportion to those found, that the data allow."""
     found = gaps(np.ones((1, weights.shape[1])))
     noise = gaps(weights) - found
@@ -133,14 +169,5 @@ def _invert(gaps: Statistic, weights: np.ndarray) -> tuple[float, float]:
             low, high = (middle, high) if np.nanquantile(sums, quantile) < value else (low, middle)
         return low
 
-    return value * largest_below((1 + LEVEL) / 2), value * max(1.0, largest_below((1 - LEVEL) / 2))
-
-
-def mean_of(values: np.ndarray) -> Statistic:
-    """Make the statistic that is the mean of values (images,); NaN in resamples without any of the images."""
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (weights @ values) / weights.sum(axis=1)
-
-    return statistic
+    largest = largest_below((1 - LEVEL) / 2)
+    return (value * largest_below((1 + LEVEL) / 2), value * max(1.0, largest)) if largest > 0 else (None, None)

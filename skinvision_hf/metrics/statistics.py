@@ -3,7 +3,7 @@
 import numpy as np
 
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics.estimates import AbsoluteSum, Statistic, mean_of
+from skinvision_hf.metrics.estimates import AbsoluteSum, Mean, Statistic
 
 __all__ = [
     "CLASS_METRICS",
@@ -74,16 +74,16 @@ def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[st
         return _ratio(np.nansum(f1_scores(weights) * support, axis=1), support.sum(axis=1))
 
     statistics: dict[str, Statistic] = {
-        "accuracy": mean_of(right),
+        "accuracy": Mean(right),
         "balanced_accuracy": lambda weights: _mean_of_defined(_ratio(weights @ hits, weights @ truth)),
         "macro_f1": lambda weights: _mean_of_defined(f1_scores(weights)),
         "weighted_f1": weighted_f1,
         "mean_auc": lambda weights: _mean_of_defined(np.stack([area(weights) for area in areas], axis=1)),
-        "log_loss": mean_of(-np.log(likelihood)),
-        "brier_score": mean_of(((probabilities - truth) ** 2).sum(axis=1)),
+        "log_loss": Mean(-np.log(likelihood)),
+        "brier_score": Mean(((probabilities - truth) ** 2).sum(axis=1)),
         "ece": calibration_error(probabilities.max(axis=1), right),
-        "melanoma_sensitivity": _mean_among(says_melanoma, is_melanoma),
-        "melanoma_specificity": _mean_among(~says_melanoma, ~is_melanoma),
+        "melanoma_sensitivity": Mean(says_melanoma, is_melanoma),
+        "melanoma_specificity": Mean(~says_melanoma, ~is_melanoma),
     }
     about = {"melanoma_sensitivity": int(is_melanoma.sum()), "melanoma_specificity": int((~is_melanoma).sum())}
     return {name: (statistic, about.get(name, len(labels))) for name, statistic in statistics.items()}
@@ -96,9 +96,9 @@ def class_statistics(labels: np.ndarray, probabilities: np.ndarray, k: int) -> d
     both = positive.astype(float) + says
     positives, negatives = int(positive.sum()), int((~positive).sum())
     return {
-        "sensitivity": (_mean_among(says, positive), positives),
-        "specificity": (_mean_among(~says, ~positive), negatives),
-        "precision": (_mean_among(positive, says), int(says.sum())),
+        "sensitivity": (Mean(says, positive), positives),
+        "specificity": (Mean(~says, ~positive), negatives),
+        "precision": (Mean(positive, says), int(says.sum())),
         "f1": (lambda weights: _ratio(2 * weights @ hits, weights @ both), len(labels)),
         "auc": (area_under_roc(probabilities[:, k], positive), len(labels)),
         "average_precision": (average_precision(probabilities[:, k], positive), len(labels)),
@@ -180,11 +180,6 @@ def _counts(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tu
         np.cumsum(weights[:, order] * chosen[order], axis=1)[:, last_of_ties] for chosen in (~positive, positive)
     )
     return false, true
-
-
-def _mean_among(values: np.ndarray, chosen: np.ndarray) -> Statistic:
-    statistic = mean_of(values[chosen])
-    return lambda weights: statistic(weights[:, chosen])
 
 
 def _ratio(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:

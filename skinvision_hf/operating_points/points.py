@@ -11,7 +11,7 @@ import numpy as np
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import CODES, MALIGNANT_CODES
 from skinvision_hf.metrics import Predictions
-from skinvision_hf.metrics.estimates import Estimate, bootstrap, mean_of
+from skinvision_hf.metrics.estimates import Estimate, Mean, bootstrap
 from skinvision_hf.releases import METRICS_FILE
 
 __all__ = [
@@ -127,7 +127,7 @@ def measure_point(
     flagged = scores >= threshold
 
     def share(of: np.ndarray, among: np.ndarray) -> Estimate:
-        return bootstrap(mean_of(of[among]), weights[:, among])
+        return bootstrap(Mean(of[among]), weights[:, among])
 
     return OperatingPoint(
         task=task,
