@@ -41,22 +41,26 @@ def explain(argv: Sequence[str] | None) -> int:
 
     from skinvision_hf.card import write_card
     from skinvision_hf.data import load_ham10000, resolve_split, split_name
-    from skinvision_hf.evaluation import write_metrics
+    from skinvision_hf.evaluation import assert_same_subject, measured_weights, write_metrics
     from skinvision_hf.explain.evaluation import draw_parts, evaluate_explanations
     from skinvision_hf.figures.explain_panels import draw_panels
     from skinvision_hf.figures.explain_scores import draw_scores
+    from skinvision_hf.files import make_folder
     from skinvision_hf.inference import SkinVision
     from skinvision_hf.releases import TRAINING_FILE
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision)
+    about = {"model": measured_weights(vision.release)}
+    assert_same_subject(folder, about)
     split = resolve_split(arguments.data, arguments.split_name)
     data = load_ham10000(arguments.data, split=split, masks=True)
     name = split_name(data, split)
     data = draw_parts(data, arguments.limit, seed=seed) if arguments.limit else data
+    make_folder(folder)
     report, collected = evaluate_explanations(
         vision.model, data, split=name, road_images=arguments.road_images, seed=seed
     )
-    write_metrics(folder, {"explanations": report.to_dict()})
+    write_metrics(folder, about | {"explanations": report.to_dict()})
     draw_scores(report, folder / "figures")
     draw_panels(vision, data["test"], collected, folder / "panels", seed=seed)
     if folder.resolve() == vision.release.resolve() and (folder / TRAINING_FILE).is_file():

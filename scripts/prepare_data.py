@@ -37,8 +37,10 @@ def prepare(argv: Sequence[str] | None) -> int:
 
     from skinvision_hf.data import count_table, download_ham10000, load_ham10000, resolve_split, save_prepared
     from skinvision_hf.data.dataverse import SERVER
+    from skinvision_hf.data.prepared import assert_replaceable
     from skinvision_hf.figures.data import draw_data
 
+    assert_replaceable(folder)
     source = arguments.source
     if source == "dataverse":
         target = arguments.download_dir or folder.with_name(f"{folder.name}-download")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinvision_hf.config import TrainConfig
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.files import write_json
 
 if TYPE_CHECKING:
@@ -114,10 +114,26 @@ class Checkpoints:
         found = sorted(self.folder.glob("phase-?-epoch-????"))
         return found[-1] if found else None
 
-    def write_settings(self, config: TrainConfig) -> None:
-        """Record the settings of the run, once."""
-        if not (self.folder / SETTINGS_FILE).is_file():
-            write_json(self.folder / SETTINGS_FILE, asdict(config))
+    def agree_on_settings(self, config: TrainConfig, accelerator: "Accelerator") -> None:
+        """Record the settings of the run and how it was launched, once; a resumed run must be launched alike.
+
+        Raises:
+            DataError: If it is not.
+            RunError: If a process cannot see what the main one wrote.
+        """
+        path = self.folder / SETTINGS_FILE
+        launch = {"processes": accelerator.num_processes, "precision": accelerator.mixed_precision}
+        if accelerator.is_main_process and not path.is_file():
+            write_json(path, asdict(config) | {"launch": launch})
+        accelerator.wait_for_everyone()
+        if not path.is_file():
+            raise RunError(f"not all machines see {self.folder}; give an --output_dir that they share")
+        recorded = json.loads(path.read_text(encoding="utf-8")).get("launch", launch)
+        for name in (name for name in launch if recorded[name] != launch[name]):
+            raise DataError(
+                f"the run in {config.output_dir} was started with {name} {recorded[name]} (now {launch[name]}); launch "
+                "it alike, or choose another --output_dir"
+            )
 
     def assert_settings(self, config: TrainConfig) -> None:
         """Compare settings with the recorded ones; checkpoints without a record are taken as they are.
@@ -140,7 +156,13 @@ class Checkpoints:
         if accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
         accelerator.wait_for_everyone()
-        accelerator.save_state(str(temporary))
+        try:
+            accelerator.save_state(str(temporary))
+        except (OSError, RuntimeError) as error:  # torch turns a full disk into the latter
+            reason = str(error).partition("\n")[0]
+            raise RunError(
+                f"cannot write a checkpoint to {self.folder} ({reason}); make room and run the same with --resume"
+            ) from error
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             temporary.rename(final)

@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -229,14 +230,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Pillow's remarks about metadata are of no use to someone who asked about the pixels.
     warnings.filterwarnings("ignore", module="PIL")
     try:
-        return run_command(_run, argv)
-    except OSError as error:
+        code = run_command(_run, argv)
+    except BrokenPipeError:
+        code = READER_GONE
+    try:
+        sys.stdout.flush()
+    except OSError:
         # The interpreter flushes standard output once more on its way out, and must find someone there.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        if isinstance(error, BrokenPipeError):
-            return READER_GONE
-        print(f"error: cannot write: {error.strerror or error}; check the disk and run again", file=sys.stderr)
-        return 1
+        with suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return code
 
 
 if __name__ == "__main__":

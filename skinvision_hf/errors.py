@@ -65,7 +65,11 @@ def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[
         argv: The arguments, or None for those of the process.
 
     Returns:
-        The body's own exit code, 2 for an error that the user can mend, 1 for a run that failed, 130 after Ctrl-C.
+        The body's own exit code, 2 for an error that the user can mend, 1 for a run or a disk that failed, 130 after
+        Ctrl-C.
+
+    Raises:
+        BrokenPipeError: If the reader of the output went away.
     """
     try:
         return function(argv)
@@ -73,6 +77,12 @@ def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[
         code, message = 1, f"error: {error}"
     except SkinVisionError as error:
         code, message = 2, f"error: {error}"
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        code = 1
+        message = f"error: cannot read or write{place}: {error.strerror or error}; check the disk and run again"
     except KeyboardInterrupt as error:
         code, message = 130, f"stopped. {error}".rstrip()
     print(message, file=sys.stderr)  # noqa: T201 - the one place where a command's error reaches the user

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation_mode import EvaluationMode
 from skinvision_hf.files import sha256, write_json
 from skinvision_hf.loading import iterate, make_loader
 from skinvision_hf.metrics import Predictions
@@ -23,7 +24,15 @@ from skinvision_hf.transforms import eval_transform
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["collect_logits", "measured_images", "measured_weights", "predict_dataset", "read_metrics", "write_metrics"]
+__all__ = [
+    "assert_same_subject",
+    "collect_logits",
+    "measured_images",
+    "measured_weights",
+    "predict_dataset",
+    "read_metrics",
+    "write_metrics",
+]
 
 
 def collect_logits(
@@ -42,11 +51,9 @@ def collect_logits(
     """
     device = accelerator.device if accelerator else next(model.parameters()).device
     hidden = not progress or (accelerator is not None and not accelerator.is_local_main_process)
-    was_training = model.training
-    model.eval()
     logits, labels = [], []
     bar = tqdm(iterate(loader), total=len(loader), desc="evaluate", unit="batch", disable=hidden, leave=False)
-    with torch.inference_mode():
+    with EvaluationMode(model), torch.inference_mode():
         for batch in bar:
             pixels = batch["pixel_values"].to(device).contiguous(memory_format=torch.channels_last)
             result = (model(pixels).logits, batch["labels"].to(device))
@@ -54,7 +61,6 @@ def collect_logits(
                 result = accelerator.gather_for_metrics(result)
             logits.append(result[0].float().cpu().numpy())
             labels.append(result[1].cpu().numpy())
-    model.train(was_training)
     return np.concatenate(logits), np.concatenate(labels).astype(np.int64)
 
 
@@ -101,6 +107,21 @@ def measured_images(dataset: Dataset) -> dict[str, list[int]]:
     """Median width and height in pixels of the images that a report is about, from about a hundred of them."""
     some = dataset.select(range(0, len(dataset), -(-len(dataset) // 100))).select_columns(["image"])
     return {"median_size": np.median([row["image"].size for row in some], axis=0).astype(int).tolist()}
+
+
+def assert_same_subject(folder: str | Path, about: Mapping[str, Any]) -> None:
+    """Check that a folder holds no report on another model or ensemble: sections of two never stand in one file.
+
+    Args:
+        folder: Where a report is to go.
+        about: `{"model": measured_weights(...)}`, or what an ensemble is made of under `ensemble`.
+
+    Raises:
+        DataError: If it does.
+    """
+    present = read_metrics(folder)
+    if any(present[key] != about.get(key) for key in ("model", "ensemble") if key in present):
+        raise DataError(f"{folder} holds a report on another model; choose another --output_dir")
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:

@@ -3,10 +3,13 @@
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
-__all__ = ["atomic_write", "sha256", "without_folders", "write_json"]
+from skinvision_hf.errors import DataError
+
+__all__ = ["atomic_write", "make_folder", "sha256", "without_folders", "write_json"]
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -28,6 +31,22 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make the folder of a command's results, before its work, so that a wrong path costs no hours.
+
+    Raises:
+        DataError: If it cannot be made or written to.
+    """
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"cannot write to {folder} ({error.strerror}); choose another --output_dir") from error
+    return folder
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:

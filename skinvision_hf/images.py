@@ -139,7 +139,7 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     except BROKEN_FILE as error:
         raise _damaged(name) from error
     orientation = _orientation(image)
-    rgb = _to_rgb(image, name)
+    rgb = to_rgb(image, name)
     return rgb.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else rgb
 
 
@@ -171,7 +171,12 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image, name: str) -> Image.Image:
+def to_rgb(image: Image.Image, name: str = "the image") -> Image.Image:
+    """Return an image in RGB: transparency over white, greyscale of more than 8 bits scaled to 8.
+
+    Raises:
+        ImageError: If its values are not finite or of no known range; the message begins with the name.
+    """
     if image.mode == "F" or image.mode.startswith("I"):
         image = _scale_grey(image, name)
     if image.mode == "La":  # Pillow converts it to nothing else
@@ -218,4 +223,4 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
         array = np.rint(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise ImageError(f"{name} is an array of {array.dtype}; give uint8 from 0 to 255, or float from 0 to 1")
-    return _to_rgb(Image.fromarray(array), name)
+    return to_rgb(Image.fromarray(array), name)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from skinvision_hf.calibration import COVERAGE, ConformalPredictor, prediction_sets
 from skinvision_hf.config import CAM_METHOD
+from skinvision_hf.devices import best_device
 from skinvision_hf.errors import ModelError
 from skinvision_hf.evaluation_mode import EvaluationMode
 from skinvision_hf.files import atomic_write
@@ -75,7 +76,7 @@ class SkinVision:
         self.conformal = conformal
         self.evaluation_mode = EvaluationMode(model)
         self.device = torch.device("cpu")
-        self.to(device if device is not None else _best_device())
+        self.to(device if device is not None else best_device())
 
     @classmethod
     def from_pretrained(
@@ -312,8 +313,3 @@ class SkinVision:
                 "the weights were changed since they were loaded; save them with .model.save_pretrained(folder) "
                 "and evaluate that folder with scripts/evaluate_model.py"
             )
-
-
-def _best_device() -> torch.device:
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")

@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from skinvision_hf.data import decode_image
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DataError, ImageError
+from skinvision_hf.images import to_rgb
 
 __all__ = ["DecodedImages", "iterate", "make_loader"]
 
@@ -45,7 +46,10 @@ class DecodedImages:
         """
         if image_id in self._kept:
             return self._kept[image_id]
-        image: Image.Image = decode_image(source, image_id).convert("RGB")
+        try:
+            image = to_rgb(decode_image(source, image_id), image_id)
+        except ImageError as error:
+            raise DataError(str(error)) from error
         size = 3 * image.width * image.height
         if size <= self._room:
             self._room -= size

@@ -12,13 +12,20 @@ from skinvision_hf.calibration.coverage import measure_conformal
 from skinvision_hf.calibration.reliability import measure_calibration
 from skinvision_hf.calibration.temperature import recorded_temperature
 from skinvision_hf.data import load_part
+from skinvision_hf.devices import best_device
 from skinvision_hf.ensembles import Ensemble
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation import measured_images, measured_weights, predict_dataset, read_metrics, write_metrics
+from skinvision_hf.evaluation import (
+    assert_same_subject,
+    measured_images,
+    measured_weights,
+    predict_dataset,
+    write_metrics,
+)
 from skinvision_hf.figures.calibration import plot_reliability
 from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
 from skinvision_hf.figures.subgroups import plot_subgroups
-from skinvision_hf.files import write_json
+from skinvision_hf.files import make_folder, without_folders, write_json
 from skinvision_hf.guard import FeatureGuard
 from skinvision_hf.guard.evaluation import measure_acceptance
 from skinvision_hf.guard.stages import stage_channels
@@ -65,10 +72,11 @@ def evaluate_model(
         DataError: If the data or the output folder cannot be used.
         ModelError: If the model cannot be loaded.
     """
-    output_dir = Path(output_dir)
-    _assert_no_other_report(output_dir, ensemble=False)
     folder = resolve_release(ref, revision=revision)
+    about = {"model": measured_weights(folder)}
     dataset, name, part = load_part(_required(source), part=part, split=split)
+    output_dir = make_folder(output_dir)
+    assert_same_subject(output_dir, about)
     accelerator = _accelerator()
     model = SkinVisionForImageClassification.from_pretrained(folder)
     predictions = _predict(model, dataset, batch_size, accelerator)
@@ -78,8 +86,7 @@ def evaluate_model(
     weights = lesion_weights(predictions.lesion_ids)
     calibration = measure_calibration(predictions, temperature=recorded_temperature(model), weights=weights)
     subgroups = measure_subgroups(predictions, group_columns(dataset), weights=weights)
-    sections: dict[str, Any] = report.to_dict() | {"model": measured_weights(folder)}
-    sections |= {"images": measured_images(dataset)}
+    sections: dict[str, Any] = report.to_dict() | about | {"images": measured_images(dataset)}
     sections |= {"calibration": calibration.to_dict(), "subgroups": subgroups.to_dict()}
     predictor = ConformalPredictor.load(folder)
     if predictor is not None:
@@ -127,19 +134,18 @@ def evaluate_ensemble(
         DataError: If the data or the output folder cannot be used.
         ModelError: If a model cannot be loaded, or they take images in different ways.
     """
-    output_dir = Path(output_dir)
-    _assert_no_other_report(output_dir, ensemble=True)
     folders = [resolve_release(ref) for ref in refs]
+    about = {"ensemble": {"members": [measured_weights(folder) for folder in folders], "views": views}}
     ensemble = Ensemble(folders, views=views)
     dataset, name, part = load_part(_required(source), part=part, split=split)
+    output_dir = make_folder(output_dir)
+    assert_same_subject(output_dir, about)
     accelerator = _accelerator()
     predictions = _predict(ensemble, dataset, batch_size, accelerator)
     report = evaluate_predictions(predictions, split=name, part=part)
     if accelerator is not None and not accelerator.is_main_process:
         return report
-    members = [measured_weights(folder) for folder in folders]
-    about = {"ensemble": {"members": members, "views": views}, "images": measured_images(dataset)}
-    write_metrics(output_dir, report.to_dict() | about)
+    write_metrics(output_dir, report.to_dict() | about | {"images": measured_images(dataset)})
     predictions.to_csv(output_dir / PREDICTIONS_FILE)
     draw_evaluation(output_dir / "figures", predictions, report)
     return report
@@ -170,16 +176,20 @@ def compare_models(
         DataError: If the two are not about the same images.
         ModelError: If a model cannot be loaded.
     """
-    both = []
-    for ref in (first, second):
-        if ref.endswith(".csv"):
-            both.append(Predictions.from_csv(ref))
-        else:
-            model = SkinVisionForImageClassification.from_pretrained(ref)
-            both.append(_predict(model, load_part(_required(source), part=part, split=split)[0], batch_size, None))
+    about: dict[str, Any] = {"first": without_folders(first), "second": without_folders(second)}
+    tables = [ref.endswith(".csv") for ref in (first, second)]
+    dataset = None
+    if not all(tables):
+        dataset, about["split"], about["part"] = load_part(_required(source), part=part, split=split)
+    output_dir = make_folder(output_dir)
+    both = [
+        Predictions.from_csv(ref)
+        if dataset is None or is_table
+        else _predict(SkinVisionForImageClassification.from_pretrained(ref), dataset, batch_size, None)
+        for ref, is_table in zip((first, second), tables, strict=True)
+    ]
     result = compare(*both)
-    about = {"schema_version": SCHEMA_VERSION, "first": first, "second": second, "part": part, "split": split}
-    write_json(Path(output_dir) / COMPARISON_FILE, about | result.to_dict())
+    write_json(output_dir / COMPARISON_FILE, {"schema_version": SCHEMA_VERSION} | about | result.to_dict())
     return result
 
 
@@ -189,22 +199,13 @@ def _required(source: str | Path | None) -> str | Path:
     return source
 
 
-def _assert_no_other_report(output_dir: Path, *, ensemble: bool) -> None:
-    """A file of metrics is about one model, or about one ensemble; sections of both never stand in one."""
-    present = read_metrics(output_dir)
-    if present and ("ensemble" in present) != ensemble:
-        other = "a model" if ensemble else "an ensemble"
-        raise DataError(f"{output_dir} holds a report on {other}; choose another --output_dir")
-
-
 def _predict(
     model: SkinVisionForImageClassification | Ensemble,
     dataset: Dataset,
     batch_size: int,
     accelerator: "Accelerator | None",
 ) -> Predictions:
-    if accelerator is not None:
-        model.to(accelerator.device)
+    model.to(accelerator.device if accelerator else best_device())
     return predict_dataset(model, dataset, batch_size=batch_size, accelerator=accelerator)
 
 

@@ -116,9 +116,9 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
                 loaders compute in float32.
         """
         folder = Path(save_directory)
-        write_json(folder / CONFIG_FILE, self._config_dict())
         state = {key: _storable(value, half) for key, value in self.timm_model.state_dict().items()}
         atomic_write(folder / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
+        write_json(folder / CONFIG_FILE, self._config_dict())
 
     @classmethod
     def from_pretrained(

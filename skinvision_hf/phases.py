@@ -26,6 +26,7 @@ __all__ = ["run_phase", "train_epoch"]
 
 logger = logging.getLogger(__name__)
 
+SHOWN_EVERY = 20
 LOWER_IS_BETTER = ("log_loss", "brier_score", "ece")
 
 
@@ -89,8 +90,15 @@ def train_epoch(run: Run, parts: PhaseParts, title: str) -> dict[str, float]:
                 loss = _step(run, parts, batch)
             total += loss
             images += len(batch["labels"]) * accelerator.num_processes
-            speed = images / (time.perf_counter() - start)
-            bar.set_postfix(loss=f"{loss:.3f}", lr=f"{parts.scheduler.get_last_lr()[0]:.1e}", img_s=f"{speed:.0f}")
+            if not bar.disable and bar.n % SHOWN_EVERY == 0:
+                # Reading the loss waits for the device, so it is not read at every step.
+                speed = images / (time.perf_counter() - start)
+                shown = {
+                    "loss": f"{loss:.3f}",
+                    "lr": f"{parts.scheduler.get_last_lr()[0]:.1e}",
+                    "img_s": f"{speed:.0f}",
+                }
+                bar.set_postfix(shown, refresh=False)
             bar.update()
     seconds = time.perf_counter() - start
     mean = accelerator.gather(total / len(parts.train_loader)).mean().item()

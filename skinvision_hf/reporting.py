@@ -11,7 +11,8 @@ from skinvision_hf.calibration.temperature import calibrate_release
 from skinvision_hf.card import write_card
 from skinvision_hf.data import split_name
 from skinvision_hf.decision_rules import measure_decision_rules
-from skinvision_hf.evaluation import measured_images, measured_weights, predict_dataset, write_metrics
+from skinvision_hf.devices import best_device
+from skinvision_hf.evaluation import measured_images, measured_weights, predict_dataset, read_metrics, write_metrics
 from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
 from skinvision_hf.figures.decision_rules import plot_decision_rules
 from skinvision_hf.figures.evaluation import draw_evaluation, plot_training
@@ -23,7 +24,7 @@ from skinvision_hf.guard.fitting import fit_guard
 from skinvision_hf.metrics import EvalReport, evaluate_predictions, lesion_weights
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.operating_points import measure_operating_points
-from skinvision_hf.releases import HISTORY_FILE, PREDICTIONS_FILE, list_parts
+from skinvision_hf.releases import HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.subgroups import group_columns, measure_subgroups
 
 __all__ = ["finish_release"]
@@ -44,9 +45,10 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> Eval
         The report on the test part.
     """
     folder, name = Path(folder), split_name(data, split)
-    model = SkinVisionForImageClassification.from_pretrained(folder)
+    device = best_device()
+    model = SkinVisionForImageClassification.from_pretrained(folder).to(device)
     record = calibrate_release(folder, predict_dataset(model, data["validation"]))
-    model = SkinVisionForImageClassification.from_pretrained(folder)
+    model = SkinVisionForImageClassification.from_pretrained(folder).to(device)
     guard, comparison = fit_guard(model, data["train"], data["validation"])
     guard.save(folder)
     validation, test = (predict_dataset(model, data[part]) for part in ("validation", "test"))
@@ -63,11 +65,14 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split: str) -> Eval
     rules = measure_decision_rules(validation, test, labels, weights=weights)
     subgroups = measure_subgroups(test, group_columns(data["test"]), weights=weights)
     guarded = evaluate_guard(model, guard, data["test"], comparison)
+    about = measured_weights(folder)
+    if read_metrics(folder).get("model", about) != about:
+        (folder / METRICS_FILE).unlink()
     write_metrics(
         folder,
         report.to_dict()
         | {
-            "model": measured_weights(folder),
+            "model": about,
             "images": measured_images(data["test"]),
             "validation": {"overall": tuned.to_dict()["overall"]},
             "calibration": calibration.to_dict(),

@@ -20,8 +20,12 @@ SMALL_GROUP = 30
 
 AGE_BANDS = ((0, "under 30"), (30, "30 to 44"), (45, "45 to 59"), (60, "60 to 74"), (75, "75 and over"))
 UNKNOWN = "unknown"
-CONFIRMATIONS = {"histo": "histology", "follow_up": "follow-up"}
-OTHER_CONFIRMATION = "consensus or confocal"
+CONFIRMATIONS = {
+    "histo": "histology",
+    "follow_up": "follow-up",
+    "consensus": "consensus or confocal",
+    "confocal": "consensus or confocal",
+}
 SKIN_TONE = (
     "Skin tone is not in the data: HAM10000 records none, and its images come from clinics in Austria and Australia "
     "with mostly light-skinned patients. Nothing here says how the model does on dark skin."
@@ -80,11 +84,11 @@ class SubgroupReport:
         found = "; ".join(sentences) or "no two groups were large enough to compare"
         return (
             "A good average can hide a group for which a model fails. Balanced accuracy, the share of each diagnosis "
-            f"that is recognised, differs between groups of test images: {found}. Two groups are compared only over "
-            f"diagnoses of which both have at least {SHARED_LESIONS} lesions, each counting the same; these can "
-            "still be harder to tell in one group. The pairs were picked because they differ most, so chance is judged "
-            "by the largest gap that appears when the groups are shuffled among the lesions of each diagnosis; and as "
-            f"this was done {tests} times, more than chance is said only where p times {tests} is at most "
+            f"that is recognised, differs between groups of the images measured here: {found}. Two groups are compared "
+            f"only over diagnoses of which both have at least {SHARED_LESIONS} lesions, each counting the same; these "
+            "can still be harder to tell in one group. The pairs were picked because they differ most, so chance is "
+            "judged by the largest gap that appears when the groups are shuffled among the lesions of each diagnosis; "
+            f"and as this was done {tests} times, more than chance is said only where p times {tests} is at most "
             f"{1 - LEVEL:.2g} (Bonferroni). Groups of fewer than {SMALL_GROUP} lesions ({small} of them) are shown and "
             f"marked, but not compared. {SKIN_TONE}"
         )
@@ -118,7 +122,7 @@ def group_columns(dataset: Dataset) -> dict[str, list[str]]:
         "body site": [site or UNKNOWN for site in dataset["localization"]],
     }
     if "dx_type" in dataset.column_names:
-        columns["confirmation"] = [CONFIRMATIONS.get(kind, OTHER_CONFIRMATION) for kind in dataset["dx_type"]]
+        columns["confirmation"] = [CONFIRMATIONS.get(kind, UNKNOWN) for kind in dataset["dx_type"]]
     return columns
 
 

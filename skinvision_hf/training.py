@@ -20,7 +20,7 @@ from skinvision_hf.checkpoints import Checkpoints, assert_same_settings, flatten
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.data.limits import limit_parts
 from skinvision_hf.errors import DataError, ModelError, RunError
-from skinvision_hf.files import sha256, without_folders, write_json
+from skinvision_hf.files import make_folder, sha256, without_folders, write_json
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.phases import run_phase
 from skinvision_hf.releases import TRAINING_FILE, WEIGHTS_FILE
@@ -59,16 +59,12 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
         return output_dir
     _assert_tracker(config.report_to)
     teachers = _teachers(config)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"cannot write to {output_dir} ({error.strerror}); choose another --output_dir") from error
+    make_folder(output_dir)
     checkpoint = _checkpoint(config, resume)
     previous = training_history(Path(config.model.init))
     run = Run.start(config, load_splits(config))
     run.verify_images()
-    if run.accelerator.is_main_process:
-        run.checkpoints.write_settings(config)
+    run.checkpoints.agree_on_settings(config, run.accelerator)
     run.accelerator.init_trackers("skinvision", config=_tracked(config))
     try:
         train_phases(run, resume=checkpoint)
@@ -208,7 +204,7 @@ def _training_record(run: Run, previous: list[dict[str, Any]], teachers: list[di
     return {
         "skinvision_version": __version__,
         "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(without_folders, arguments)]),
-        "config": _settings(run.config),
+        "config": _settings(run.config) | {"mixed_precision": run.accelerator.mixed_precision},
         "split": run.config.split,
         "data_fingerprint": {name: ham10000.fingerprint(d) for name, d in run.data.items()},
         "images": {name: len(d) for name, d in run.data.items()},

@@ -1,5 +1,6 @@
 """Checkpoints know the settings that they belong to, and a run that was killed anywhere goes on from them."""
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path, monkeypatch
     AcceleratorState._reset_state(True)
     with pytest.raises(DataError, match=r"--seed 0 .now 1.; resume it with that, or choose another --output_dir"):
         run_training(replace(config, seed=1, data="/nowhere"), resume=True)
+    path = tmp_path / "run" / "checkpoints" / "settings.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"launch": settings["launch"] | {"processes": 4}}))
+    with pytest.raises(DataError, match=r"was started with processes 4 .now 1.; launch it alike"):
+        run_training(config, resume=True)
     # Runs that began before settings were recorded go on as well.
     (tmp_path / "run" / "checkpoints" / "settings.json").unlink()
     assert len(history(run_training(config, resume=True))) == 2

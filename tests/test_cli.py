@@ -283,7 +283,7 @@ def test_a_full_disk_is_one_line_and_exit_code_1(lesion: str, tiny_release: Path
             timeout=120,
         )
     assert done.returncode == 1
-    assert done.stderr == "error: cannot write: No space left on device; check the disk and run again\n"
+    assert done.stderr == "error: cannot read or write: No space left on device; check the disk and run again\n"
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["predict", "--help"]])

@@ -1,5 +1,6 @@
 """Every source of HAM10000 ends in the same splits, and what is wrong with a source is said in one line."""
 
+import errno
 import io
 import json
 import shutil
@@ -16,6 +17,7 @@ from skinvision_hf.data.hub_source import unify
 from skinvision_hf.data.synthetic import draw_dataset, draw_image
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
+from skinvision_hf.splits import load_manifest
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -195,7 +197,51 @@ def test_preparing_replaces_an_older_set_and_nothing_else(tmp_path: Path) -> Non
     with pytest.raises(DataError, match="is no prepared data set; choose another"):
         save_prepared(data, tmp_path / "mine", split="ham10000-v1")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    (target / "run1").mkdir()
+    with pytest.raises(DataError, match="also holds run1, which would be lost; move that away"):
+        save_prepared(data, target, split="ham10000-v1")
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != "cache") == ["mine", "prepared"]
+
+
+def test_an_older_set_survives_when_the_new_one_cannot_take_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, target = load_ham10000("synthetic[:210]"), tmp_path / "prepared"
+    save_prepared(data, target, split="ham10000-v1")
+    rename = Path.rename
+
+    def busy(self: Path, to: Path) -> Path:
+        if self.suffix == ".tmp":
+            raise OSError(errno.EBUSY, "Device or resource busy")
+        return rename(self, to)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", busy)
+        with pytest.raises(DataError, match=r"cannot write .* .Device or resource busy"):
+            save_prepared(data, target, split="ham10000-v1")
+    assert len(load_ham10000(target)["test"]) == len(data["test"])
+    assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["prepared"]
+
+
+def test_damaged_parquet_is_said_in_one_line(tmp_path: Path) -> None:
+    save_prepared(load_ham10000("synthetic[:210]"), tmp_path / "prepared", split="ham10000-v1")
+    (file,) = (tmp_path / "prepared" / "data").glob("test-*.parquet")
+    content = bytearray(file.read_bytes())
+    content[100:-2000] = bytes(len(content) - 2100)
+    file.write_bytes(content)
+    with pytest.raises(DataError, match=r"cannot be read .*; prepare the data again"):
+        load_ham10000(tmp_path / "prepared")
+
+
+def test_a_part_without_images_is_named(layout: Path) -> None:
+    names = {name for name, part in load_manifest().items() if part == "test"}
+    for path in layout.rglob("*.jpg"):
+        if path.stem in names:
+            path.unlink()
+    table = layout / "HAM10000_metadata.csv"
+    table.write_text("".join(line for line in table.read_text().splitlines(True) if line.split(",")[1] not in names))
+    with pytest.raises(DataError, match="has no images of the part test of ham10000-v1; choose another --split"):
+        load_part(layout, part="test", split="ham10000-v1")
 
 
 def test_a_prepared_set_that_lost_a_file_or_rows_is_refused(tmp_path: Path) -> None:

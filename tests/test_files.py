@@ -1,9 +1,11 @@
 """Files that appear whole, hold no NaN, and tell no folder of the machine that wrote them."""
 
+import errno
 from pathlib import Path
 
 import pytest
 
+from skinvision_hf.errors import DataError, RunError, run_command
 from skinvision_hf.files import atomic_write, without_folders, write_json
 
 
@@ -36,3 +38,25 @@ def test_only_the_names_of_paths_elsewhere_are_told(tmp_path: Path) -> None:
     assert without_folders(f"--distill.teachers=[{tmp_path / 'a'},../b]") == "--distill.teachers=[a, b]"
     for argument in ("--resume", "--data=synthetic[:210]", "lite0", "user/name", "outputs/a", "--config=b/c.yaml", ""):
         assert without_folders(argument) == argument
+
+
+def fail_with(error: BaseException) -> int:
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: cannot read or write: No space left on device; "),
+        (OSError(errno.EACCES, "Permission denied", "a/b.png"), 1, "error: cannot read or write a/b.png: Permission"),
+        (RunError("it failed"), 1, "error: it failed"),
+        (DataError("mend it"), 2, "error: mend it"),
+        (KeyboardInterrupt("Go on with --resume."), 130, "stopped. Go on with --resume."),
+    ],
+)
+def test_a_command_that_fails_says_so_in_one_line(
+    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(lambda _: fail_with(error)) == code
+    printed = capsys.readouterr().err
+    assert printed.startswith(line) and printed.count("\n") == 1

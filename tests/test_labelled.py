@@ -70,3 +70,18 @@ def test_a_damaged_table_of_labels_is_said_in_one_line(tmp_path: Path, content: 
     with pytest.raises(DataError, match=message) as caught:
         load_labelled(tmp_path / "labels.csv")
     assert "\n" not in str(caught.value)
+
+
+def test_a_path_that_is_missing_is_never_taken_for_another_image_of_the_same_name(tmp_path: Path) -> None:
+    for patient in ("patient2", "patient3"):
+        (tmp_path / patient).mkdir()
+        draw_image("nv", 0)[0].save(tmp_path / patient / "img.1.png")
+    table = tmp_path / "labels.csv"
+    table.write_text("image,label\npatient1/img.1.png,nv\npatient2/img.1.png,nv\n")
+    with pytest.raises(DataError, match=r"1 of 2 images of .* are not on disk: patient1/img\.1\.png"):
+        load_labelled(table)
+    table.write_text("image,label\nimg.1,nv\n")
+    with pytest.raises(DataError, match=r"holds several images named img\.1: .*; give their paths"):
+        load_labelled(table)
+    (tmp_path / "patient3" / "img.1.png").unlink()
+    assert load_labelled(table)["image_id"][:] == ["img.1"]

@@ -5,6 +5,7 @@ import pickle
 from pathlib import Path
 from unittest.mock import Mock
 
+import numpy as np
 import pytest
 import torch
 from datasets import Image as ImageFeature
@@ -15,6 +16,7 @@ from skinvision_hf import loading, runs, training
 from skinvision_hf.augmentation import TrainTransform
 from skinvision_hf.config import AugmentConfig, PhaseConfig
 from skinvision_hf.data import load_ham10000
+from skinvision_hf.images import open_image
 from skinvision_hf.loading import DecodedImages, make_loader
 from skinvision_hf.training import run_training
 
@@ -70,3 +72,12 @@ def test_a_copy_of_the_decoder_carries_no_pixels() -> None:
     empty = copy.copy(decoded)
     assert isinstance(empty(image["image"], image["image_id"]), Image.Image)
     assert isinstance(empty(image["image"], image["image_id"]), torch.Tensor)  # with the same room
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "transparent"])
+def test_evaluation_sees_the_pixels_that_prediction_sees(kind: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2**16, (40, 40, 4), dtype=np.uint16)
+    image = Image.fromarray(pixels[..., 0]) if kind == "16 bits" else Image.fromarray((pixels >> 8).astype(np.uint8))
+    image.save(tmp_path / "a.png")
+    seen = DecodedImages()({"path": str(tmp_path / "a.png"), "bytes": None}, "a")
+    assert np.array_equal(seen, open_image(tmp_path / "a.png"))

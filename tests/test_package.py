@@ -20,10 +20,10 @@ PACKAGE = ROOT / "skinvision_hf"
 
 # Each room imports only rooms before it, when it is loaded.
 ORDER = """
-_version errors commands labels files allocator folding config splits data releases initialisation evaluation_mode
-transforms augmentation loading losses modeling ensembles metrics calibration operating_points decision_rules gaps
-subgroups evaluation checkpoints distillation runs phases training averaging guard images prediction inference explain
-figures card reporting measuring hub benchmarking demo cli
+_version errors commands labels files images devices allocator folding config splits data releases initialisation
+evaluation_mode transforms augmentation loading losses modeling ensembles metrics calibration operating_points
+decision_rules gaps subgroups evaluation checkpoints distillation runs phases training averaging guard prediction
+inference explain figures card reporting measuring hub benchmarking demo cli
 """
 ROOMS = ORDER.split()
 

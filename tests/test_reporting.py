@@ -25,7 +25,7 @@ from skinvision_hf.guard.detectors import DETECTORS
 from skinvision_hf.guard.inputs import AMBIGUOUS, FAR
 from skinvision_hf.labels import CODES
 from skinvision_hf.loading import make_loader
-from skinvision_hf.measuring import compare_models, evaluate_model
+from skinvision_hf.measuring import compare_models, evaluate_ensemble, evaluate_model
 from skinvision_hf.metrics import Predictions, evaluate_predictions
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.reporting import finish_release
@@ -97,6 +97,43 @@ def test_the_network_comes_back_in_the_mode_it_was_in(
     loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
     collect_logits(model.train(training), loader, progress=False)
     assert model.training is training
+
+
+def test_a_network_comes_back_from_a_failure_in_the_mode_it_was_in(
+    model: SkinVisionForImageClassification, data: DatasetDict
+) -> None:
+    loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
+    model.freeze_backbone()
+    model.train()
+    before = [module.training for module in model.modules()]
+    stop = model.timm_model.get_classifier().register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        collect_logits(model, loader, progress=False)
+    stop.remove()
+    assert [module.training for module in model.modules()] == before
+    assert len(set(before)) == 2
+
+
+def test_reports_on_two_models_never_stand_in_one_file(release: Path, two_releases: list[str], tmp_path: Path) -> None:
+    evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    before = contents(tmp_path)
+    for evaluate_other in (
+        lambda: evaluate_model(two_releases[0], SOURCE, tmp_path, part="test", split="ham10000-v1"),
+        lambda: evaluate_ensemble(two_releases, SOURCE, tmp_path, part="test", split="ham10000-v1"),
+    ):
+        with pytest.raises(DataError, match="holds a report on another model; choose another --output_dir"):
+            evaluate_other()
+    assert contents(tmp_path) == before
+    evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
+
+
+def test_a_folder_that_cannot_be_written_is_named_before_the_work(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("skinvision_hf.measuring.predict_dataset", lambda *_, **__: pytest.fail("worked in vain"))
+    with pytest.raises(DataError, match=r"cannot write to .*file/out .Not a directory.; choose another --output_dir"):
+        evaluate_model(release, SOURCE, tmp_path / "file" / "out", part="test", split="ham10000-v1")
 
 
 def test_sections_of_other_commands_stay_in_the_metrics(tmp_path: Path) -> None:
@@ -212,9 +249,11 @@ def test_a_model_compared_with_itself_shows_no_difference(release: Path, tmp_pat
     assert same.mcnemar_p == 1.0
     assert abs(same.differences["balanced_accuracy"].value or 0.0) < 1e-9
     written = read_json(tmp_path / "comparison.json")
-    assert (written["first"], written["second"]) == (str(release), table)
+    assert (written["first"], written["second"]) == (release.name, "predictions.csv")
     assert (written["images"], written["lesions"], written["part"]) == (same.images, same.lesions, "test")
     assert written["lesion_p"] == 1.0
+    compare_models(table, table, None, tmp_path, part="test", split="ham10000-v1")
+    assert not {"part", "split"} & read_json(tmp_path / "comparison.json").keys(), "tables do not tell"
 
 
 def test_a_missing_model_or_source_is_named(release: Path, tmp_path: Path) -> None:
@@ -290,6 +329,7 @@ def test_every_key_of_the_metrics_is_documented(release: Path, tmp_path: Path) -
     packages = read_json(release / "metrics.json")["guard"]["photographs"]["packages"]
     kinds = {*DETECTORS, *FAR, *AMBIGUOUS, *packages, "all"}
     evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    compare_models(str(release), table, SOURCE, tmp_path, part="test", split="ham10000-v1")
     for path in (release / "metrics.json", tmp_path / "metrics.json", tmp_path / "comparison.json"):
         # A detector may be named with the stage of the network that it looks at.
         keys = {key.partition(",")[0] for key in keys_of(read_json(path))} - kinds

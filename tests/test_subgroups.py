@@ -201,3 +201,15 @@ def test_four_attributes_of_1500_images_take_seconds() -> None:
 def test_fewer_than_two_groups_have_no_gaps(names: list[str]) -> None:
     test = draw_predictions(140)
     assert find_gaps(test, np.full(140, "female"), names) == []
+
+
+def test_an_unknown_confirmation_is_no_kind_of_confirmation() -> None:
+    data = Dataset.from_dict(
+        {
+            "age": [50.0] * 3,
+            "sex": ["male"] * 3,
+            "localization": ["back"] * 3,
+            "dx_type": ["confocal", "drawn", "unknown"],
+        }
+    )
+    assert group_columns(data)["confirmation"] == ["consensus or confocal", "unknown", "unknown"]

@@ -79,7 +79,7 @@ class ConformalReport:
         each, overall = self.find(COVERAGE), self.find(COVERAGE, class_conditional=False)
         text = (
             "Instead of one answer, the model can name a short list of diagnoses that aims at holding the true one 9 "
-            f"times out of 10. On test images it held it for {each.coverage.percent()}, with lists of "
+            f"times out of 10. On the images measured here it held it for {each.coverage.percent()}, with lists of "
             f"{each.mean_size.value:.1f} diagnoses on average; a list of one is a confident answer, a long list an "
             f"honest 'I cannot tell'. The aim is set for each diagnosis. {self._by_diagnosis(each)}"
         )

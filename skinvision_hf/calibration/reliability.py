@@ -93,9 +93,10 @@ class CalibrationReport:
         return (
             "If a model says 80%, it ought to be right 8 times out of 10. As trained, this one was "
             f"{direction} of itself; one number fitted on validation images, the temperature {self.temperature:.2f}, "
-            f"corrects that. On test images stated and true certainty differed by {_points(before)} percentage points "
-            f"on average before, and by {_points(after)} after, {verdict} our goal of {100 * GOAL:.0f}. Chance adds to "
-            "such a difference, however good a model is: a perfectly calibrated one would show "
+            "corrects that. On the images measured here stated and true certainty differed by "
+            f"{_points(before)} percentage points on average before, and by {_points(after)} after, {verdict} "
+            f"our goal of {100 * GOAL:.0f}. Chance adds to such a difference, however good a model is: a perfectly "
+            "calibrated one would show "
             f"{100 * self.chance.ece.mean:.1f} on average on as many images, up to {100 * self.chance.ece.high:.1f} "
             f"in 95 cases of 100. {self._reason()}The order of the answers, and so the accuracy, is the same as before."
         )

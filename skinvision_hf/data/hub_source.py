@@ -3,7 +3,7 @@
 from typing import Any
 
 from datasets import ClassLabel, Dataset, concatenate_datasets, load_dataset
-from datasets.exceptions import DatasetNotFoundError
+from datasets.exceptions import DatasetNotFoundError, DatasetsError
 from huggingface_hub.errors import HfHubHTTPError
 
 from skinvision_hf.data.table import DX_TYPE, FEATURES, MASK, code_of, first_ten
@@ -28,6 +28,11 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
         splits = load_dataset(repo_id, revision=revision)
     except DatasetNotFoundError as error:
         raise DataError(f"there is no folder and no data set on the Hub named {repo_id}; check the name") from error
+    except (DatasetsError, ValueError, RuntimeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise DataError(
+            f"{repo_id} cannot be loaded ({type(error).__name__}: {reason}); choose another copy"
+        ) from error
     except (ConnectionError, HfHubHTTPError, OSError) as error:
         raise DataError(
             f"cannot load {repo_id} from the Hub ({type(error).__name__}); check the network, or give a folder"

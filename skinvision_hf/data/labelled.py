@@ -83,13 +83,16 @@ def _from_table(table: Path, folder: Path) -> Dataset:
     if not folder.is_dir():
         raise DataError(f"there is no folder of images {folder}; check --images")
     rows = _read_rows(table, labels)
-    known = {file.stem: file for file in sorted(folder.rglob("*")) if file.suffix.lower() in IMAGE_SUFFIXES}
+    known: dict[str, list[Path]] = {}
+    for file in sorted(folder.rglob("*")):
+        if file.suffix.lower() in IMAGE_SUFFIXES:
+            known.setdefault(file.stem, []).append(file)
     records: list[dict[str, str]] = []
     paths: list[str] = []
     missing: list[str] = []
     for row in rows:
         name = _name(row)
-        path = folder / name if (folder / name).is_file() else known.get(Path(name).stem)
+        path = _find(name, folder, known)
         if path is None:
             missing.append(name)
             continue
@@ -98,6 +101,16 @@ def _from_table(table: Path, folder: Path) -> Dataset:
     if missing:
         raise DataError(f"{len(missing)} of {len(rows)} images of {table} are not on disk: {first_ten(missing)}")
     return make_dataset(records, paths, None).select_columns(list(FEATURES))
+
+
+def _find(name: str, folder: Path, known: dict[str, list[Path]]) -> Path | None:
+    """The file of an image: at its path, or, for a name without a folder, the one file of that name; None without."""
+    if (folder / name).is_file():
+        return folder / name
+    files = known.get(name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in IMAGE_SUFFIXES else name, [])
+    if len(files) > 1:
+        raise DataError(f"{folder} holds several images named {name}: {first_ten(map(str, files))}; give their paths")
+    return files[0] if files else None
 
 
 def _read_rows(table: Path, labels: list[str]) -> list[dict[str, str]]:

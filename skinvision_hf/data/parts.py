@@ -8,6 +8,7 @@ from skinvision_hf.data.folder import METADATA_NAMES
 from skinvision_hf.data.ham10000 import load_ham10000, resolve_split, split_name
 from skinvision_hf.data.labelled import load_labelled
 from skinvision_hf.data.prepared import is_prepared
+from skinvision_hf.errors import DataError
 
 __all__ = ["load_part"]
 
@@ -31,6 +32,8 @@ def load_part(source: str | Path, *, part: str, split: str | None) -> tuple[Data
         return load_labelled(path), path.stem, "all"
     split = resolve_split(source, split)
     data = load_ham10000(source, split=split, dx_type=True)
+    if not len(data[part]):
+        raise DataError(f"{source} has no images of the part {part} of {split}; choose another --split")
     return data[part], split_name(data, split), part
 
 

@@ -1,5 +1,6 @@
 """The data set that this package writes: Parquet files that hold the images, one or more for each split."""
 
+import errno
 import json
 import os
 import shutil
@@ -8,18 +9,20 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
+from datasets.exceptions import DatasetsError
 from datasets.table import embed_table_storage
 from tqdm.auto import tqdm
 
-from skinvision_hf.data.table import FEATURES, fingerprint
+from skinvision_hf.data.table import FEATURES, fingerprint, first_ten
 from skinvision_hf.errors import DataError
 from skinvision_hf.files import write_json
 from skinvision_hf.splits import SPLIT_NAMES
 
-__all__ = ["is_prepared", "read_prepared", "recorded_split", "save_prepared", "write_parquet"]
+__all__ = ["assert_replaceable", "is_prepared", "read_prepared", "recorded_split", "save_prepared", "write_parquet"]
 
 RECORD_FILE = "prepared.json"
 DX_TYPE_FILE = "dx_type.json"
+OWN_NAMES = {RECORD_FILE, DX_TYPE_FILE, "data", "figures"}
 # Half a gigabyte of images at their original size.
 ROWS_PER_FILE = 2000
 ROWS_PER_GROUP = 100
@@ -45,9 +48,8 @@ def save_prepared(data: DatasetDict, folder: str | Path, *, split: str) -> Path:
         DataError: If the folder holds something else, or cannot be written.
     """
     folder = Path(folder)
-    if folder.exists() and not is_prepared(folder) and (not folder.is_dir() or any(folder.iterdir())):
-        raise DataError(f"{folder} exists and is no prepared data set; choose another --output_dir")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    assert_replaceable(folder)
+    temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         for name, part in data.items():
             write_parquet(part.remove_columns([c for c in ("dx_type",) if c in part.column_names]), temporary, name)
@@ -56,13 +58,32 @@ def save_prepared(data: DatasetDict, folder: str | Path, *, split: str) -> Path:
         if all("dx_type" in part.column_names for part in data.values()):
             kinds = {k: v for p in data.values() for k, v in zip(p["image_id"][:], p["dx_type"][:], strict=True)}
             write_json(temporary / DX_TYPE_FILE, kinds)
-        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
+            folder.rename(old)
         temporary.rename(folder)
     except OSError as error:
         raise DataError(f"cannot write {folder} ({error.strerror or error}); choose another --output_dir") from error
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        for rest in (temporary, old):
+            shutil.rmtree(rest, ignore_errors=True)
     return folder
+
+
+def assert_replaceable(folder: Path) -> None:
+    """Check that a folder is not there, is empty, or holds a prepared data set and nothing else.
+
+    Raises:
+        DataError: If it holds something else, which writing there would delete.
+    """
+    if not folder.exists():
+        return
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
+    if names and not is_prepared(folder):
+        raise DataError(f"{folder} exists and is no prepared data set; choose another --output_dir")
+    if others := sorted(names - OWN_NAMES):
+        raise DataError(f"{folder} also holds {first_ten(others)}, which would be lost; move that away")
 
 
 def write_parquet(dataset: Dataset, folder: Path, part: str) -> None:
@@ -117,7 +138,10 @@ def read_prepared(folder: Path, *, masks: bool) -> Dataset:
         raise DataError(f"{folder} has lost files of a split; prepare the data again")
     try:
         data = load_dataset("parquet", data_files=files)
-    except (pa.ArrowException, ValueError, OSError) as error:
+    except (pa.ArrowException, DatasetsError, ValueError, OSError) as error:
+        cause = error.__cause__ or error
+        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+            raise DataError(f"no space left for the cache of {folder}; free some, or set HF_HOME") from error
         raise DataError(
             f"the files of {folder} cannot be read ({type(error).__name__}); prepare the data again"
         ) from error

@@ -18,6 +18,7 @@ from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.controls import CONTROLS, NOISE, centre_prior, noise_maps
 from skinvision_hf.explain.geometry import place_maps, relative
 from skinvision_hf.explain.scores import LocalisationScores, score_maps
+from skinvision_hf.images import to_rgb
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import crop_box, eval_transform
 
@@ -180,7 +181,7 @@ def _batches(dataset: Dataset, cfg: dict[str, Any]) -> Iterator[_Batch]:
             record = view[row]
             lesion = np.asarray(record["mask"].convert("L")) > 127
             if lesion.any() and not lesion.all():
-                pixels.append(transform(record["image"].convert("RGB")))
+                pixels.append(transform(to_rgb(record["image"])))
                 rows.append(row)
                 sizes.append(record["image"].size)
                 lesions.append(lesion)

@@ -13,6 +13,7 @@ from skinvision_hf.explain.controls import CENTRE, RANDOMISATIONS, randomise
 from skinvision_hf.explain.faithfulness import collect_faithfulness
 from skinvision_hf.explain.localisation import best_level, summarise
 from skinvision_hf.explain.report import ExplanationReport, PartScores, favourite, mean_ranks
+from skinvision_hf.images import to_rgb
 from skinvision_hf.metrics import Estimate, Mean, bootstrap, lesion_weights
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform
@@ -123,5 +124,5 @@ def _draw(dataset: Dataset, count: int, seed: int) -> Dataset:
 
 def _pixels(model: SkinVisionForImageClassification, dataset: Dataset) -> torch.Tensor:
     transform = eval_transform(model.config.pretrained_cfg)
-    images = [transform(image.convert("RGB")) for image in dataset.select_columns(["image"])["image"]]
+    images = [transform(to_rgb(image)) for image in dataset.select_columns(["image"])["image"]]
     return torch.stack(images).to(next(model.parameters()).device)

@@ -15,6 +15,7 @@ from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.collecting import TRAINED, Kind, explain_batch
 from skinvision_hf.explain.controls import CENTRE, NOISE, centre_prior, noise_maps
 from skinvision_hf.explain.geometry import place_maps
+from skinvision_hf.images import to_rgb
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform
 
@@ -46,7 +47,7 @@ def collect_faithfulness(
     scores: dict[str, list[np.ndarray]] = {}
     for start in tqdm(range(0, len(view), BATCH_SIZE), desc=description, unit="batch"):
         images = view[start : start + BATCH_SIZE]["image"]
-        pixels = torch.stack([transform(image.convert("RGB")) for image in images]).to(device)
+        pixels = torch.stack([transform(to_rgb(image)) for image in images]).to(device)
         targets, by_kind = explain_batch({TRAINED: model}, pixels)
         size = pixels.shape[3], pixels.shape[2]
         coarse = {kind.map: maps for kind, maps in by_kind.items()}

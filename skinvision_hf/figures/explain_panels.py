@@ -14,6 +14,7 @@ from skinvision_hf.explain.collecting import Collected
 from skinvision_hf.explain.examples import RULE, Example, choose_by_class, choose_by_outcome
 from skinvision_hf.figures.explain import blend
 from skinvision_hf.figures.style import new_figure, save_figure
+from skinvision_hf.images import to_rgb
 from skinvision_hf.inference import SkinVision
 from skinvision_hf.labels import CODES, diagnosis
 
@@ -56,7 +57,7 @@ def plot_class_panel(
         axes = figure.subplots(len(examples), 1 + len(CAM_METHODS), squeeze=False)
         for line, example in zip(axes, examples, strict=True):
             record = dataset[example.row]
-            image = record["image"].convert("RGB")
+            image = to_rgb(record["image"])
             _show(line[0], image, record["mask"])
             for axis, method in zip(line[1:], CAM_METHODS, strict=True):
                 explanation = vision.explain(image, method=method)
@@ -102,7 +103,7 @@ def _explain(
             _empty(axis)
         return
     record = dataset[example.row]
-    image = record["image"].convert("RGB")
+    image = to_rgb(record["image"])
     _show(axes[0], image, record["mask"])
     for axis, target in zip(axes[1:], targets, strict=True):
         explanation = vision.explain(image, target=target)

@@ -15,6 +15,7 @@ from skinvision_hf.guard.inputs import AMBIGUOUS, FAR, Drawing, far_images
 from skinvision_hf.guard.photographs import photographs_used
 from skinvision_hf.guard.shifts import SEVERITIES, SHIFTS, shift_image
 from skinvision_hf.guard.typicality import FeatureGuard
+from skinvision_hf.images import to_rgb
 from skinvision_hf.metrics.estimates import Estimate, Mean, bootstrap, lesion_weights
 from skinvision_hf.modeling import SkinVisionForImageClassification
 
@@ -199,7 +200,7 @@ def _shifted(
     model: SkinVisionForImageClassification, guard: FeatureGuard, test: Dataset, count: int
 ) -> Iterable[ShiftedAccuracy]:
     sample = test.shuffle(seed=0).select(range(min(count, len(test))))
-    images = [image.convert("RGB") for image in images_of(sample)]
+    images = [to_rgb(image) for image in images_of(sample)]
     labels, weights = torch.tensor(sample["label"]), lesion_weights(sample["lesion_id"])
     cases = [("none", 0), *((shift, severity) for shift in SHIFTS for severity in SEVERITIES)]
     for shift, severity in tqdm(cases, desc="guard: changed images", unit="change", leave=False):

@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from skinvision_hf.evaluation_mode import EvaluationMode
+from skinvision_hf.images import to_rgb
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.transforms import eval_transform
 
@@ -56,13 +58,11 @@ def layer_features(
     """
     transform, network = eval_transform(model.config.pretrained_cfg), model.timm_model
     device = next(model.parameters()).device
-    was_training = model.training
-    model.eval()
     features: dict[int | None, list[Tensor]] = {stage: [] for stage in (None, *stages)}
     logits = []
-    with torch.inference_mode(), tqdm(total=total, desc=name, unit="image", leave=False) as bar:
+    with EvaluationMode(model), torch.inference_mode(), tqdm(total=total, desc=name, unit="image", leave=False) as bar:
         for batch in _batches(images):
-            pixels = torch.stack([transform(image.convert("RGB")) for image in batch]).to(device)
+            pixels = torch.stack([transform(to_rgb(image)) for image in batch]).to(device)
             pixels = pixels.contiguous(memory_format=torch.channels_last)
             if stages:
                 maps, outputs = network.forward_intermediates(pixels)
@@ -74,7 +74,6 @@ def layer_features(
             features[None].append(pooled.float().cpu())
             logits.append(network.get_classifier()(pooled).float().cpu())
             bar.update(len(batch))
-    model.train(was_training)
     # Clones, because tensors made in inference mode may not take part in anything else.
     return {stage: torch.cat(parts).clone() for stage, parts in features.items()}, torch.cat(logits).clone()
 

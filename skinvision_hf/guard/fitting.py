@@ -16,6 +16,7 @@ from skinvision_hf.guard.inputs import SELECTION, far_images
 from skinvision_hf.guard.shifts import shift_image
 from skinvision_hf.guard.stages import stage_channels
 from skinvision_hf.guard.typicality import REJECTED_SHARE, FeatureGuard
+from skinvision_hf.images import to_rgb
 from skinvision_hf.metrics.estimates import Estimate, Mean, bootstrap, lesion_weights
 from skinvision_hf.metrics.statistics import area_under_roc
 from skinvision_hf.modeling import SkinVisionForImageClassification
@@ -120,7 +121,7 @@ def with_artefacts(images: Iterable[Image.Image], *, first_seed: int) -> Iterato
             continue
         turn, which = divmod(pair, len(ARTEFACTS))
         severity = ARTEFACT_SEVERITIES[turn % len(ARTEFACT_SEVERITIES)]
-        yield shift_image(image.convert("RGB"), ARTEFACTS[which], severity, seed=first_seed + number)
+        yield shift_image(to_rgb(image), ARTEFACTS[which], severity, seed=first_seed + number)
 
 
 def fit_guard(

@@ -86,7 +86,7 @@ def _picture_paths(folders: tuple[str, ...], *, graphics: bool) -> list[Path]:
         package, _, inside = folder.partition("/")
         spec = find_spec(package)
         for root in spec.submodule_search_locations or [] if spec else []:
-            found += [p for p in sorted(Path(root, inside).iterdir()) if p.suffix.lower() in SUFFIXES]
+            found += [path for path in sorted(Path(root, inside).glob("*")) if path.suffix.lower() in SUFFIXES]
     return [path for path in found if (path.name in GRAPHICS) == graphics and _is_large(path)]
 
 
