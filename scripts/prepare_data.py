@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from skinvision_hf.commands import positive
 from skinvision_hf.errors import run_command
 from skinvision_hf.splits import MANIFEST_SPLIT, SPLITS
 
@@ -24,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--output_dir", required=True, type=Path, help="folder for the prepared data and its figures")
     parser.add_argument("--split_name", choices=SPLITS, help=f"default: that of prepared data, else {MANIFEST_SPLIT}")
     parser.add_argument("--masks", action="store_true", help="keep the lesion masks too, for scripts/explain_model.py")
+    parser.add_argument("--max_side", type=positive, help="make larger images smaller: pixels of the longest side")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub data set")
     parser.add_argument("--download_dir", type=Path, help="for dataverse: the downloads (default: OUTPUT_DIR-download)")
     parser.add_argument("--server", help="for dataverse: address of a mirror (default: Harvard's)")
@@ -35,7 +37,14 @@ def prepare(argv: Sequence[str] | None) -> int:
     arguments = build_parser().parse_args(argv)
     folder: Path = arguments.output_dir
 
-    from skinvision_hf.data import count_table, download_ham10000, load_ham10000, resolve_split, save_prepared
+    from skinvision_hf.data import (
+        count_table,
+        download_ham10000,
+        load_ham10000,
+        resolve_split,
+        save_prepared,
+        shrink_images,
+    )
     from skinvision_hf.data.dataverse import SERVER
     from skinvision_hf.data.prepared import assert_replaceable
     from skinvision_hf.figures.data import draw_data
@@ -48,6 +57,8 @@ def prepare(argv: Sequence[str] | None) -> int:
     split = resolve_split(source, arguments.split_name)
     options = {"masks": arguments.masks, "revision": arguments.revision}
     data = load_ham10000(source, split=split, dx_type=True, verify=True, **options)
+    if arguments.max_side:
+        data = shrink_images(data, arguments.max_side)
     save_prepared(data, folder, split=split)
     print(count_table(data))
     figures = draw_data(data, folder / "figures")

@@ -51,6 +51,19 @@ def test_it_writes_a_data_set_that_loads_with_its_masks_and_figures(
     assert f"Written to {folder}" in output
 
 
+def test_larger_images_are_made_smaller_when_asked(tmp_path: Path, drawn: DatasetDict) -> None:
+    options = ["--source", "synthetic[:210]", "--output_dir", str(tmp_path / "data"), "--masks", "--max_side"]
+    assert load_script().main([*options, "100"]) == 0
+    data = load_ham10000(tmp_path / "data", masks=True)
+    large, small = drawn["test"][0]["image"], data["test"][0]["image"]
+    assert small.size == data["test"][0]["mask"].size == (100, 75)
+    assert small.format == "JPEG" and set(np.unique(data["test"][0]["mask"])) <= {0, 255, True}
+    expected = np.asarray(large.convert("RGB").resize(small.size, Image.Resampling.LANCZOS), dtype=float)
+    assert np.abs(np.asarray(small, dtype=float) - expected).mean() < 4
+    assert load_script().main([*options, "4000"]) == 0
+    assert load_ham10000(tmp_path / "data")["test"][0]["image"].tobytes() == large.tobytes()
+
+
 def test_preparing_again_replaces_the_data_set(tmp_path: Path) -> None:
     main = load_script().main
     for count in (210, 280):

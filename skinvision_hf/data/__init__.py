@@ -5,6 +5,7 @@ from skinvision_hf.data.ham10000 import load_ham10000, resolve_split, split_name
 from skinvision_hf.data.labelled import load_labelled
 from skinvision_hf.data.parts import load_part
 from skinvision_hf.data.prepared import save_prepared
+from skinvision_hf.data.shrinking import shrink_images
 from skinvision_hf.data.summary import count_table
 from skinvision_hf.data.table import FEATURES, decode_image, fingerprint, verify_images
 
@@ -19,6 +20,7 @@ __all__ = [
     "load_part",
     "resolve_split",
     "save_prepared",
+    "shrink_images",
     "split_name",
     "verify_images",
 ]

@@ -27,7 +27,7 @@ __all__ = [
 
 HEADER = (
     '<header class="sv-header"><h1>SkinVision</h1><p>What a neural network sees in a dermatoscopic photograph '
-    "of a skin lesion: seven diagnoses, how sure it is, and where it looks.</p></header>"
+    "of a skin lesion: seven diagnoses, how sure it is, and what raised its answer.</p></header>"
 )
 PRIVACY = (
     f'<p class="sv-privacy">{LIMITS} Images are not kept: yours is deleted within minutes, is shown to nobody, and is '
