@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["Checkpoints", "Progress", "assert_same_settings", "flatten"]
 
 SETTINGS_FILE = "settings.json"
+WRITER_FAILED = ("PytorchStreamWriter", "unexpected pos", "No space left")
 
 # What a resumed run may set otherwise: where results go, who watches, and how images are loaded.
 FREE_SETTINGS = ("output_dir", "report_to", "num_workers", "cache_gb")
@@ -123,7 +124,8 @@ class Checkpoints:
         """
         path = self.folder / SETTINGS_FILE
         launch = {"processes": accelerator.num_processes, "precision": accelerator.mixed_precision}
-        if accelerator.is_main_process and not path.is_file():
+        # What a run that died before its first checkpoint left there is no beginning to go on from.
+        if accelerator.is_main_process and not (path.is_file() and self.newest()):
             write_json(path, asdict(config) | {"launch": launch})
         accelerator.wait_for_everyone()
         if not path.is_file():
@@ -150,7 +152,11 @@ class Checkpoints:
         return int(checkpoint.name.split("-")[1])
 
     def save(self, accelerator: "Accelerator", progress: Progress) -> None:
-        """Save the state of all processes after an epoch and drop older checkpoints."""
+        """Save the state of all processes after an epoch and drop older checkpoints.
+
+        Raises:
+            RunError: If it cannot be written.
+        """
         final = self.folder / f"phase-{progress.phase}-epoch-{progress.epoch:04d}"
         temporary = self.folder / "incomplete"
         if accelerator.is_main_process:
@@ -158,7 +164,10 @@ class Checkpoints:
         accelerator.wait_for_everyone()
         try:
             accelerator.save_state(str(temporary))
-        except (OSError, RuntimeError) as error:  # torch turns a full disk into the latter
+        except (OSError, RuntimeError) as error:
+            # torch's writer turns a full disk into a RuntimeError.
+            if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in WRITER_FAILED):
+                raise
             reason = str(error).partition("\n")[0]
             raise RunError(
                 f"cannot write a checkpoint to {self.folder} ({reason}); make room and run the same with --resume"

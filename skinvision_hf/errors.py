@@ -69,7 +69,7 @@ def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[
         Ctrl-C.
 
     Raises:
-        BrokenPipeError: If the reader of the output went away.
+        OSError: If it is about no file, such as BrokenPipeError when the reader of the output went away.
     """
     try:
         return function(argv)
@@ -77,9 +77,10 @@ def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[
         code, message = 1, f"error: {error}"
     except SkinVisionError as error:
         code, message = 2, f"error: {error}"
-    except BrokenPipeError:
-        raise
     except OSError as error:
+        # Of others, such as a server's, nothing is known here; the reader of a pipe may go when it likes.
+        if error.errno is None or isinstance(error, (ConnectionError, TimeoutError)):
+            raise
         place = f" {error.filename}" if error.filename else ""
         code = 1
         message = f"error: cannot read or write{place}: {error.strerror or error}; check the disk and run again"

@@ -1,5 +1,6 @@
 """Writing files so that a reader sees the old file or the new one, never half of one, and no path of this machine."""
 
+import errno
 import hashlib
 import json
 import os
@@ -9,7 +10,7 @@ from typing import Any
 
 from skinvision_hf.errors import DataError
 
-__all__ = ["atomic_write", "make_folder", "sha256", "without_folders", "write_json"]
+__all__ = ["atomic_write", "is_disk_full", "make_folder", "sha256", "without_folders", "write_json"]
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -31,6 +32,15 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that there is no space left."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            return True
+        error = error.__cause__
+    return False
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:

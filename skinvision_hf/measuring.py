@@ -74,9 +74,9 @@ def evaluate_model(
     """
     folder = resolve_release(ref, revision=revision)
     about = {"model": measured_weights(folder)}
+    assert_same_subject(output_dir, about)
     dataset, name, part = load_part(_required(source), part=part, split=split)
     output_dir = make_folder(output_dir)
-    assert_same_subject(output_dir, about)
     accelerator = _accelerator()
     model = SkinVisionForImageClassification.from_pretrained(folder)
     predictions = _predict(model, dataset, batch_size, accelerator)
@@ -136,10 +136,10 @@ def evaluate_ensemble(
     """
     folders = [resolve_release(ref) for ref in refs]
     about = {"ensemble": {"members": [measured_weights(folder) for folder in folders], "views": views}}
+    assert_same_subject(output_dir, about)
     ensemble = Ensemble(folders, views=views)
     dataset, name, part = load_part(_required(source), part=part, split=split)
     output_dir = make_folder(output_dir)
-    assert_same_subject(output_dir, about)
     accelerator = _accelerator()
     predictions = _predict(ensemble, dataset, batch_size, accelerator)
     report = evaluate_predictions(predictions, split=name, part=part)

@@ -39,17 +39,19 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     Args:
         config: All settings.
         resume: Go on from the last complete checkpoint in the output folder, with the same settings (only how images
-            are loaded, the tracker and the folders that data, weights and teachers lie in may differ). A run that is
-            trained already is left as it is.
+            are loaded, the tracker and the folders that data, weights and teachers lie in may differ), as many
+            processes and the same precision. A run that is trained already is left as it is.
 
     Returns:
         The release folder, which is the output folder. The checkpoints in it are gone once the release is written.
 
     Raises:
         DataError: If the data or the output folder cannot be used, an image cannot be read, the tracker is not
-            installed, a teacher learned from another split, or a run is resumed with other settings.
+            installed, a teacher learned from another split, or a run is resumed with other settings or launched
+            otherwise.
         ModelError: If the initial weights or a teacher cannot be had.
-        RunError: If the loss stops being a number, or no epoch has a value of the monitored metric.
+        RunError: If the loss stops being a number, no epoch has a value of the monitored metric, the disk is full, or
+            the machines do not share the output folder.
         KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
     """
     output_dir = Path(config.output_dir)
@@ -204,7 +206,7 @@ def _training_record(run: Run, previous: list[dict[str, Any]], teachers: list[di
     return {
         "skinvision_version": __version__,
         "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(without_folders, arguments)]),
-        "config": _settings(run.config) | {"mixed_precision": run.accelerator.mixed_precision},
+        "config": _settings(run.config),
         "split": run.config.split,
         "data_fingerprint": {name: ham10000.fingerprint(d) for name, d in run.data.items()},
         "images": {name: len(d) for name, d in run.data.items()},
@@ -212,6 +214,8 @@ def _training_record(run: Run, previous: list[dict[str, Any]], teachers: list[di
         # Of all epochs, also those before the run was resumed.
         "seconds": round(sum(record["seconds"] for record in run.progress.history), 1),
         "processes": run.accelerator.num_processes,
+        # What was trained in, also where `accelerate launch` chose it.
+        "precision": run.accelerator.mixed_precision,
         "hardware": {
             "device": str(run.accelerator.device.type),
             "cores": os.cpu_count(),

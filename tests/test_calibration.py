@@ -179,6 +179,16 @@ def test_the_calibration_section_is_json_and_its_paragraph_says_what_was_wrong()
     assert "too unsure" in measure_calibration(draw_predictions(400), temperature=0.6).summary
 
 
+@pytest.mark.parametrize(("sharpness", "word"), [(2.0, "sure"), (0.5, "unsure")])
+def test_what_calibration_leaves_has_a_direction_and_a_size(sharpness: float, word: str) -> None:
+    test = draw_predictions(2000, seed=1)
+    shifted = Predictions(test.image_ids, test.lesion_ids, test.labels, test.logits * sharpness)
+    report = measure_calibration(shifted, temperature=1.0, weights=lesion_weights(test.lesion_ids, resamples=200))
+    gap = shifted.probabilities.max(axis=1).mean() - (shifted.probabilities.argmax(axis=1) == test.labels).mean()
+    assert report.after.overconfidence.value == pytest.approx(gap, abs=1e-6)
+    assert f"its answers are too {word}, by {100 * abs(gap):.1f} (" in report.summary
+
+
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
 def test_sets_hold_the_truth_as_often_as_asked(coverage: float) -> None:
     predictor, test = ConformalPredictor.fit(draw_predictions(6000, seed=1)), draw_predictions(6000, seed=2)

@@ -27,7 +27,8 @@ def test_what_chance_alone_would_show_stands_beside_what_was_measured() -> None:
     assert stated
     mean, high = map(float, stated.groups())
     assert 0 < mean < high
-    assert errors.rows[2][-1] == "", "a Brier score has no such reference"
+    references = {row[0]: row[-1] for row in errors.rows}
+    assert references["Brier score"] == "", "it has no such reference"
     assert gaps.rows and all(0 < float(row[-1]) <= 1 for row in gaps.rows)
     lists = sections["conformal"].tables[0]
     column = lists.header.index("each lesion counted once")

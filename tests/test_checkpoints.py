@@ -60,6 +60,7 @@ def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path, monkeypatch
     path.write_text(json.dumps(settings | {"launch": settings["launch"] | {"processes": 4}}))
     with pytest.raises(DataError, match=r"was started with processes 4 .now 1.; launch it alike"):
         run_training(config, resume=True)
+    path.write_text(json.dumps(settings))
     # Runs that began before settings were recorded go on as well.
     (tmp_path / "run" / "checkpoints" / "settings.json").unlink()
     assert len(history(run_training(config, resume=True))) == 2
@@ -107,3 +108,13 @@ def test_a_run_that_was_killed_while_it_wrote_its_release_is_finished_by_resumin
     assert (tmp_path / "run" / "model.safetensors").is_file()
     AcceleratorState._reset_state(True)
     assert (run_training(tiny_config(tmp_path / "run"), resume=True) / "training.json").is_file()
+
+
+def test_what_a_run_left_that_died_before_its_first_checkpoint_is_no_hindrance(tmp_path: Path) -> None:
+    config = tiny_config(
+        tmp_path / "run", head=PhaseConfig(train_backbone=False, epochs=1), finetune=PhaseConfig(epochs=0)
+    )
+    stale = tmp_path / "run" / "checkpoints" / "settings.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text(json.dumps(asdict(config) | {"seed": 7, "launch": {"processes": 4, "precision": "bf16"}}))
+    assert len(history(run_training(config))) == 1

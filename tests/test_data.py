@@ -223,6 +223,16 @@ def test_an_older_set_survives_when_the_new_one_cannot_take_its_place(
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["prepared"]
 
 
+def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "big").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "big" / "prepared")
+    for count in (210, 280):
+        save_prepared(load_ham10000(f"synthetic[:{count}]"), tmp_path / "link", split="ham10000-v1")
+    assert (tmp_path / "link").is_symlink()
+    assert sum(map(len, load_ham10000(tmp_path / "big" / "prepared").values())) == 280
+    assert [path.name for path in (tmp_path / "big").iterdir()] == ["prepared"]
+
+
 def test_damaged_parquet_is_said_in_one_line(tmp_path: Path) -> None:
     save_prepared(load_ham10000("synthetic[:210]"), tmp_path / "prepared", split="ham10000-v1")
     (file,) = (tmp_path / "prepared" / "data").glob("test-*.parquet")

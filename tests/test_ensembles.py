@@ -76,10 +76,10 @@ def test_reports_on_a_model_and_on_an_ensemble_do_not_mix(two_releases: list[str
     options = {"part": "test", "split": None}
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "metrics.json").write_text('{"model": {}}')
-    with pytest.raises(DataError, match="model holds a report on a model; choose another --output_dir"):
+    with pytest.raises(DataError, match="model holds a report on another model; choose another --output_dir"):
         evaluate_ensemble(two_releases, "/nowhere", tmp_path / "model", **options)
     (tmp_path / "model" / "metrics.json").write_text('{"ensemble": {}}')
-    with pytest.raises(DataError, match="model holds a report on an ensemble; choose another --output_dir"):
+    with pytest.raises(DataError, match="model holds a report on another model; choose another --output_dir"):
         evaluate_model(two_releases[0], "/nowhere", tmp_path / "model", **options)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from complete_release import draw_figure
 from hub_server import REPO, TOKEN, TOKENS, HubServer
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, ModelCard
 
 from skinvision_hf import hub
 from skinvision_hf.errors import HubError, SkinVisionError
@@ -177,6 +177,10 @@ def report_on_guard(metrics: dict) -> None:
     [
         (lambda r: change_metrics(r, lambda m: m["overall"]["accuracy"].update(value=None)), "has no accuracy"),
         (lambda r: change_metrics(r, lambda m: m["overall"]["accuracy"].update(value=7.5)), "an impossible accuracy"),
+        (
+            lambda r: change_metrics(r, lambda m: m["overall"]["accuracy"].update(value=0.5, low=None, high=None)),
+            "no interval for accuracy",
+        ),
         (lambda r: change_metrics(r, lambda m: m["overall"]["log_loss"].update(low=-1)), "an impossible log_loss"),
         (lambda r: change_metrics(r, lambda m: m["overall"]["ece"].update(low=0.9, high=0.1)), "an impossible ece"),
         (lambda r: change_metrics(r, lambda m: m["overall"]["ece"].update(value=float("nan"))), "no finite number"),
@@ -199,6 +203,21 @@ def test_a_release_that_is_not_fit_is_not_published(
     with pytest.raises(SkinVisionError, match=message):
         hub.publish_release(release, REPO)
     assert server.sent() == []
+
+
+def test_a_release_is_published_whose_numbers_leave_nothing_to_resample(server: HubServer, release: Path) -> None:
+    """All answers right, and an error of calibration below that of chance: `bootstrap` gives these no interval."""
+
+    def perfect(metrics: dict) -> None:
+        metrics["overall"]["macro_f1"].update(value=1.0, low=None, high=None)
+        metrics["overall"]["ece"].update(low=None, high=None)
+
+    change_metrics(release, perfect)
+    hub.publish_release(release, REPO)
+    card = ModelCard(server.files("model", REPO)["README.md"].decode())
+    arguments = {result.metric_name: result.metric_args for result in card.data.eval_results}
+    assert "interval_95" not in arguments["Macro F1"]
+    assert "interval_95" in arguments["Accuracy"]
 
 
 def test_a_guard_that_config_does_not_list_is_a_fault(server: HubServer, release: Path, guarded_release: Path) -> None:

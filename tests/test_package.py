@@ -161,10 +161,10 @@ def test_every_library_that_is_imported_is_declared() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts").glob("*.py")), ids=lambda path: path.stem)
 def test_a_script_ends_the_process_with_its_exit_code(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", [str(path), "--no_such_option"])
+    monkeypatch.setattr("skinvision_hf.errors.run_command", lambda *_: 7)
     with pytest.raises(SystemExit) as stopped:
         runpy.run_path(str(path), run_name="__main__")
-    assert stopped.value.code == 2
+    assert stopped.value.code == 7
 
 
 def test_importing_the_package_and_its_command_is_quick_and_loads_no_library() -> None:

@@ -107,11 +107,10 @@ class CalibrationReport:
             return ""
         signed = self.after.overconfidence
         if signed.low is not None and signed.high is not None and not signed.low <= 0 <= signed.high:
-            too, fewer = ("sure", "less") if signed.low > 0 else ("unsure", "more")
+            too, size = ("sure", signed) if signed.low > 0 else ("unsure", _negated(signed))
             return (
-                f"What is left has a direction: its answers are too {too}, by {_points(signed)} percentage points on "
-                "average. The temperature was fitted on validation images and cannot know that the network is right "
-                f"{fewer} often on these. "
+                f"What is left has a direction: its answers are too {too}, by {_points(size)} percentage points on "
+                "average. A temperature that was fitted on other images may not hold for these. "
             )
         excess = {code: self.mean_probability[code] - self.frequency[code] for code in CODES}
         most, least = (choose(excess, key=excess.__getitem__) for choose in (max, min))
@@ -186,6 +185,11 @@ def _errors(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
         per_class={code: bootstrap(term, weights) for code, term in zip(CODES, terms, strict=True)},
         bins=tuple(bins),
     )
+
+
+def _negated(estimate: Estimate) -> Estimate:
+    low, high = (None if end is None else -end for end in (estimate.high, estimate.low))
+    return Estimate(-(estimate.value or 0.0), low, high, estimate.n)
 
 
 def _points(estimate: Estimate) -> str:

@@ -13,7 +13,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 
 from skinvision_hf.card.dataset import SIZES
 from skinvision_hf.card.lint_text import PLACEHOLDER
-from skinvision_hf.card.model import INTERVAL, MAIN_METRICS
+from skinvision_hf.card.model import INTERVAL, MAIN_METRICS, Metric, may_lack_interval
 
 __all__ = ["metadata_faults"]
 
@@ -72,17 +72,21 @@ def _index_faults(block: str) -> Iterator[str]:
     found = {result.metric_name: result for result in results}
     for metric in MAIN_METRICS:
         if metric.title in found:
-            yield from (f"model-index: {metric.title} {fault}" for fault in _result_faults(found[metric.title]))
+            faults = _result_faults(metric, found[metric.title])
+            yield from (f"model-index: {metric.title} {fault}" for fault in faults)
         else:
             yield f"model-index lacks {metric.title}"
 
 
-def _result_faults(result: EvalResult) -> Iterator[str]:
+def _result_faults(metric: Metric, result: EvalResult) -> Iterator[str]:
     if not _is_number(result.metric_value):
         yield "has no value"
     if not result.dataset_split:
         yield "names no split"
-    interval = (result.metric_args or {}).get(INTERVAL)
+    arguments = result.metric_args or {}
+    interval = arguments.get(INTERVAL)
+    if INTERVAL not in arguments and may_lack_interval(metric, result.metric_value):
+        return
     if not isinstance(interval, list) or len(interval) != 2 or not all(map(_is_number, interval)):
         yield "has no interval"
     elif interval[0] > interval[1]:

@@ -12,12 +12,12 @@ from skinvision_hf.card.templating import render_template
 from skinvision_hf.card.training import DRAWN
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
-from skinvision_hf.metrics.estimates import LEVEL, RESAMPLES
+from skinvision_hf.metrics.estimates import LEVEL, RESAMPLES, Estimate
 from skinvision_hf.metrics.statistics import CLASS_METRICS
 from skinvision_hf.releases import CARD_FILE
 from skinvision_hf.splits import duplicate_pairs, load_manifest
 
-__all__ = ["INTERVAL", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "render_card", "write_card"]
+__all__ = ["INTERVAL", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "may_lack_interval", "render_card", "write_card"]
 
 INTERVAL = f"interval_{100 * LEVEL:.0f}"
 """Key of a metric's interval in the model-index."""
@@ -172,7 +172,7 @@ def _results(facts: ReleaseFacts, links: Links) -> list[EvalResult]:
             metric_type=metric.hub,
             metric_name=metric.title,
             metric_value=_rounded(estimate.value),
-            metric_args={INTERVAL: [_rounded(estimate.low), _rounded(estimate.high)], "images": estimate.n},
+            metric_args=_interval(estimate) | {"images": estimate.n},
         )
         for metric, estimate in measured
         if estimate.value is not None
@@ -182,6 +182,17 @@ def _results(facts: ReleaseFacts, links: Links) -> list[EvalResult]:
 def _dataset(facts: ReleaseFacts, links: Links) -> str:
     """The data set that a release was trained and measured on, by its name on the Hub where it is there."""
     return links.dataset_id or (DRAWN if facts.drawn else DATASET)
+
+
+def may_lack_interval(metric: Metric, value: float) -> bool:
+    """Whether `skinvision_hf.metrics.estimates.bootstrap` may give a metric of this value no interval."""
+    return metric.name == "ece" or value in (0.0, 1.0)
+
+
+def _interval(estimate: Estimate) -> dict[str, Any]:
+    if estimate.low is None or estimate.high is None:
+        return {}
+    return {INTERVAL: [_rounded(estimate.low), _rounded(estimate.high)]}
 
 
 def _rounded(value: float | None) -> float | None:

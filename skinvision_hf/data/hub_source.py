@@ -8,6 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from skinvision_hf.data.table import DX_TYPE, FEATURES, MASK, code_of, first_ten
 from skinvision_hf.errors import DataError
+from skinvision_hf.files import is_disk_full
 from skinvision_hf.labels import CODES
 
 __all__ = ["read_hub", "unify"]
@@ -28,14 +29,16 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
         splits = load_dataset(repo_id, revision=revision)
     except DatasetNotFoundError as error:
         raise DataError(f"there is no folder and no data set on the Hub named {repo_id}; check the name") from error
-    except (DatasetsError, ValueError, RuntimeError) as error:
+    except (DatasetsError, ValueError, RuntimeError, OSError, HfHubHTTPError) as error:
+        if is_disk_full(error):
+            raise DataError(f"no space left for the cache of {repo_id}; free some, or set HF_HOME") from error
+        if isinstance(error, (OSError, HfHubHTTPError)):
+            raise DataError(
+                f"cannot load {repo_id} from the Hub ({type(error).__name__}); check the network, or give a folder"
+            ) from error
         reason = str(error).partition("\n")[0]
         raise DataError(
             f"{repo_id} cannot be loaded ({type(error).__name__}: {reason}); choose another copy"
-        ) from error
-    except (ConnectionError, HfHubHTTPError, OSError) as error:
-        raise DataError(
-            f"cannot load {repo_id} from the Hub ({type(error).__name__}); check the network, or give a folder"
         ) from error
     return unify(concatenate_datasets(list(splits.values())), repo_id, masks=masks)
 

@@ -1,6 +1,5 @@
 """The data set that this package writes: Parquet files that hold the images, one or more for each split."""
 
-import errno
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.data.table import FEATURES, fingerprint, first_ten
 from skinvision_hf.errors import DataError
-from skinvision_hf.files import write_json
+from skinvision_hf.files import is_disk_full, write_json
 from skinvision_hf.splits import SPLIT_NAMES
 
 __all__ = ["assert_replaceable", "is_prepared", "read_prepared", "recorded_split", "save_prepared", "write_parquet"]
@@ -47,7 +46,7 @@ def save_prepared(data: DatasetDict, folder: str | Path, *, split: str) -> Path:
     Raises:
         DataError: If the folder holds something else, or cannot be written.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()  # of a link, what it leads to is replaced
     assert_replaceable(folder)
     temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
@@ -139,8 +138,7 @@ def read_prepared(folder: Path, *, masks: bool) -> Dataset:
     try:
         data = load_dataset("parquet", data_files=files)
     except (pa.ArrowException, DatasetsError, ValueError, OSError) as error:
-        cause = error.__cause__ or error
-        if isinstance(cause, OSError) and cause.errno == errno.ENOSPC:
+        if is_disk_full(error):
             raise DataError(f"no space left for the cache of {folder}; free some, or set HF_HOME") from error
         raise DataError(
             f"the files of {folder} cannot be read ({type(error).__name__}); prepare the data again"

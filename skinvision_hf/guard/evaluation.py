@@ -90,7 +90,6 @@ class GuardReport:
         far, accepted = self.far[ALL_FAR], self.far_accepted[ALL_FAR]
         ambiguous = " and ".join(f"{e.percent()} of {kind}" for kind, e in self.ambiguous_accepted.items())
         plain, hardest = self.shifted[0], min(self.shifted[1:], key=lambda s: s.accuracy.value or 0)
-        refused = max(self.shifted[1:], key=lambda s: (s.accuracy.value or 0) - (s.accepted.value or 0))
         return (
             "A classifier must name one of its seven diagnoses even for a cat, so a guard first asks whether a picture "
             f"looks like those the model learned from. It lets {self.kept.percent()} of unseen real images pass, and "
@@ -103,8 +102,17 @@ class GuardReport:
             "hairs or a ruler drawn on it, so those alone are no reason to reject. It is no quality check: of real "
             f"images {plain.accuracy.percent()} are classified correctly; changed by {hardest.shift} at severity "
             f"{hardest.severity} of 5, {hardest.accuracy.percent()} are, and {hardest.accepted.percent()} pass. "
-            f"Changed by {refused.shift} at severity {refused.severity}, {refused.accuracy.percent()} are, and "
-            f"{refused.accepted.percent()} pass: an image that it rejects may well be answered rightly."
+            f"{self._refused()}"
+        ).rstrip()
+
+    def _refused(self) -> str:
+        """The change after which more images are answered rightly than pass, if there is one."""
+        most = max(self.shifted[1:], key=lambda s: (s.accuracy.value or 0) - (s.accepted.value or 0))
+        if (most.accuracy.value or 0) <= (most.accepted.value or 0):
+            return ""
+        return (
+            f"Changed by {most.shift} at severity {most.severity}, {most.accuracy.percent()} are, and "
+            f"{most.accepted.percent()} pass: an image that it rejects may well be answered rightly."
         )
 
     def _worst(self) -> str:

@@ -12,6 +12,7 @@ __all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "Estimate", "Mean", "Statistic",
 RESAMPLES = 2000
 LEVEL = 0.95
 
+ROUNDING = 1e-12
 INVERSION_STEPS = 20
 LARGEST_FACTOR = 4.0
 
@@ -148,7 +149,7 @@ def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None
         return Estimate(value, *statistic.exact_interval(value, weights), n)
     values = np.asarray(statistic(weights), dtype=np.float64)
     values = values[np.isfinite(values)]
-    if 2 * len(values) < len(weights) or np.ptp(values) == 0:
+    if 2 * len(values) < len(weights) or np.ptp(values) < ROUNDING:
         return Estimate(value, None, None, n)
     ends = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(value, float(ends[0]), float(ends[1]), n)
