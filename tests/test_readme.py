@@ -87,3 +87,13 @@ def test_the_row_of_the_leaking_split_is_what_was_measured_there() -> None:
     for name, metrics in rows:
         numbers = [str(Estimate(**metrics["overall"][metric])) for metric in COMPARED]
         assert f"| {name} | {' | '.join(numbers)} |" in TEXT.splitlines()
+
+
+def test_the_sentence_about_four_views_is_what_was_measured() -> None:
+    views = json.loads((ROOT / "docs" / "four-views.json").read_text())
+    assert views["split"] == {"name": "ham10000-v1", "part": "test", "images": 1501, "lesions": 1121}
+    balanced, f1, auc, accuracy = (
+        str(Estimate(**views["overall"][name])) for name in ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy")
+    )
+    stated = f"network has balanced accuracy {balanced}, macro F1 {f1}, mean AUC {auc} and accuracy {accuracy}"
+    assert stated in " ".join(TEXT.split())
