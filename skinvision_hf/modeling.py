@@ -117,6 +117,7 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         """
         folder = Path(save_directory)
         state = {key: _storable(value, half) for key, value in self.timm_model.state_dict().items()}
+        # The large file first: a disk that it fills keeps the configuration of the weights that are there.
         atomic_write(folder / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
         write_json(folder / CONFIG_FILE, self._config_dict())
 

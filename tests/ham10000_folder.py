@@ -42,3 +42,10 @@ def write_pictures(folder: Path, rows: list[dict[str, str]], *, masks: bool = Tr
         if masks:
             (folder / "masks").mkdir(exist_ok=True)
             mask.save(folder / "masks" / f"{row['image_id']}_segmentation.png")
+
+
+def write_ham10000(folder: Path) -> Path:
+    """Write a small folder in the layout of the official downloads, and return it."""
+    write_pictures(folder, some_rows())
+    write_metadata(folder / "HAM10000_metadata.csv", some_rows())
+    return folder

@@ -1,4 +1,4 @@
-"""Temperature, calibration errors and prediction sets, on predictions whose calibration is known by construction."""
+"""Temperature and prediction sets, on predictions whose calibration is known by construction."""
 
 import json
 import math
@@ -16,7 +16,6 @@ from scipy.special import softmax
 from transformers import AutoModelForImageClassification
 
 from skinvision_hf.calibration import ConformalPredictor, prediction_sets
-from skinvision_hf.calibration.chance import chance_errors
 from skinvision_hf.calibration.coverage import measure_conformal
 from skinvision_hf.calibration.reliability import measure_calibration
 from skinvision_hf.calibration.temperature import calibrate_release, fit_temperature, recorded_temperature
@@ -25,8 +24,6 @@ from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliabi
 from skinvision_hf.inference import SkinVision
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.metrics import Predictions
-from skinvision_hf.metrics.estimates import AbsoluteSum, bootstrap, lesion_weights
-from skinvision_hf.metrics.statistics import calibration_error
 from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.releases import CONFORMAL_FILE
 
@@ -132,61 +129,6 @@ def test_a_calibrated_network_stays_as_it_is(release: Path) -> None:
     files = {path.name: path.read_bytes() for path in release.iterdir()}
     assert calibrate_release(release, with_labels(predict(release, images), labels)).fitted == 1
     assert {path.name: path.read_bytes() for path in release.iterdir()} == files
-
-
-def test_the_calibration_error_is_that_of_a_plain_loop() -> None:
-    generator = np.random.default_rng(0)
-    confidence = generator.uniform(size=150)
-    happened = generator.uniform(size=150) < confidence**2
-    expected = 0.0
-    for members in np.split(np.argsort(confidence), 15):
-        expected += abs(confidence[members].mean() - happened[members].mean()) * len(members) / 150
-    assert calibration_error(confidence, happened)(np.ones((1, 150)))[0] == pytest.approx(expected)
-
-
-def test_calibrated_predictions_have_small_errors_and_overconfident_ones_large_ones() -> None:
-    report = measure_calibration(draw_predictions(3000, seed=1), temperature=2.0)
-    assert report.after.ece.value is not None and report.after.ece.value < 0.03
-    assert report.before.ece.value is not None and report.before.ece.value > 0.1
-    assert report.before.classwise_ece.value > report.after.classwise_ece.value
-    assert report.before.log_loss.value > report.after.log_loss.value
-    assert report.before.brier_score.value > report.after.brier_score.value
-    assert report.after.classwise_ece.value == pytest.approx(
-        np.mean([e.value for e in report.after.per_class.values()])
-    )
-    assert len(report.after.bins) == 15
-    assert sum(entry.accuracy.n for entry in report.after.bins) == 3000
-    confidences = [entry.confidence for entry in report.after.bins]
-    assert confidences == sorted(confidences)
-
-
-def test_brier_score_and_log_loss_are_those_of_their_definitions() -> None:
-    test = draw_predictions(50)
-    errors = measure_calibration(test, temperature=1.0).after
-    truth = np.eye(7)[test.labels]
-    assert errors.brier_score.value == pytest.approx(((test.probabilities - truth) ** 2).sum(axis=1).mean(), rel=1e-5)
-    expected = torch.nn.functional.cross_entropy(torch.tensor(test.logits), torch.tensor(test.labels))
-    assert errors.log_loss.value == pytest.approx(float(expected), rel=1e-5)
-
-
-def test_the_calibration_section_is_json_and_its_paragraph_says_what_was_wrong() -> None:
-    report = measure_calibration(draw_predictions(400), temperature=1.8)
-    section = report.to_dict()
-    assert json.loads(json.dumps(section, allow_nan=False)) == section
-    assert "was too sure of itself" in report.summary
-    assert "temperature 1.80" in report.summary
-    assert f"{100 * report.after.ece.value:.1f} (" in report.summary
-    assert "too unsure" in measure_calibration(draw_predictions(400), temperature=0.6).summary
-
-
-@pytest.mark.parametrize(("sharpness", "word"), [(2.0, "sure"), (0.5, "unsure")])
-def test_what_calibration_leaves_has_a_direction_and_a_size(sharpness: float, word: str) -> None:
-    test = draw_predictions(2000, seed=1)
-    shifted = Predictions(test.image_ids, test.lesion_ids, test.labels, test.logits * sharpness)
-    report = measure_calibration(shifted, temperature=1.0, weights=lesion_weights(test.lesion_ids, resamples=200))
-    gap = shifted.probabilities.max(axis=1).mean() - (shifted.probabilities.argmax(axis=1) == test.labels).mean()
-    assert report.after.overconfidence.value == pytest.approx(gap, abs=1e-6)
-    assert f"its answers are too {word}, by {100 * abs(gap):.1f} (" in report.summary
 
 
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
@@ -295,49 +237,6 @@ def test_reports_on_1500_images_take_seconds() -> None:
     measure_calibration(test, temperature=1.2)
     measure_conformal(ConformalPredictor.fit(draw_predictions(1500, seed=1)), test)
     assert time.process_time() - start < 20
-
-
-@pytest.mark.parametrize("sharpness", [1.0, 1.2, 1.5])
-def test_intervals_of_calibration_errors_hold_the_truth(sharpness: float) -> None:
-    """Percentile intervals do so for none of 100 calibrated models; these are to for 95 of 100."""
-
-    def error(predictions: Predictions) -> AbsoluteSum:
-        probabilities = predictions.probabilities
-        return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == predictions.labels)
-
-    many = draw_predictions(200_000, seed=99, temperature=sharpness)
-    truth = 0.0 if sharpness == 1.0 else float(error(many)(np.ones((1, 200_000)))[0])
-    held = 0
-    for seed in range(60):
-        few = draw_predictions(800, seed=seed, temperature=sharpness)
-        estimate = bootstrap(error(few), lesion_weights(few.lesion_ids, resamples=200, seed=seed))
-        assert estimate.low <= estimate.value <= estimate.high
-        held += estimate.low <= truth <= estimate.high
-    assert held >= 52
-
-
-def test_the_errors_of_chance_are_those_that_calibrated_models_show() -> None:
-    errors = [
-        measure_calibration(draw_predictions(500, seed=s), temperature=1.0, weights=np.ones((2, 500))).after
-        for s in range(12)
-    ]
-    chance = chance_errors(draw_predictions(500), draws=200)
-    assert chance.ece.mean == pytest.approx(np.mean([e.ece.value for e in errors]), rel=0.25)
-    assert chance.classwise_ece.mean == pytest.approx(np.mean([e.classwise_ece.value for e in errors]), rel=0.15)
-    assert chance.ece.high > chance.ece.mean
-
-
-def test_a_missed_goal_is_explained_by_the_diagnosis_that_gets_too_much() -> None:
-    test = draw_predictions(2000, seed=3)
-    weighted = Predictions(
-        test.image_ids, test.lesion_ids, test.labels, test.logits - 1.5 * np.eye(7)[CODES.index("nv")]
-    )
-    report = measure_calibration(weighted, temperature=1.0, weights=lesion_weights(test.lesion_ids, resamples=50))
-    assert report.frequency["nv"] == pytest.approx((test.labels == CODES.index("nv")).mean())
-    assert report.mean_probability["nv"] == pytest.approx(weighted.probabilities[:, CODES.index("nv")].mean())
-    assert "take rare diagnoses for more frequent than they are" in report.summary
-    assert f"melanocytic nevus {report.mean_probability['nv']:.1%} of the probability on average" in report.summary
-    assert "take rare diagnoses" not in measure_calibration(test, temperature=1.0).summary
 
 
 def test_a_lesion_counts_once_however_often_it_was_photographed() -> None:

@@ -1,14 +1,30 @@
-"""From images to predictions: what a broken image does on the way."""
+"""From images to predictions, whatever happens on the way, and the file that their metrics go to."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from datasets import DatasetDict
 from ham10000_folder import some_rows, write_metadata, write_pictures
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation import predict_dataset
+from skinvision_hf.evaluation import collect_logits, predict_dataset, write_metrics
+from skinvision_hf.loading import make_loader
 from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.transforms import eval_transform
+
+
+@pytest.fixture(scope="module")
+def data() -> DatasetDict:
+    return load_ham10000("synthetic[:210]")
+
+
+@pytest.fixture
+def model(tiny_release: Path) -> SkinVisionForImageClassification:
+    return SkinVisionForImageClassification.from_pretrained(tiny_release)
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
@@ -27,3 +43,52 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line_whoever_reads_it(
     message = str(caught.value)
     assert message.startswith(f"the image {broken.stem} cannot be read (image file is truncated")
     assert message.endswith("; download or extract it again") and "\n" not in message
+
+
+def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
+    model: SkinVisionForImageClassification, data: DatasetDict
+) -> None:
+    small, large = (predict_dataset(model, data["test"], batch_size=size, progress=False) for size in (7, 64))
+    assert small.image_ids == tuple(data["test"]["image_id"])
+    assert small.labels.tolist() == data["test"]["label"][:]
+    np.testing.assert_allclose(small.logits, large.logits, rtol=1e-4, atol=1e-5)
+
+    transform = eval_transform(model.config.pretrained_cfg)
+    with torch.no_grad():
+        third = model.eval()(transform(data["test"][2]["image"].convert("RGB")).unsqueeze(0)).logits
+    np.testing.assert_allclose(small.logits[2], third[0].numpy(), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_network_comes_back_in_the_mode_it_was_in(
+    model: SkinVisionForImageClassification, data: DatasetDict, training: bool
+) -> None:
+    loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
+    collect_logits(model.train(training), loader, progress=False)
+    assert model.training is training
+
+
+def test_a_network_comes_back_from_a_failure_in_the_mode_it_was_in(
+    model: SkinVisionForImageClassification, data: DatasetDict
+) -> None:
+    loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
+    model.freeze_backbone()
+    model.train()
+    before = [module.training for module in model.modules()]
+    stop = model.timm_model.get_classifier().register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        collect_logits(model, loader, progress=False)
+    stop.remove()
+    assert [module.training for module in model.modules()] == before
+    assert len(set(before)) == 2
+
+
+def test_sections_of_other_commands_stay_in_the_metrics(tmp_path: Path) -> None:
+    write_metrics(tmp_path, {"a": 1, "b": 2})
+    write_metrics(tmp_path, {"b": 3})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1, "b": 3}
+
+    (tmp_path / "metrics.json").write_text("not json")
+    with pytest.raises(DataError, match="no JSON file of metrics"):
+        write_metrics(tmp_path, {"a": 1})
+    assert (tmp_path / "metrics.json").read_text() == "not json"

@@ -1,24 +1,15 @@
 """Every metric against scikit-learn, against the official ISIC scorer, and against what it means."""
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 import time
-from importlib.resources import files
 from pathlib import Path
 
-import evaluate
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from isic_challenge_scoring.classification import ClassificationMetric, ClassificationScore
 from random_predictions import draw_predictions
 from sklearn import metrics as sklearn_metrics
 
-from skinvision_hf import __version__
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES, DIAGNOSES
 from skinvision_hf.metrics import (
@@ -27,12 +18,10 @@ from skinvision_hf.metrics import (
     Mean,
     Predictions,
     bootstrap,
-    compare,
     compute,
     evaluate_predictions,
     lesion_weights,
 )
-from skinvision_hf.metrics.modules import SkinLesionMetrics
 from skinvision_hf.metrics.statistics import CLASS_METRICS, calibration_error, class_statistics, overall_statistics
 
 MELANOMA = CODES.index("mel")
@@ -217,58 +206,6 @@ def test_the_full_report_on_1500_images_is_quick() -> None:
     assert all(e.low is not None and e.low <= (e.value or 0) <= (e.high or 0) for e in report.overall.values())
 
 
-def test_a_model_is_equal_to_itself_and_worse_than_a_better_one() -> None:
-    first = draw_predictions(600, seed=4)
-    same = compare(first, first)
-    assert same.mcnemar_p == same.lesion_p == 1.0
-    assert all(e.value == 0 for e in same.differences.values())
-    shuffled = np.random.default_rng(0).permutation(600)
-    helped = first.logits + 3 * np.eye(7)[first.labels] * (np.arange(600) % 3 == 0)[:, None]
-    better = Predictions(
-        tuple(first.image_ids[r] for r in shuffled),
-        tuple(first.lesion_ids[r] for r in shuffled),
-        first.labels[shuffled],
-        helped[shuffled],
-    )
-    result = compare(first, better)
-    gain = result.differences["accuracy"]
-    assert gain.value is not None
-    assert gain.low is not None
-    assert gain.low > 0
-    assert gain.value == pytest.approx((result.only_second_right - result.only_first_right) / 600)
-    assert result.mcnemar_p <= result.lesion_p < 0.001
-    assert result.lesions == len(set(first.lesion_ids))
-    with pytest.raises(DataError, match="different images"):
-        compare(first, draw_predictions(500))
-
-
-def test_the_test_over_lesions_keeps_its_level_where_mcnemars_does_not() -> None:
-    """Two equally good models that agree about all images of a lesion: at most 5 % of trials may tell them apart."""
-    lesions, images = np.repeat(np.arange(60), 4), np.arange(240)
-    found = []
-    for seed in range(200):
-        generator = np.random.default_rng(seed)
-        right = [(generator.uniform(size=60) < 0.7)[lesions] for _ in range(2)]
-        both = [
-            Predictions(
-                tuple(map(str, images)), tuple(map(str, lesions)), np.zeros(240, int), np.eye(7)[1 - r.astype(int)]
-            )
-            for r in right
-        ]
-        result = compare(*both, resamples=2)
-        found.append((result.lesion_p < 0.05, result.mcnemar_p < 0.05))
-    over_lesions, over_images = np.mean(found, axis=0)
-    assert over_lesions <= 0.08
-    assert over_images > 0.2
-
-
-def test_the_test_over_lesions_is_mcnemars_where_each_has_one_image() -> None:
-    one, two = (draw_predictions(300, seed=seed) for seed in (1, 2))
-    first = Predictions(one.image_ids, one.image_ids, one.labels, one.logits)
-    result = compare(first, Predictions(one.image_ids, one.image_ids, one.labels, two.logits), resamples=2)
-    assert result.lesion_p == pytest.approx(result.mcnemar_p)
-
-
 def test_predictions_survive_their_table(tmp_path: Path) -> None:
     predictions = draw_predictions(50)
     again = Predictions.from_csv(predictions.to_csv(tmp_path / "p.csv"))
@@ -293,66 +230,3 @@ def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, message: str
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         Predictions.from_csv(tmp_path / "p.csv")
-
-
-def inputs() -> dict[str, list[object]]:
-    predictions = draw_predictions(200)
-    return {"predictions": predictions.probabilities.tolist(), "references": predictions.labels.tolist()}
-
-
-def test_evaluate_modules_give_the_same_numbers_offline() -> None:
-    predictions = draw_predictions(200)
-    expected = compute(predictions.probabilities, predictions.labels)
-    everything = SkinLesionMetrics().compute(**inputs())
-    for name, value in expected.items():
-        assert everything[name] == pytest.approx(value, abs=1e-5)
-    assert {f"{code}_{name}" for code in CODES for name in CLASS_METRICS} <= everything.keys()
-    combined = evaluate.combine([SkinLesionMetrics("accuracy"), SkinLesionMetrics("macro_f1")]).compute(**inputs())
-    assert combined == {name: everything[name] for name in ("accuracy", "macro_f1")}
-    assert set(SkinLesionMetrics("per_class").compute(**inputs())) == everything.keys() - expected.keys()
-
-
-def test_evaluate_modules_refuse_wrong_names_and_shapes() -> None:
-    with pytest.raises(DataError, match="there is no metric 'acuracy'"):
-        SkinLesionMetrics("acuracy")
-    with pytest.raises(DataError, match="predictions must be 7 probabilities"):
-        SkinLesionMetrics().compute(predictions=[[0.5, 0.5]], references=[0])
-
-
-def test_the_metric_space_loads_by_its_path_and_serves_the_same_code(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("evaluate.config.HF_MODULES_CACHE", str(tmp_path))
-    folder = files("skinvision_hf") / "metrics" / "skin_lesion_metrics"
-    loaded = evaluate.load(str(folder), "balanced_accuracy")
-    assert loaded.compute(**inputs()) == SkinLesionMetrics("balanced_accuracy").compute(**inputs())
-
-
-def test_the_page_of_the_metric_space_computes_from_a_copy_under_any_name(tmp_path: Path) -> None:
-    folder = shutil.copytree(str(files("skinvision_hf") / "metrics" / "skin_lesion_metrics"), tmp_path / "app")
-    code = (
-        "import json, app, gradio\n"
-        "from skinvision_hf.labels import DISCLAIMER\n"
-        "assert DISCLAIMER in app.demo.description and isinstance(app.demo, gradio.Interface)\n"
-        "for rows, labels in [('x', '[5]'), ('[[1]]', '[5]'), (app.EXAMPLE, '[5]'), (app.EXAMPLE, '[5, 4, 7]')]:\n"
-        "    try: app.compute(rows, labels)\n"
-        "    except gradio.Error as error: assert '\\n' not in str(error)\n"
-        "    else: raise AssertionError(rows)\n"
-        "print(json.dumps(app.compute(app.EXAMPLE, '[5, 4, 4]')))\n"
-    )
-    home = os.environ | {"HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "1"}
-    ended = subprocess.run([sys.executable, "-c", code], cwd=folder, env=home, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
-    found = json.loads(ended.stdout)
-    assert (found["accuracy"], found["melanoma_sensitivity"]) == (pytest.approx(2 / 3), 0.5)
-
-
-def test_the_metric_space_pins_what_it_runs_on() -> None:
-    folder = files("skinvision_hf") / "metrics" / "skin_lesion_metrics"
-    assert (folder / "requirements.txt").read_text().strip() == f"skinvision-hf[space]=={__version__}"
-    front = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
-    assert front["sdk"] == "gradio" and "metric" in front["tags"]
-    space = yaml.safe_load((Path(__file__).parents[1] / "space" / "README.md").read_text().split("---")[1])
-    assert [front[key] for key in ("sdk_version", "python_version")] == [
-        space[key] for key in ("sdk_version", "python_version")
-    ]

@@ -20,17 +20,13 @@ from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.evaluation import collect_logits, predict_dataset, write_metrics
 from skinvision_hf.guard.detectors import DETECTORS
 from skinvision_hf.guard.inputs import AMBIGUOUS, FAR
 from skinvision_hf.labels import CODES
-from skinvision_hf.loading import make_loader
 from skinvision_hf.measuring import compare_models, evaluate_ensemble, evaluate_model
 from skinvision_hf.metrics import Predictions, evaluate_predictions
-from skinvision_hf.modeling import SkinVisionForImageClassification
 from skinvision_hf.reporting import finish_release
 from skinvision_hf.training import run_training
-from skinvision_hf.transforms import eval_transform
 
 ROOT = Path(__file__).resolve().parents[1]
 EVALUATE = ROOT / "scripts" / "evaluate_model.py"
@@ -56,11 +52,6 @@ def release(trained: Path, data: DatasetDict, tmp_path_factory: pytest.TempPathF
     return folder
 
 
-@pytest.fixture
-def model(tiny_release: Path) -> SkinVisionForImageClassification:
-    return SkinVisionForImageClassification.from_pretrained(tiny_release)
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     files: Iterator[Path] = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
@@ -74,44 +65,6 @@ def evaluate(*arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> 
     return subprocess.run(
         [*launcher, str(EVALUATE), *arguments], env=environment(), capture_output=True, text=True, timeout=280
     )
-
-
-def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
-    model: SkinVisionForImageClassification, data: DatasetDict
-) -> None:
-    small, large = (predict_dataset(model, data["test"], batch_size=size, progress=False) for size in (7, 64))
-    assert small.image_ids == tuple(data["test"]["image_id"])
-    assert small.labels.tolist() == data["test"]["label"][:]
-    np.testing.assert_allclose(small.logits, large.logits, rtol=1e-4, atol=1e-5)
-
-    transform = eval_transform(model.config.pretrained_cfg)
-    with torch.no_grad():
-        third = model.eval()(transform(data["test"][2]["image"].convert("RGB")).unsqueeze(0)).logits
-    np.testing.assert_allclose(small.logits[2], third[0].numpy(), rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_network_comes_back_in_the_mode_it_was_in(
-    model: SkinVisionForImageClassification, data: DatasetDict, training: bool
-) -> None:
-    loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
-    collect_logits(model.train(training), loader, progress=False)
-    assert model.training is training
-
-
-def test_a_network_comes_back_from_a_failure_in_the_mode_it_was_in(
-    model: SkinVisionForImageClassification, data: DatasetDict
-) -> None:
-    loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
-    model.freeze_backbone()
-    model.train()
-    before = [module.training for module in model.modules()]
-    stop = model.timm_model.get_classifier().register_forward_hook(lambda *_: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
-        collect_logits(model, loader, progress=False)
-    stop.remove()
-    assert [module.training for module in model.modules()] == before
-    assert len(set(before)) == 2
 
 
 def test_reports_on_two_models_never_stand_in_one_file(release: Path, two_releases: list[str], tmp_path: Path) -> None:
@@ -134,17 +87,6 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_work(
     monkeypatch.setattr("skinvision_hf.measuring.predict_dataset", lambda *_, **__: pytest.fail("worked in vain"))
     with pytest.raises(DataError, match=r"cannot write to .*file/out .Not a directory.; choose another --output_dir"):
         evaluate_model(release, SOURCE, tmp_path / "file" / "out", part="test", split="ham10000-v1")
-
-
-def test_sections_of_other_commands_stay_in_the_metrics(tmp_path: Path) -> None:
-    write_metrics(tmp_path, {"a": 1, "b": 2})
-    write_metrics(tmp_path, {"b": 3})
-    assert read_json(tmp_path / "metrics.json") == {"a": 1, "b": 3}
-
-    (tmp_path / "metrics.json").write_text("not json")
-    with pytest.raises(DataError, match="no JSON file of metrics"):
-        write_metrics(tmp_path, {"a": 1})
-    assert (tmp_path / "metrics.json").read_text() == "not json"
 
 
 def test_a_finished_release_holds_everything_that_is_said_of_it(release: Path) -> None:

@@ -107,7 +107,8 @@ class CalibrationReport:
             return ""
         signed = self.after.overconfidence
         if signed.low is not None and signed.high is not None and not signed.low <= 0 <= signed.high:
-            too, size = ("sure", signed) if signed.low > 0 else ("unsure", _negated(signed))
+            low, high = sorted((abs(signed.low), abs(signed.high)))
+            too, size = "sure" if signed.low > 0 else "unsure", Estimate(abs(signed.value or 0.0), low, high, signed.n)
             return (
                 f"What is left has a direction: its answers are too {too}, by {_points(size)} percentage points on "
                 "average. A temperature that was fitted on other images may not hold for these. "
@@ -185,11 +186,6 @@ def _errors(probabilities: np.ndarray, labels: np.ndarray, weights: np.ndarray) 
         per_class={code: bootstrap(term, weights) for code, term in zip(CODES, terms, strict=True)},
         bins=tuple(bins),
     )
-
-
-def _negated(estimate: Estimate) -> Estimate:
-    low, high = (None if end is None else -end for end in (estimate.high, estimate.low))
-    return Estimate(-(estimate.value or 0.0), low, high, estimate.n)
 
 
 def _points(estimate: Estimate) -> str:
