@@ -4,7 +4,6 @@ from typing import Any
 
 from datasets import ClassLabel, Dataset, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
-from huggingface_hub.errors import HfHubHTTPError
 
 from skinvision_hf.data.table import DX_TYPE, FEATURES, MASK, code_of, first_ten
 from skinvision_hf.errors import DataError
@@ -29,10 +28,10 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
         splits = load_dataset(repo_id, revision=revision)
     except DatasetNotFoundError as error:
         raise DataError(f"there is no folder and no data set on the Hub named {repo_id}; check the name") from error
-    except (DatasetsError, ValueError, RuntimeError, OSError, HfHubHTTPError) as error:
+    except (DatasetsError, ValueError, RuntimeError, OSError) as error:
         if is_disk_full(error):
             raise DataError(f"no space left for the cache of {repo_id}; free some, or set HF_HOME") from error
-        if isinstance(error, (OSError, HfHubHTTPError)):
+        if isinstance(error, OSError):  # the Hub's own errors are among them
             raise DataError(
                 f"cannot load {repo_id} from the Hub ({type(error).__name__}); check the network, or give a folder"
             ) from error
