@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from skinvision_hf.commands import positive, require_training
+from skinvision_hf.cli.commands import positive, require_training
 from skinvision_hf.errors import run_command
 
 SPACE = Path(__file__).resolve().parents[1] / "space" / "app.py"
@@ -18,8 +18,8 @@ SPACE = Path(__file__).resolve().parents[1] / "space" / "app.py"
 
 def inference(arguments: argparse.Namespace) -> object:
     """Time one prediction against the bare network."""
-    from skinvision_hf.benchmarking import measure_inference
-    from skinvision_hf.inference import SkinVision
+    from benchmarks import measure_inference
+    from skinvision_hf.models.skinvision import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, device="cpu")
     return measure_inference(vision, image_size=(arguments.width, arguments.height), repeats=arguments.repeats)
@@ -28,7 +28,7 @@ def inference(arguments: argparse.Namespace) -> object:
 def training(arguments: argparse.Namespace) -> object:
     """Time the training loop against bare steps on tensors in memory."""
     require_training()
-    from skinvision_hf.benchmarking.training import measure_training
+    from benchmarks.training import measure_training
     from skinvision_hf.config import AugmentConfig, ModelConfig, TrainConfig
     from skinvision_hf.data import load_ham10000
 
@@ -41,7 +41,7 @@ def training(arguments: argparse.Namespace) -> object:
 
 def space(arguments: argparse.Namespace) -> object:
     """Time the running demo page under visitors."""
-    from skinvision_hf.benchmarking import measure_space
+    from benchmarks import measure_space
 
     return measure_space(
         SPACE, arguments.model, visitors=arguments.visitors, requests=arguments.requests, uploads=arguments.uploads

@@ -10,10 +10,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from skinvision_hf.commands import positive
+from skinvision_hf.cli.commands import positive
 from skinvision_hf.config import VIEWS
 from skinvision_hf.errors import run_command
-from skinvision_hf.splits import MANIFEST_SPLIT, SPLIT_NAMES, SPLITS
+from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLIT_NAMES, SPLITS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -48,9 +48,9 @@ def evaluate(argv: Sequence[str] | None) -> int:
     if arguments.views and not arguments.ensemble:
         parser.error("--views is for --ensemble; give the model, or several, as --ensemble REF")
 
-    from skinvision_hf.measuring import compare_models, evaluate_ensemble, evaluate_model
+    from skinvision_hf.evaluation.evaluate import compare_models, evaluate_ensemble, evaluate_model
 
-    options = {"part": arguments.split, "split": arguments.split_name, "batch_size": arguments.batch_size}
+    options = {"part": arguments.split_scheme, "split": arguments.split_name, "batch_size": arguments.batch_size}
     if arguments.compare:
         first, second = arguments.compare
         print(compare_models(first, second, arguments.data, arguments.output_dir, **options))

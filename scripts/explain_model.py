@@ -10,10 +10,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from skinvision_hf.commands import positive
+from skinvision_hf.cli.commands import positive
 from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.errors import run_command
-from skinvision_hf.splits import MANIFEST_SPLIT, SPLITS
+from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLITS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -41,24 +41,24 @@ def explain(argv: Sequence[str] | None) -> int:
 
     from skinvision_hf.card import write_card
     from skinvision_hf.data import load_ham10000, resolve_split, split_name
-    from skinvision_hf.evaluation import assert_same_subject, measured_weights, write_metrics
+    from skinvision_hf.evaluation.logits import assert_same_subject, measured_weights, write_metrics
     from skinvision_hf.explain.evaluation import draw_parts, evaluate_explanations
     from skinvision_hf.figures.explain_panels import draw_panels
     from skinvision_hf.figures.explain_scores import draw_scores
     from skinvision_hf.files import make_folder
-    from skinvision_hf.inference import SkinVision
-    from skinvision_hf.releases import TRAINING_FILE
+    from skinvision_hf.models.skinvision import SkinVision
+    from skinvision_hf.models.release import TRAINING_FILE
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision)
     about = {"model": measured_weights(vision.release)}
     assert_same_subject(folder, about)
-    split = resolve_split(arguments.data, arguments.split_name)
-    data = load_ham10000(arguments.data, split=split, masks=True)
-    name = split_name(data, split)
+    split_scheme = resolve_split(arguments.data, arguments.split_name)
+    data = load_ham10000(arguments.data, split_scheme=split_scheme, masks=True)
+    name = split_name(data, split_scheme)
     data = draw_parts(data, arguments.limit, seed=seed) if arguments.limit else data
     make_folder(folder)
     report, collected = evaluate_explanations(
-        vision.model, data, split=name, road_images=arguments.road_images, seed=seed
+        vision.model, data, split_scheme=name, road_images=arguments.road_images, seed=seed
     )
     write_metrics(folder, about | {"explanations": report.to_dict()})
     draw_scores(report, folder / "figures")

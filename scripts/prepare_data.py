@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from skinvision_hf.commands import positive
+from skinvision_hf.cli.commands import positive
 from skinvision_hf.errors import run_command
-from skinvision_hf.splits import MANIFEST_SPLIT, SPLITS
+from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLITS
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -54,12 +54,12 @@ def prepare(argv: Sequence[str] | None) -> int:
     if source == "dataverse":
         target = arguments.download_dir or folder.with_name(f"{folder.name}-download")
         source = download_ham10000(target, masks=arguments.masks, server=arguments.server or SERVER)
-    split = resolve_split(source, arguments.split_name)
+    split_scheme = resolve_split(source, arguments.split_name)
     options = {"masks": arguments.masks, "revision": arguments.revision}
-    data = load_ham10000(source, split=split, dx_type=True, verify=True, **options)
+    data = load_ham10000(source, split_scheme=split_scheme, dx_type=True, verify=True, **options)
     if arguments.max_side:
         data = shrink_images(data, arguments.max_side)
-    save_prepared(data, folder, split=split)
+    save_prepared(data, folder, split_scheme=split_scheme)
     print(count_table(data))
     figures = draw_data(data, folder / "figures")
     print(f"\nWritten to {folder}, with {len(figures)} figures in {folder / 'figures'}")

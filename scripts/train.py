@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from skinvision_hf.commands import require_training
+from skinvision_hf.cli.commands import require_training
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.errors import run_command
 
@@ -38,15 +38,15 @@ def train(argv: Sequence[str] | None) -> int:
     arguments.pop("config", None)
     config = TrainConfig(**vars(parser.instantiate(arguments)))
 
-    from skinvision_hf.reporting import finish_release
-    from skinvision_hf.training import load_splits, run_training
+    from skinvision_hf.card.finishing import finish_release
+    from skinvision_hf.training.trainer import load_splits, run_training
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     release = run_training(config, resume=resume)
     # One process measures and describes what all of them trained.
     if int(os.environ.get("RANK", "0")) == 0:
         try:
-            print(finish_release(release, load_splits(config), split=config.split))
+            print(finish_release(release, load_splits(config), split_scheme=config.split_scheme))
         except KeyboardInterrupt:
             raise KeyboardInterrupt("The network is trained; run the same command with --resume to finish.") from None
         print(f"Release written to {release}")

@@ -11,17 +11,17 @@ from skinvision_hf._version import __version__
 
 if TYPE_CHECKING:
     from skinvision_hf.data import load_ham10000
-    from skinvision_hf.inference import Prediction, SkinVision
+    from skinvision_hf.models.skinvision import Prediction, SkinVision
     from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
-    from skinvision_hf.modeling import SkinVisionForImageClassification
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 _HOMES = {
     "CODES": "labels",
     "DIAGNOSES": "labels",
     "DISCLAIMER": "labels",
-    "Prediction": "inference",
-    "SkinVision": "inference",
-    "SkinVisionForImageClassification": "modeling",
+    "Prediction": "models.prediction",
+    "SkinVision": "models.skinvision",
+    "SkinVisionForImageClassification": "models.modeling",
     "load_ham10000": "data",
 }
 

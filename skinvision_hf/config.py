@@ -215,7 +215,7 @@ class TrainConfig:
         batch_size: Images per step and process.
         gradient_accumulation_steps: Steps whose gradients are added up before the weights change.
         mixed_precision: `no`, `bf16` or `fp16` (the latter on GPUs only).
-        monitor: Validation metric that picks the best epoch; see `skinvision_hf.metrics.compute`. `log_loss`,
+        monitor: Validation metric that picks the best epoch; see `skinvision_hf.evaluation.compute`. `log_loss`,
             `brier_score` and `ece` count as better when lower, all others when higher.
         seed: Seed of everything that is random.
         num_workers: Processes that load images, per training process; 0 loads them in the training process, which is
@@ -229,7 +229,7 @@ class TrainConfig:
 
     data: str
     output_dir: str
-    split: str = "ham10000-v1"
+    split_scheme: str = "ham10000-v1"
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)

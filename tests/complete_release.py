@@ -11,7 +11,7 @@ import numpy as np
 from skinvision_hf.card import Links
 from skinvision_hf.files import sha256
 from skinvision_hf.labels import CODES
-from skinvision_hf.releases import list_parts
+from skinvision_hf.models.release import list_parts
 
 LINKS = Links("ann/skinvision-b0", "ann/ham10000-leak-free", "ann/skinvision")
 CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")

@@ -37,8 +37,8 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from drawing import draw_lesion
 
     from skinvision_hf.config import ModelConfig
-    from skinvision_hf.modeling import SkinVisionForImageClassification
-    from skinvision_hf.transforms import eval_transform
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
+    from skinvision_hf.data.transforms import eval_transform
 
     folder = tmp_path_factory.mktemp("release") / "tiny"
     with torch.random.fork_rng(), torch.no_grad():
@@ -62,7 +62,7 @@ def two_releases(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -
     """Folders `a` and `b` of two networks that answer differently, with a record of their split."""
     import torch
 
-    from skinvision_hf.modeling import SkinVisionForImageClassification
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
     folder = tmp_path_factory.mktemp("two")
     model = SkinVisionForImageClassification.from_pretrained(tiny_release)
@@ -80,11 +80,11 @@ def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory
     import torch
     from drawing import draw_lesion
 
-    from skinvision_hf.guard import FeatureGuard
-    from skinvision_hf.guard.detectors import Mahalanobis, TrainingFeatures
-    from skinvision_hf.guard.features import pooled_features
-    from skinvision_hf.inference import SkinVision
-    from skinvision_hf.modeling import SkinVisionForImageClassification
+    from skinvision_hf.ood import FeatureGuard
+    from skinvision_hf.ood.detectors import Mahalanobis, TrainingFeatures
+    from skinvision_hf.ood.features import pooled_features
+    from skinvision_hf.models.skinvision import SkinVision
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
     folder = tmp_path_factory.mktemp("guarded") / "release"
     SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(folder)
@@ -120,10 +120,10 @@ def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @cache
-def _load_once(source: str, *, split: str) -> "DatasetDict":
+def _load_once(source: str, *, split_scheme: str) -> "DatasetDict":
     from skinvision_hf.data import load_ham10000
 
-    return load_ham10000(source, split=split)
+    return load_ham10000(source, split_scheme=split_scheme)
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from skinvision_hf.data.synthetic import draw_image
 from skinvision_hf.labels import CODES
-from skinvision_hf.splits import load_manifest
+from skinvision_hf.data.split_schemes import load_manifest
 
 
 def some_rows(count: int = 21) -> list[dict[str, str]]:
     """Metadata of the first images of each split of the manifest, with made-up diagnoses."""
     manifest = load_manifest()
-    names = [n for part in ("train", "validation", "test") for n in [k for k, v in manifest.items() if v == part][:7]]
+    names = [n for split in ("train", "validation", "test") for n in [k for k, v in manifest.items() if v == split][:7]]
     return [
         {
             "lesion_id": f"HAM_{number:07d}",
@@ -36,9 +36,9 @@ def write_metadata(path: Path, rows: list[dict[str, str]]) -> None:
 def write_pictures(folder: Path, rows: list[dict[str, str]], *, masks: bool = True) -> None:
     for number, row in enumerate(rows):
         image, mask = draw_image(row["dx"], number)
-        part = folder / f"HAM10000_images_part_{1 + number % 2}"
-        part.mkdir(parents=True, exist_ok=True)
-        image.save(part / f"{row['image_id']}.jpg")
+        split = folder / f"HAM10000_images_part_{1 + number % 2}"
+        split.mkdir(parents=True, exist_ok=True)
+        image.save(split / f"{row['image_id']}.jpg")
         if masks:
             (folder / "masks").mkdir(exist_ok=True)
             mask.save(folder / "masks" / f"{row['image_id']}_segmentation.png")

@@ -106,9 +106,9 @@ def build_app(server: "HubServer") -> Starlette:
         return JSONResponse({"url": url})
 
     async def validate_yaml(request: Request) -> Response:
-        parts = (await request.json())["content"].split("---\n")
+        splits = (await request.json())["content"].split("---\n")
         try:
-            yaml.safe_load(parts[1] if len(parts) > 2 else "{}")
+            yaml.safe_load(splits[1] if len(splits) > 2 else "{}")
         except yaml.YAMLError as error:
             return JSONResponse({"errors": [{"message": str(error)}], "warnings": []}, 400)
         return JSONResponse({"errors": [], "warnings": []})
@@ -117,8 +117,8 @@ def build_app(server: "HubServer") -> Starlette:
         kind, repo_id, repository = repo_of(request)
         commit = commit_at(repository, request.path_params.get("revision", "main"))
         card = commit["files"].get("README.md")
-        parts = server.content(card).decode().split("---\n") if card else []
-        data = yaml.safe_load(parts[1]) if len(parts) > 2 else {}
+        splits = server.content(card).decode().split("---\n") if card else []
+        data = yaml.safe_load(splits[1]) if len(splits) > 2 else {}
         answer = {"id": repo_id, "sha": commit["oid"], "private": repository["private"], "cardData": data, "tags": []}
         answer |= {"siblings": [{"rfilename": path} for path in commit["files"]], "lastModified": commit["date"]}
         if kind == "model":

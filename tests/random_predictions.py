@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skinvision_hf.metrics import Predictions
+from skinvision_hf.evaluation.predictions import Predictions
 
 FREQUENCIES = np.array([0.04, 0.06, 0.12, 0.03, 0.12, 0.60, 0.03])
 

@@ -9,8 +9,8 @@ import pytest
 from tiny_training import tiny_config
 
 from skinvision_hf import runs
-from skinvision_hf.allocator import keep_freed_memory
-from skinvision_hf.training import load_splits
+from skinvision_hf.training.allocator import keep_freed_memory
+from skinvision_hf.training.trainer import load_splits
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from calling import call
 
-from skinvision_hf.benchmarking import running_app
-from skinvision_hf.benchmarking.training import PeakMemory
+from benchmarks import running_app
+from benchmarks.training import PeakMemory
 from skinvision_hf.errors import RunError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,10 +17,10 @@ from skinvision_hf.card.wording import FIGURES, FILES
 from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.hub.checks import check_release
-from skinvision_hf.inference import SkinVision
+from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES, DISCLAIMER
-from skinvision_hf.releases import bundled_release
-from skinvision_hf.splits import load_manifest
+from skinvision_hf.models.release import bundled_release
+from skinvision_hf.data.split_schemes import load_manifest
 
 RELEASE = bundled_release()
 METRICS = json.loads((RELEASE / "metrics.json").read_text())
@@ -70,7 +70,7 @@ def test_its_report_is_complete() -> None:
 
 
 def test_its_predictions_are_of_the_test_split_and_give_its_accuracy() -> None:
-    test = {image for image, split in load_manifest().items() if split == "test"}
+    test = {image for image, split_scheme in load_manifest().items() if split_scheme == "test"}
     assert {row["image_id"] for row in ROWS} == test
     probabilities = np.array([[float(row[code]) for code in CODES] for row in ROWS])
     assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-4)
@@ -80,8 +80,8 @@ def test_its_predictions_are_of_the_test_split_and_give_its_accuracy() -> None:
 
 @pytest.mark.real_data
 def test_its_weights_make_its_predictions(ham10000_dir: Path) -> None:
-    part = load_ham10000(ham10000_dir)["test"].select(range(0, 1501, 15))
+    split = load_ham10000(ham10000_dir)["test"].select(range(0, 1501, 15))
     stated = {row["image_id"]: [float(row[code]) for code in CODES] for row in ROWS}
     vision = SkinVision.from_pretrained(device="cpu")
-    found = [list(prediction.probabilities.values()) for prediction in vision.predict(list(part["image"]))]
-    assert np.abs(np.array(found) - [stated[name] for name in part["image_id"]]).max() < 2e-3
+    found = [list(prediction.probabilities.values()) for prediction in vision.predict(list(split["image"]))]
+    assert np.abs(np.array(found) - [stated[name] for name in split["image_id"]]).max() < 2e-3

@@ -131,7 +131,7 @@ def test_the_lint_leaves_sound_text_alone(written: Path, tmp_path: Path, text: s
 @pytest.fixture(scope="module")
 def dataset_card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
-    card = render_dataset_card(load_ham10000("synthetic[:210]"), split="ham10000-v1", repo_id="ann/ham", links=LINKS)
+    card = render_dataset_card(load_ham10000("synthetic[:210]"), split_scheme="ham10000-v1", repo_id="ann/ham", links=LINKS)
     card.save(folder / "README.md")
     return folder
 
@@ -143,8 +143,8 @@ def test_the_card_of_a_data_set_has_no_fault_and_calls_drawings_drawings(dataset
 
 
 def test_the_card_of_a_leaking_split_says_so() -> None:
-    data = load_ham10000("synthetic[:210]", split="image-level-leaky")
-    text = render_dataset_card(data, split="image-level-leaky", repo_id="ann/ham").text
+    data = load_ham10000("synthetic[:210]", split_scheme="image-level-leaky")
+    text = render_dataset_card(data, split_scheme="image-level-leaky", repo_id="ann/ham").text
     assert "this split leaks" in text and "in training and in test" in text
     assert "no lesion is on two sides" not in text
 

@@ -5,11 +5,11 @@ import re
 
 from random_predictions import draw_predictions
 
-from skinvision_hf.calibration import ConformalPredictor
-from skinvision_hf.calibration.coverage import measure_conformal
-from skinvision_hf.calibration.reliability import measure_calibration
+from skinvision_hf.evaluation.conformal import ConformalPredictor
+from skinvision_hf.evaluation.coverage import measure_conformal
+from skinvision_hf.evaluation.reliability import measure_calibration
 from skinvision_hf.card.sections import read_sections
-from skinvision_hf.subgroups import measure_subgroups
+from skinvision_hf.evaluation.subgroups import measure_subgroups
 
 
 def test_what_chance_alone_would_show_stands_beside_what_was_measured() -> None:

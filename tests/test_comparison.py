@@ -5,7 +5,8 @@ import pytest
 from random_predictions import draw_predictions
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.metrics import Predictions, compare
+from skinvision_hf.evaluation.comparison import compare
+from skinvision_hf.evaluation.predictions import Predictions
 
 
 def test_a_model_is_equal_to_itself_and_worse_than_a_better_one() -> None:

@@ -9,13 +9,13 @@ import pytest
 from datasets import Dataset, Image
 from ham10000_folder import some_rows, write_ham10000, write_metadata
 
-from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_part, split_name
+from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_split, split_name
 from skinvision_hf.data import folder as folders
 from skinvision_hf.data.hub_source import unify
 from skinvision_hf.data.synthetic import draw_dataset, draw_image
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
-from skinvision_hf.splits import load_manifest
+from skinvision_hf.data.split_schemes import load_manifest
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -39,15 +39,15 @@ def layout(tmp_path: Path) -> Path:
 
 def test_a_folder_becomes_three_splits_with_the_promised_columns(layout: Path) -> None:
     data = load_ham10000(layout)
-    assert {name: len(part) for name, part in data.items()} == {"train": 7, "validation": 7, "test": 7}
-    for part in data.values():
-        assert part.features == FEATURES
-        assert part["image_id"][:] == sorted(part["image_id"][:])
+    assert {name: len(split) for name, split in data.items()} == {"train": 7, "validation": 7, "test": 7}
+    for split in data.values():
+        assert split.features == FEATURES
+        assert split["image_id"][:] == sorted(split["image_id"][:])
     first = data["train"][0]
     row = next(r for r in some_rows() if r["image_id"] == first["image_id"])
     assert CODES[first["label"]] == row["dx"]
     assert first["image"].size == (200, 150)
-    assert {age for part in data.values() for age in part["age"][:]} == {45.0, None}
+    assert {age for split in data.values() for age in split["age"][:]} == {45.0, None}
 
 
 def test_confirmation_types_and_masks_come_only_when_asked_for(layout: Path) -> None:
@@ -58,10 +58,10 @@ def test_confirmation_types_and_masks_come_only_when_asked_for(layout: Path) -> 
 
 @pytest.mark.parametrize("name", ["HAM10000_metadata.tab", "HAM10000_metadata"])
 def test_the_dataverse_table_is_read_like_the_csv(layout: Path, name: str) -> None:
-    expected = [fingerprint(part) for part in load_ham10000(layout).values()]
+    expected = [fingerprint(split) for split in load_ham10000(layout).values()]
     (layout / "HAM10000_metadata.csv").unlink()
     write_metadata(layout / name, some_rows())
-    assert [fingerprint(part) for part in load_ham10000(layout).values()] == expected
+    assert [fingerprint(split) for split in load_ham10000(layout).values()] == expected
 
 
 def test_images_may_lie_in_one_folder(layout: Path) -> None:
@@ -72,10 +72,10 @@ def test_images_may_lie_in_one_folder(layout: Path) -> None:
 
 def zip_files(layout: Path, target: Path) -> None:
     target.mkdir()
-    for part in ("HAM10000_images_part_1", "HAM10000_images_part_2", "masks"):
-        with zipfile.ZipFile(target / f"{part}.zip", "w") as archive:
-            for file in sorted((layout / part).iterdir()):
-                archive.write(file, f"{part}/{file.name}")
+    for split in ("HAM10000_images_part_1", "HAM10000_images_part_2", "masks"):
+        with zipfile.ZipFile(target / f"{split}.zip", "w") as archive:
+            for file in sorted((layout / split).iterdir()):
+                archive.write(file, f"{split}/{file.name}")
 
 
 def test_zip_files_as_downloaded_are_unpacked_once_into_the_cache(layout: Path, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_path_inside_an_archive_leads_nowhere_else(tmp_path: Path) -> None:
         archive.writestr("run.sh", "echo")
     with pytest.raises(DataError, match=r"holds no HAM10000_metadata\.csv"):
         load_ham10000(tmp_path / "evil.zip")
-    assert [p for p in tmp_path.rglob("escaped.jpg") if "cache" not in p.parts] == []
+    assert [p for p in tmp_path.rglob("escaped.jpg") if "cache" not in p.splits] == []
     assert not list(tmp_path.rglob("run.sh"))
 
 
@@ -149,9 +149,9 @@ def hub_copy(rows: list[dict[str, str]]) -> Dataset:
 def test_a_hub_copy_with_repeated_images_and_long_names_becomes_the_same_data(layout: Path) -> None:
     unified = unify(hub_copy(some_rows()), "user/copy")
     assert len(unified) == 21
-    parts = load_ham10000(layout, dx_type=True)
+    splits = load_ham10000(layout, dx_type=True)
     for column in ("label", "lesion_id", "age", "sex", "localization", "dx_type"):
-        expected = {i: v for p in parts.values() for i, v in zip(p["image_id"][:], p[column][:], strict=True)}
+        expected = {i: v for p in splits.values() for i, v in zip(p["image_id"][:], p[column][:], strict=True)}
         assert dict(zip(unified["image_id"][:], unified[column][:], strict=True)) == expected
 
 
@@ -165,22 +165,22 @@ def test_a_data_set_that_is_no_ham10000_says_what_it_lacks() -> None:
 
 
 def test_a_part_without_images_is_named(layout: Path) -> None:
-    names = {name for name, part in load_manifest().items() if part == "test"}
+    names = {name for name, split in load_manifest().items() if split == "test"}
     for path in layout.rglob("*.jpg"):
         if path.stem in names:
             path.unlink()
     table = layout / "HAM10000_metadata.csv"
     table.write_text("".join(line for line in table.read_text().splitlines(True) if line.split(",")[1] not in names))
     with pytest.raises(DataError, match="has no images of the part test of ham10000-v1; choose another --split"):
-        load_part(layout, part="test", split="ham10000-v1")
+        load_split(layout, split="test", split_scheme="ham10000-v1")
 
 
 def test_drawn_images_are_always_the_same_and_leak_free() -> None:
     first, again = load_ham10000("synthetic[:210]"), load_ham10000("synthetic[:210]")
-    for name, part in first.items():
-        assert set(part["label"][:]) == set(range(7))
-        assert [row["image"].tobytes() for row in part] == [row["image"].tobytes() for row in again[name]]
-    lesions = [set(part["lesion_id"][:]) for part in first.values()]
+    for name, split in first.items():
+        assert set(split["label"][:]) == set(range(7))
+        assert [row["image"].tobytes() for row in split] == [row["image"].tobytes() for row in again[name]]
+    lesions = [set(split["lesion_id"][:]) for split in first.values()]
     assert sum(map(len, lesions)) == len(set.union(*lesions)) < 210
     assert split_name(first) == "synthetic, ham10000-v1"
 
@@ -197,15 +197,15 @@ def test_drawn_masks_cover_the_lesion() -> None:
 
 
 def test_the_leaky_split_puts_lesions_on_both_sides() -> None:
-    data = load_ham10000("synthetic[:280]", split="image-level-leaky")
+    data = load_ham10000("synthetic[:280]", split_scheme="image-level-leaky")
     train, test = (set(data[name]["lesion_id"][:]) for name in ("train", "test"))
     assert train & test
 
 
 @pytest.mark.parametrize("split", ["v2", "ham10000-duplicates", "../manifests/ham10000-v1"])
-def test_only_real_splits_have_a_name(split: str) -> None:
+def test_only_real_splits_have_a_name(split_scheme: str) -> None:
     with pytest.raises(DataError, match=r"there is no split named .*; use 'ham10000-v1' or 'image-level-leaky'"):
-        load_ham10000("synthetic[:210]", split=split)
+        load_ham10000("synthetic[:210]", split_scheme=split_scheme)
 
 
 def test_missing_images_are_all_counted_and_ten_are_named(layout: Path) -> None:

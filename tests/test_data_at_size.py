@@ -56,8 +56,8 @@ def test_the_whole_data_set_is_prepared_within_500_megabytes(ham10000_dir: Path,
 @pytest.mark.real_data
 def test_the_real_splits_have_the_sizes_and_classes_of_the_manifest(ham10000_dir: Path) -> None:
     data = load_ham10000(ham10000_dir, masks=True)
-    assert {name: len(part) for name, part in data.items()} == {"train": 7014, "validation": 1500, "test": 1501}
-    totals = [sum(part["label"][:].count(k) for part in data.values()) for k in range(7)]
+    assert {name: len(split) for name, split in data.items()} == {"train": 7014, "validation": 1500, "test": 1501}
+    totals = [sum(split["label"][:].count(k) for split in data.values()) for k in range(7)]
     assert totals == [327, 514, 1099, 115, 1113, 6705, 142]
     row = data["test"][0]
     assert isinstance(row["image"], Pillow.Image)

@@ -33,7 +33,7 @@ from skinvision_hf.errors import ImageError
 from skinvision_hf.explain import Explanation
 from skinvision_hf.figures.heat_layer import heat_layer
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
-from skinvision_hf.prediction import Prediction
+from skinvision_hf.models.prediction import Prediction
 
 UNSURE = Prediction.from_probabilities([0.05, 0.1, 0.15, 0.02, 0.28, 0.38, 0.02])
 SURE = Prediction.from_probabilities([0.001, 0.001, 0.01, 0.001, 0.004, 0.98, 0.003], in_distribution=True)
@@ -236,11 +236,11 @@ def test_examples_are_the_pictures_that_a_release_carries(tmp_path: Path) -> Non
 
 def test_no_two_answers_share_the_file_of_an_overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    picture, part = draw_lesion(1), Overlay()
-    first, second = (Path(part.postprocess(picture).path) for _ in range(2))
+    picture, split = draw_lesion(1), Overlay()
+    first, second = (Path(split.postprocess(picture).path) for _ in range(2))
     assert first != second
     for path in (first, second):
-        assert path.is_relative_to(part.GRADIO_CACHE), "Gradio deletes what lies there"
+        assert path.is_relative_to(split.GRADIO_CACHE), "Gradio deletes what lies there"
         with Image.open(path) as image:
             assert not ImageChops.difference(image, picture).getbbox()
-    assert part.postprocess(None) is None
+    assert split.postprocess(None) is None

@@ -9,14 +9,14 @@ import pytest
 import torch
 from tiny_training import history, tiny_config
 
-from skinvision_hf.checkpoints import assert_same_settings
+from skinvision_hf.training.checkpoints import assert_same_settings
 from skinvision_hf.config import DistillConfig, LossConfig, PhaseConfig
-from skinvision_hf.distillation import Teachers
-from skinvision_hf.ensembles import Ensemble
+from skinvision_hf.training.distillation import Teachers
+from skinvision_hf.models.ensembles import Ensemble
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.files import sha256
-from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.training import run_training
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.training.trainer import run_training
 
 LABELS = np.repeat(np.arange(7), [3, 5, 11, 1, 11, 67, 2])
 PIXELS = torch.randn(4, 3, 48, 48, generator=torch.Generator().manual_seed(0))
@@ -73,14 +73,14 @@ def test_a_teacher_that_normalises_in_another_way_is_refused(two_releases: list[
     ],
 )
 def test_a_teacher_of_another_split_is_refused_before_data_is_loaded(
-    two_releases: list[str], tmp_path: Path, record: dict | None, split: str
+    two_releases: list[str], tmp_path: Path, record: dict | None, split_scheme: str
 ) -> None:
     teacher = tmp_path / "teacher"
     SkinVisionForImageClassification.from_pretrained(two_releases[0]).save_pretrained(teacher)
     if record:
         (teacher / "training.json").write_text(json.dumps(record))
     config = tiny_config(tmp_path / "run", data="/nowhere", distill=DistillConfig([str(teacher)]))
-    with pytest.raises(DataError, match=f"teacher was trained on {split}, not on ham10000-v1"):
+    with pytest.raises(DataError, match=f"teacher was trained on {split_scheme}, not on ham10000-v1"):
         run_training(config)
     with pytest.raises(
         ModelError, match=r"no release in .*gone; --distill\.teachers takes folders of finished releases"

@@ -24,8 +24,8 @@ from skinvision_hf.explain.localisation import CRITERIA, MEASURES, Localisation,
 from skinvision_hf.explain.report import RULE, ExplanationReport, PartScores, _verdict, favourite, mean_ranks
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores, score_maps
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics import Estimate, lesion_weights
-from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.evaluation.bootstrap import Estimate, lesion_weights
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 # pytorch-grad-cam's ROAD calls NumPy on tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
@@ -48,7 +48,7 @@ def model(tiny_release: Path) -> SkinVisionForImageClassification:
 @pytest.fixture(scope="module")
 def measured(tiny_release: Path, data: DatasetDict) -> tuple[ExplanationReport, Collected]:
     model = SkinVisionForImageClassification.from_pretrained(tiny_release)
-    return evaluate_explanations(model, data, split="drawn", road_images=3)
+    return evaluate_explanations(model, data, split_scheme="drawn", road_images=3)
 
 
 @pytest.fixture(scope="module")
@@ -204,24 +204,24 @@ def test_the_summary_says_where_a_blob_in_the_centre_wins_and_where_nothing_is_s
 
 
 def test_the_rule_tells_how_the_favourite_is_chosen() -> None:
-    for part in ("eigencam is left out", "six ranks", "share the better rank", ", ".join(CAM_METHODS)):
-        assert part in RULE
+    for split in ("eigencam is left out", "six ranks", "share the better rank", ", ".join(CAM_METHODS)):
+        assert split in RULE
 
 
 def test_the_report_holds_every_number_with_n_and_an_interval(measured: tuple[ExplanationReport, Collected]) -> None:
     report, _ = measured
     assert (report.test.images, report.test.left_out) == (COUNT, 0)
-    for part in (report.validation, report.test):
-        for entry in part.localisation.values():
+    for split in (report.validation, report.test):
+        for entry in split.localisation.values():
             for name in MEASURES:
                 estimate = entry.overall[name]
                 assert estimate.n == COUNT
                 assert estimate.value is not None, (entry.kind, name)
                 # Shares of all or none are the same in every resample.
                 assert None not in (estimate.low, estimate.high) or estimate.value in (0, 1), (entry.kind, name)
-        assert set(part.road) == {*CAM_METHODS, *CONTROLS}
-        assert part.road[NOISE].n == 3
-        assert part.road["gradcam"] == part.road["hirescam"]
+        assert set(split.road) == {*CAM_METHODS, *CONTROLS}
+        assert split.road[NOISE].n == 3
+        assert split.road["gradcam"] == split.road["hirescam"]
     assert report.test.similarity[Kind("eigencam", "classifier")].value == pytest.approx(1), "it sees no classifier"
     assert abs(report.test.similarity[Kind("gradcam", "classifier")].value or 0) < 0.8
     assert report.test.localisation[control(CENTRE)].over_centre["iou"].value == 0
@@ -255,7 +255,7 @@ def test_the_test_part_decides_nothing(
     corner = PILImage.new("L", (200, 150), 0)
     corner.paste(255, (0, 0, 40, 40))
     changed = replace_masks(data, dict.fromkeys(range(COUNT), corner))
-    other, _ = evaluate_explanations(model, changed, split="drawn", road_images=3)
+    other, _ = evaluate_explanations(model, changed, split_scheme="drawn", road_images=3)
     assert other.ranks == measured[0].ranks
     assert other.validation.to_dict() == measured[0].validation.to_dict()
     centre = other.test.localisation[control(CENTRE)]
@@ -275,7 +275,7 @@ def test_the_network_is_handed_back_as_it_was_found_under_any_grad_mode(
     modes = [module.training for module in model.modules()]
     state = {name: value.clone() for name, value in model.state_dict().items()}
     with mode():
-        report, _ = evaluate_explanations(model, data, split="drawn", road_images=1)
+        report, _ = evaluate_explanations(model, data, split_scheme="drawn", road_images=1)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -15,8 +15,8 @@ from skinvision_hf.explain.examples import choose_by_class, choose_by_outcome
 from skinvision_hf.explain.faithfulness import KEPT_PERCENTAGES, road_scores
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores, score_maps
 from skinvision_hf.labels import CODES
-from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.transforms import eval_transform
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.data.transforms import eval_transform
 
 # pytorch-grad-cam's ROAD calls NumPy on tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")

@@ -13,7 +13,8 @@ from random_predictions import draw_predictions
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
 from skinvision_hf.figures.evaluation import draw_evaluation, plot_misclassified, plot_training
-from skinvision_hf.metrics import Predictions, evaluate_predictions
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.report import evaluate_predictions
 
 CASES = {
     "fair": draw_predictions(300),
@@ -24,7 +25,7 @@ CASES = {
 
 
 def draw(predictions: Predictions, folder: Path) -> list[Path]:
-    report = evaluate_predictions(predictions, split="drawn", part="test", resamples=20)
+    report = evaluate_predictions(predictions, split_scheme="drawn", split="test", resamples=20)
     return draw_evaluation(folder, predictions, report)
 
 

@@ -7,10 +7,10 @@ import torch
 from timm.layers import BatchNormAct2d
 from tiny_training import tiny_config
 
-from skinvision_hf.folding import fold_batch_norm
-from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.runs import PhaseParts, Run
-from skinvision_hf.training import load_splits
+from skinvision_hf.models.folding import fold_batch_norm
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.training.setup import PhaseParts, Run
+from skinvision_hf.training.trainer import load_splits
 
 PIXELS = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -72,10 +72,10 @@ def test_only_the_phase_that_trains_the_classifier_runs_a_folded_copy(tmp_path: 
     config = tiny_config(tmp_path, limit=32)
     run = Run.start(config, load_splits(config))
     for phase in (config.head, config.finetune):
-        parts = PhaseParts.build(run, phase)
-        trained = run.accelerator.unwrap_model(parts.model)
-        assert parts.network is run.model
-        assert norms(parts.evaluated)
+        splits = PhaseParts.build(run, phase)
+        trained = run.accelerator.unwrap_model(splits.model)
+        assert splits.network is run.model
+        assert norms(splits.evaluated)
         assert trained.timm_model.get_classifier() is run.model.timm_model.get_classifier()
         assert (trained is run.model) == phase.train_backbone
         assert bool(norms(trained)) == phase.train_backbone

@@ -14,17 +14,17 @@ from PIL import Image
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.figures.guard import plot_far, plot_shifts
-from skinvision_hf.guard.detectors import Mahalanobis, TrainingFeatures
-from skinvision_hf.guard.evaluation import GuardReport, evaluate_guard
-from skinvision_hf.guard.features import pooled_features
-from skinvision_hf.guard.fitting import fit_guard, with_artefacts
-from skinvision_hf.guard.inputs import AMBIGUOUS, FAR, SELECTION, far_images
-from skinvision_hf.guard.photographs import REPORT_PHOTOGRAPHS, SELECTION_PHOTOGRAPHS, photographs, photographs_used
-from skinvision_hf.guard.shifts import SEVERITIES, SHIFTS, shift_image
-from skinvision_hf.guard.typicality import FeatureGuard
-from skinvision_hf.inference import SkinVision
+from skinvision_hf.ood.detectors import Mahalanobis, TrainingFeatures
+from skinvision_hf.ood.evaluation import GuardReport, evaluate_guard
+from skinvision_hf.ood.features import pooled_features
+from skinvision_hf.ood.fitting import fit_guard, with_artefacts
+from skinvision_hf.ood.inputs import AMBIGUOUS, FAR, SELECTION, far_images
+from skinvision_hf.ood.photographs import REPORT_PHOTOGRAPHS, SELECTION_PHOTOGRAPHS, photographs, photographs_used
+from skinvision_hf.ood.shifts import SEVERITIES, SHIFTS, shift_image
+from skinvision_hf.ood.typicality import FeatureGuard
+from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES
-from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 
 @pytest.mark.parametrize("kinds", [SELECTION, FAR, AMBIGUOUS], ids=["selection", "far", "ambiguous"])
@@ -54,7 +54,7 @@ def test_packages_that_are_not_installed_give_no_photographs() -> None:
 
 
 def test_a_report_without_any_photograph_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skinvision_hf.guard.photographs.REPORT_PHOTOGRAPHS", ("no_such_package/images",))
+    monkeypatch.setattr("skinvision_hf.ood.photographs.REPORT_PHOTOGRAPHS", ("no_such_package/images",))
     with pytest.raises(DataError, match="no photographs to test the guard on; pip install"):
         photographs_used()
 

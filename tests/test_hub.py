@@ -13,9 +13,9 @@ from huggingface_hub import HfApi, ModelCard
 from skinvision_hf import hub
 from skinvision_hf.errors import HubError, SkinVisionError
 from skinvision_hf.files import sha256
-from skinvision_hf.inference import SkinVision
-from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.releases import release_files
+from skinvision_hf.models.skinvision import SkinVision
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.release import release_files
 
 
 def files_of(release: Path) -> dict[str, bytes]:
@@ -168,8 +168,8 @@ def report_on_guard(metrics: dict) -> None:
     estimate = metrics["overall"]["accuracy"]
     rates = {"auroc": estimate, "fpr95": estimate, "accepted": estimate}
     shifted = [{"shift": name, "severity": s, **rates, "accuracy": estimate} for name, s in (("none", 0), ("blur", 1))]
-    parts = {"far": {"all": rates}, "comparison": {"energy": rates}, "ambiguous_accepted": {}, "shifted": shifted}
-    metrics["guard"] = {"summary": "", "method": "energy", "kept": estimate, **parts}
+    splits = {"far": {"all": rates}, "comparison": {"energy": rates}, "ambiguous_accepted": {}, "shifted": shifted}
+    metrics["guard"] = {"summary": "", "method": "energy", "kept": estimate, **splits}
 
 
 @pytest.mark.parametrize(

@@ -143,11 +143,11 @@ def test_a_data_set_holds_images_in_parquet_and_no_leaking_column(server: HubSer
         load_ham10000(SOURCE),
     )
     assert set(loaded) == set(expected) == {"train", "validation", "test"}
-    for part in expected:
-        assert "dx_type" not in loaded[part].column_names
-        assert loaded[part]["image_id"] == expected[part]["image_id"]
-        assert loaded[part].features["label"].names == expected[part].features["label"].names
-        assert loaded[part][0]["image"].tobytes() == expected[part][0]["image"].tobytes()
+    for split in expected:
+        assert "dx_type" not in loaded[split].column_names
+        assert loaded[split]["image_id"] == expected[split]["image_id"]
+        assert loaded[split].features["label"].names == expected[split].features["label"].names
+        assert loaded[split][0]["image"].tobytes() == expected[split][0]["image"].tobytes()
     before = len(server.requests)
     assert not hub.publish_dataset(SOURCE, "ann/ham", tag="v1", links=links).changed
     assert server.sent(before) == []
@@ -155,8 +155,8 @@ def test_a_data_set_holds_images_in_parquet_and_no_leaking_column(server: HubSer
 
 @cache
 def fingerprints(limit: int = 0) -> dict[str, str]:
-    parts = limit_parts(load_ham10000(SOURCE), limit, seed=3)
-    return {name: fingerprint(part) for name, part in parts.items()}
+    splits = limit_parts(load_ham10000(SOURCE), limit, seed=3)
+    return {name: fingerprint(split) for name, split in splits.items()}
 
 
 def say_trained_on(release: Path, limit: int = 0) -> None:

@@ -15,10 +15,10 @@ from drawing import draw_lesion
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from skinvision_hf.benchmarking import measure_inference, median_milliseconds
+from benchmarks import measure_inference, median_milliseconds
 from skinvision_hf.errors import ImageError, ModelError
-from skinvision_hf.evaluation_mode import EvaluationMode
-from skinvision_hf.inference import Prediction, SkinVision
+from skinvision_hf.models.evaluation_mode import EvaluationMode
+from skinvision_hf.models.skinvision import Prediction, SkinVision
 from skinvision_hf.labels import CODES
 
 

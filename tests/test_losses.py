@@ -7,7 +7,7 @@ from sklearn.utils.class_weight import compute_class_weight
 from torch.nn.functional import cross_entropy
 
 from skinvision_hf.config import LossConfig
-from skinvision_hf.losses import ClassificationLoss, class_weights
+from skinvision_hf.training.losses import ClassificationLoss, class_weights
 
 LABELS = np.repeat(np.arange(4), [70, 20, 9, 1])
 

@@ -12,17 +12,11 @@ from sklearn import metrics as sklearn_metrics
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES, DIAGNOSES
-from skinvision_hf.metrics import (
-    Estimate,
-    EvalReport,
-    Mean,
-    Predictions,
-    bootstrap,
-    compute,
-    evaluate_predictions,
-    lesion_weights,
-)
-from skinvision_hf.metrics.statistics import CLASS_METRICS, calibration_error, class_statistics, overall_statistics
+from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
+from skinvision_hf.evaluation.metrics import compute
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
+from skinvision_hf.evaluation.metrics import CLASS_METRICS, calibration_error, class_statistics, overall_statistics
 
 MELANOMA = CODES.index("mel")
 
@@ -114,7 +108,7 @@ def test_metrics_are_those_of_the_official_isic_scorer() -> None:
     )
     weights = pd.DataFrame({"score_weight": 1.0, "validation_weight": 1.0}, index=predictions.image_ids)
     score = ClassificationScore(truth, answers, weights, ClassificationMetric.BALANCED_ACCURACY)
-    report = evaluate_predictions(predictions, split="s", part="test", resamples=2)
+    report = evaluate_predictions(predictions, split_scheme="s", split="test", resamples=2)
     assert score.overall == pytest.approx(report.overall["balanced_accuracy"].value)
     for diagnosis in DIAGNOSES:
         official, ours = score.per_category.loc[diagnosis.isic], report.per_class[diagnosis.code]
@@ -131,7 +125,7 @@ def test_a_class_without_images_is_null_with_none_behind_it() -> None:
         drawn.labels[rows],
         drawn.logits[rows],
     )
-    report = evaluate_predictions(predictions, split="s", part="test", resamples=50)
+    report = evaluate_predictions(predictions, split_scheme="s", split="test", resamples=50)
     missing = report.per_class["df"]
     assert missing["sensitivity"].value is missing["auc"].value is missing["average_precision"].value is None
     assert missing["sensitivity"].n == 0
@@ -142,15 +136,15 @@ def test_a_class_without_images_is_null_with_none_behind_it() -> None:
 def test_one_image_is_enough_for_a_report_and_none_is_too_few() -> None:
     one = draw_predictions(300)
     one = Predictions(one.image_ids[:1], one.lesion_ids[:1], one.labels[:1], one.logits[:1])
-    report = evaluate_predictions(one, split="s", part="test", resamples=10)
+    report = evaluate_predictions(one, split_scheme="s", split="test", resamples=10)
     assert report.overall["accuracy"].value in (0.0, 1.0)
     assert report.overall["mean_auc"].value is None
     nothing = Predictions((), (), np.zeros(0, np.int64), np.zeros((0, 7)))
     with pytest.raises(DataError, match="has no images"):
-        evaluate_predictions(nothing, split="s", part="test")
+        evaluate_predictions(nothing, split_scheme="s", split="test")
     broken = Predictions(one.image_ids, one.lesion_ids, one.labels, np.full((1, 7), np.nan))
     with pytest.raises(DataError, match="not finite"):
-        evaluate_predictions(broken, split="s", part="test")
+        evaluate_predictions(broken, split_scheme="s", split="test")
 
 
 def test_resamples_draw_whole_lesions() -> None:
@@ -201,7 +195,7 @@ def test_an_error_that_is_smaller_than_chance_has_no_interval() -> None:
 
 def test_the_full_report_on_1500_images_is_quick() -> None:
     start = time.process_time()
-    report = evaluate_predictions(draw_predictions(1500), split="s", part="test")
+    report = evaluate_predictions(draw_predictions(1500), split_scheme="s", split="test")
     assert time.process_time() - start < 20
     assert all(e.low is not None and e.low <= (e.value or 0) <= (e.high or 0) for e in report.overall.values())
 

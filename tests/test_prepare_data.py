@@ -43,7 +43,7 @@ def test_it_writes_a_data_set_that_loads_with_its_masks_and_figures(
     folder.parent.mkdir()
     assert load_script().main(["--source", "synthetic[:210]", "--output_dir", str(folder), "--masks"]) == 0
     data = load_ham10000(folder, masks=True)
-    assert {part: d["image_id"][:] for part, d in data.items()} == {p: d["image_id"][:] for p, d in drawn.items()}
+    assert {split: d["image_id"][:] for split, d in data.items()} == {p: d["image_id"][:] for p, d in drawn.items()}
     assert data["test"][0]["mask"].size == data["test"][0]["image"].size
     assert {path.name for path in (folder / "figures").iterdir()} == FIGURES
     output = capsys.readouterr().out
@@ -91,8 +91,8 @@ def test_prepared_data_is_prepared_again_in_its_own_split(tmp_path: Path, capsys
     main, first, second = load_script().main, str(tmp_path / "first"), str(tmp_path / "second")
     assert main(["--source", "synthetic[:280]", "--output_dir", first, "--split_name", "image-level-leaky"]) == 0
     assert main(["--source", first, "--output_dir", second]) == 0
-    parts = [load_ham10000(folder)["test"]["image_id"][:] for folder in (first, second)]
-    assert parts[0] == parts[1] == load_ham10000("synthetic[:280]", split="image-level-leaky")["test"]["image_id"][:]
+    splits = [load_ham10000(folder)["test"]["image_id"][:] for folder in (first, second)]
+    assert splits[0] == splits[1] == load_ham10000("synthetic[:280]", split_scheme="image-level-leaky")["test"]["image_id"][:]
     capsys.readouterr()
     assert main(["--source", first, "--output_dir", str(tmp_path / "third"), "--split_name", "ham10000-v1"]) == 2
     assert "was prepared in the split image-level-leaky, not in ham10000-v1" in capsys.readouterr().err
@@ -150,7 +150,7 @@ def test_colours_are_those_of_the_images(drawn: DatasetDict) -> None:
 
 
 def test_the_figures_are_drawn_for_splits_that_lack_diagnoses_and_ages(tmp_path: Path, drawn: DatasetDict) -> None:
-    few = DatasetDict({part: dataset.select(range(3)) for part, dataset in drawn.items()})
+    few = DatasetDict({split: dataset.select(range(3)) for split, dataset in drawn.items()})
     few["test"] = few["test"].map(lambda record: {"age": None}, features=few["test"].features)
     for path in draw_data(few, tmp_path):
         with Image.open(path) as image:

@@ -9,7 +9,7 @@ import pytest
 from datasets import load_dataset
 from ham10000_folder import write_ham10000
 
-from skinvision_hf.data import fingerprint, load_ham10000, load_part, resolve_split, save_prepared
+from skinvision_hf.data import fingerprint, load_ham10000, load_split, resolve_split, save_prepared
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 
@@ -21,15 +21,15 @@ def test_a_prepared_set_is_the_same_data_with_images_inside_and_loads_without_th
 ) -> None:
     layout = write_ham10000(tmp_path / "HAM10000")
     data = load_ham10000(layout, masks=True, dx_type=True)
-    prepared = save_prepared(data, tmp_path / "prepared", split="ham10000-v1")
-    pixels = {name: [row["image"].tobytes() for row in part] for name, part in data.items()}
+    prepared = save_prepared(data, tmp_path / "prepared", split_scheme="ham10000-v1")
+    pixels = {name: [row["image"].tobytes() for row in split] for name, split in data.items()}
     shutil.rmtree(layout)
     again = load_ham10000(prepared, masks=True, dx_type=True)
-    for name, part in again.items():
-        assert part.features == data[name].features
-        assert fingerprint(part) == fingerprint(data[name])
-        assert part["dx_type"][:] == data[name]["dx_type"][:]
-        assert [row["image"].tobytes() for row in part] == pixels[name]
+    for name, split in again.items():
+        assert split.features == data[name].features
+        assert fingerprint(split) == fingerprint(data[name])
+        assert split["dx_type"][:] == data[name]["dx_type"][:]
+        assert [row["image"].tobytes() for row in split] == pixels[name]
     plain = load_dataset(str(prepared / "data"))
     assert "dx_type" not in plain["train"].column_names
     assert plain["test"].features["label"].names == list(CODES)
@@ -39,15 +39,15 @@ def test_preparing_replaces_an_older_set_and_nothing_else(tmp_path: Path) -> Non
     data = load_ham10000("synthetic[:210]")
     target = tmp_path / "prepared"
     for _ in range(2):
-        save_prepared(data, target, split="ham10000-v1")
+        save_prepared(data, target, split_scheme="ham10000-v1")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     with pytest.raises(DataError, match="is no prepared data set; choose another"):
-        save_prepared(data, tmp_path / "mine", split="ham10000-v1")
+        save_prepared(data, tmp_path / "mine", split_scheme="ham10000-v1")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     (target / "run1").mkdir()
     with pytest.raises(DataError, match="also holds run1, which would be lost; move that away"):
-        save_prepared(data, target, split="ham10000-v1")
+        save_prepared(data, target, split_scheme="ham10000-v1")
     assert sorted(p.name for p in tmp_path.iterdir() if p.name != "cache") == ["mine", "prepared"]
 
 
@@ -55,7 +55,7 @@ def test_an_older_set_survives_when_the_new_one_cannot_take_its_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data, target = load_ham10000("synthetic[:210]"), tmp_path / "prepared"
-    save_prepared(data, target, split="ham10000-v1")
+    save_prepared(data, target, split_scheme="ham10000-v1")
     rename = Path.rename
 
     def busy(self: Path, to: Path) -> Path:
@@ -66,7 +66,7 @@ def test_an_older_set_survives_when_the_new_one_cannot_take_its_place(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", busy)
         with pytest.raises(DataError, match=r"cannot write .* .Device or resource busy"):
-            save_prepared(data, target, split="ham10000-v1")
+            save_prepared(data, target, split_scheme="ham10000-v1")
     assert len(load_ham10000(target)["test"]) == len(data["test"])
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["prepared"]
 
@@ -75,14 +75,14 @@ def test_what_a_link_leads_to_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "big").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "big" / "prepared")
     for count in (210, 280):
-        save_prepared(load_ham10000(f"synthetic[:{count}]"), tmp_path / "link", split="ham10000-v1")
+        save_prepared(load_ham10000(f"synthetic[:{count}]"), tmp_path / "link", split_scheme="ham10000-v1")
     assert (tmp_path / "link").is_symlink()
     assert sum(map(len, load_ham10000(tmp_path / "big" / "prepared").values())) == 280
     assert [path.name for path in (tmp_path / "big").iterdir()] == ["prepared"]
 
 
 def test_damaged_parquet_is_said_in_one_line(tmp_path: Path) -> None:
-    save_prepared(load_ham10000("synthetic[:210]"), tmp_path / "prepared", split="ham10000-v1")
+    save_prepared(load_ham10000("synthetic[:210]"), tmp_path / "prepared", split_scheme="ham10000-v1")
     (file,) = (tmp_path / "prepared" / "data").glob("test-*.parquet")
     content = bytearray(file.read_bytes())
     content[100:-2000] = bytes(len(content) - 2100)
@@ -92,7 +92,7 @@ def test_damaged_parquet_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def test_a_prepared_set_that_lost_a_file_or_rows_is_refused(tmp_path: Path) -> None:
-    prepared = save_prepared(load_ham10000("synthetic[:210]"), tmp_path / "prepared", split="ham10000-v1")
+    prepared = save_prepared(load_ham10000("synthetic[:210]"), tmp_path / "prepared", split_scheme="ham10000-v1")
     record = json.loads((prepared / "prepared.json").read_text())
     record["parts"]["test"]["images"] += 1
     (prepared / "prepared.json").write_text(json.dumps(record))
@@ -103,19 +103,19 @@ def test_a_prepared_set_that_lost_a_file_or_rows_is_refused(tmp_path: Path) -> N
         load_ham10000(prepared)
     with pytest.raises(DataError, match="was prepared without masks"):
         shutil.rmtree(prepared)
-        save_prepared(load_ham10000("synthetic[:210]"), prepared, split="ham10000-v1")
+        save_prepared(load_ham10000("synthetic[:210]"), prepared, split_scheme="ham10000-v1")
         load_ham10000(prepared, masks=True)
 
 
 def test_a_prepared_set_is_loaded_in_the_split_that_it_was_written_in(tmp_path: Path) -> None:
     source = "synthetic[:280]"
-    leaky = load_ham10000(source, split="image-level-leaky")
-    prepared = save_prepared(leaky, tmp_path / "prepared", split="image-level-leaky")
+    leaky = load_ham10000(source, split_scheme="image-level-leaky")
+    prepared = save_prepared(leaky, tmp_path / "prepared", split_scheme="image-level-leaky")
     assert resolve_split(prepared) == "image-level-leaky"
     for options in ({}, {"split": "image-level-leaky"}):
         again = load_ham10000(prepared, **options)
-        assert [fingerprint(part) for part in again.values()] == [fingerprint(part) for part in leaky.values()]
-    part, name, _ = load_part(prepared, part="test", split=None)
-    assert (fingerprint(part), name) == (fingerprint(leaky["test"]), "synthetic, image-level-leaky")
+        assert [fingerprint(split) for split in again.values()] == [fingerprint(split) for split in leaky.values()]
+    split, name, _ = load_split(prepared, split="test", split_scheme=None)
+    assert (fingerprint(split), name) == (fingerprint(leaky["test"]), "synthetic, image-level-leaky")
     with pytest.raises(DataError, match="prepared in the split image-level-leaky, not in ham10000-v1; ask for"):
-        load_ham10000(prepared, split="ham10000-v1")
+        load_ham10000(prepared, split_scheme="ham10000-v1")

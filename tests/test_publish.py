@@ -15,7 +15,7 @@ from drawing import draw_lesion
 from gradio_client import Client, handle_file
 from hub_server import TOKEN, HubServer
 
-from skinvision_hf.benchmarking import running_app
+from benchmarks import running_app
 from skinvision_hf.labels import CODES
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -127,7 +127,7 @@ def test_every_client_gives_the_same_probabilities_from_an_empty_cache(published
     for number, code in enumerate(codes):
         client = run("-c", code, environment=published.client(f"client{number}"), cwd=tmp_path)
         assert client.returncode == 0, client.stderr
-        by_code = {label: float(value) for label, value in map(str.split, client.stdout.splitlines())}
+        by_code = {label: float(value) for label, value in map(str.split_scheme, client.stdout.splitlines())}
         answers.append([by_code[code] for code in CODES])
     np.testing.assert_allclose(answers, [answers[-1]] * len(answers), atol=6e-4)
     assert max(answers[-1]) > min(answers[-1]) + 0.05, "an answer that says nothing would be the same everywhere"
@@ -172,7 +172,7 @@ def test_a_download_by_hand_loads_everywhere_without_a_network(published: Publis
 
 def test_the_command_line_pulls_a_tag_and_then_needs_no_server(published: Published, tmp_path: Path) -> None:
     draw_lesion(5).save(tmp_path / "lesion.png")
-    command = ["-m", "skinvision_hf.cli", "predict", "--model", REPO, "--revision", "v1.0", "--json"]
+    command = ["-m", "skinvision_hf.cli.main", "predict", "--model", REPO, "--revision", "v1.0", "--json"]
     online = run(*command, tmp_path / "lesion.png", environment=published.client("cli"))
     assert online.returncode == 0, online.stderr
     before = len(published.server.requests)
@@ -191,7 +191,7 @@ def test_the_space_answers_with_the_published_model(published: Published, tmp_pa
     environment = published.client("space") | {key: item["value"] for key, item in variables.items()}
     draw_lesion(3).save(tmp_path / "lesion.jpg", quality=95)
     package = run("-c", snippets(published)[2], environment=published.client("package"), cwd=tmp_path)
-    expected = {label: float(value) for label, value in map(str.split, package.stdout.splitlines())}
+    expected = {label: float(value) for label, value in map(str.split_scheme, package.stdout.splitlines())}
     with running_app(tmp_path / "app.py", environment) as page:
         client = Client(page.url, verbose=False, download_files=tmp_path / "answers")
         answer = client.predict(image=handle_file(tmp_path / "lesion.jpg"), api_name="/predict")

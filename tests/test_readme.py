@@ -13,8 +13,8 @@ from calling import call, printed
 from drawing import draw_lesion
 
 from skinvision_hf.labels import DISCLAIMER
-from skinvision_hf.metrics.estimates import Estimate
-from skinvision_hf.metrics.report import CLASS_METRICS, SHOWN, metric_title
+from skinvision_hf.evaluation.bootstrap import Estimate
+from skinvision_hf.evaluation.report import CLASS_METRICS, SHOWN, metric_title
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -20,13 +20,14 @@ from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.guard.detectors import DETECTORS
-from skinvision_hf.guard.inputs import AMBIGUOUS, FAR
+from skinvision_hf.ood.detectors import DETECTORS
+from skinvision_hf.ood.inputs import AMBIGUOUS, FAR
 from skinvision_hf.labels import CODES
-from skinvision_hf.measuring import compare_models, evaluate_ensemble, evaluate_model
-from skinvision_hf.metrics import Predictions, evaluate_predictions
-from skinvision_hf.reporting import finish_release
-from skinvision_hf.training import run_training
+from skinvision_hf.evaluation.evaluate import compare_models, evaluate_ensemble, evaluate_model
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.report import evaluate_predictions
+from skinvision_hf.card.finishing import finish_release
+from skinvision_hf.training.trainer import run_training
 
 ROOT = Path(__file__).resolve().parents[1]
 EVALUATE = ROOT / "scripts" / "evaluate_model.py"
@@ -48,7 +49,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def release(trained: Path, data: DatasetDict, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = shutil.copytree(trained, tmp_path_factory.mktemp("finished") / "release")
-    finish_release(folder, data, split="ham10000-v1")
+    finish_release(folder, data, split_scheme="ham10000-v1")
     return folder
 
 
@@ -68,25 +69,25 @@ def evaluate(*arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> 
 
 
 def test_reports_on_two_models_never_stand_in_one_file(release: Path, two_releases: list[str], tmp_path: Path) -> None:
-    evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    evaluate_model(release, SOURCE, tmp_path, split="test", split_scheme="ham10000-v1")
     before = contents(tmp_path)
     for evaluate_other in (
-        lambda: evaluate_model(two_releases[0], SOURCE, tmp_path, part="test", split="ham10000-v1"),
-        lambda: evaluate_ensemble(two_releases, SOURCE, tmp_path, part="test", split="ham10000-v1"),
+        lambda: evaluate_model(two_releases[0], SOURCE, tmp_path, split="test", split_scheme="ham10000-v1"),
+        lambda: evaluate_ensemble(two_releases, SOURCE, tmp_path, split="test", split_scheme="ham10000-v1"),
     ):
         with pytest.raises(DataError, match="holds a report on another model; choose another --output_dir"):
             evaluate_other()
     assert contents(tmp_path) == before
-    evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    evaluate_model(release, SOURCE, tmp_path, split="test", split_scheme="ham10000-v1")
 
 
 def test_a_folder_that_cannot_be_written_is_named_before_the_work(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("skinvision_hf.measuring.predict_dataset", lambda *_, **__: pytest.fail("worked in vain"))
+    monkeypatch.setattr("skinvision_hf.evaluation.evaluate.predict_dataset", lambda *_, **__: pytest.fail("worked in vain"))
     with pytest.raises(DataError, match=r"cannot write to .*file/out .Not a directory.; choose another --output_dir"):
-        evaluate_model(release, SOURCE, tmp_path / "file" / "out", part="test", split="ham10000-v1")
+        evaluate_model(release, SOURCE, tmp_path / "file" / "out", split="test", split_scheme="ham10000-v1")
 
 
 def test_a_finished_release_holds_everything_that_is_said_of_it(release: Path) -> None:
@@ -113,7 +114,7 @@ def test_the_numbers_of_a_release_follow_from_its_predictions(release: Path, dat
         "images": len(data["test"]),
         "lesions": 48,
     }
-    again = evaluate_predictions(predictions, split="ham10000-v1", part="test").to_dict()
+    again = evaluate_predictions(predictions, split_scheme="ham10000-v1", split="test").to_dict()
     for name, estimate in metrics["overall"].items():
         assert again["overall"][name] == pytest.approx(estimate, abs=1e-4), name
 
@@ -127,7 +128,7 @@ def test_no_place_on_this_machine_is_named_in_a_release(release: Path) -> None:
 @pytest.mark.slow
 def test_finishing_again_gives_the_same_release(release: Path, data: DatasetDict, tmp_path: Path) -> None:
     copy = shutil.copytree(release, tmp_path / "again")
-    finish_release(copy, data, split="ham10000-v1")
+    finish_release(copy, data, split_scheme="ham10000-v1")
     before, after = read_json(release / "metrics.json"), read_json(copy / "metrics.json")
     assert after["overall"] == {k: pytest.approx(v, abs=1e-3) for k, v in before["overall"].items()}
     assert set(contents(copy)) == set(contents(release))
@@ -138,7 +139,7 @@ def test_nothing_is_chosen_on_the_test_part(trained: Path, release: Path, data: 
     """With other test labels, the numbers change, and nothing that the model does."""
     folder = shutil.copytree(trained, tmp_path / "release")
     wrong = data["test"].map(lambda row: {"label": (row["label"] + 1) % 7}, load_from_cache_file=False)
-    finish_release(folder, DatasetDict({**data, "test": wrong}), split="ham10000-v1")
+    finish_release(folder, DatasetDict({**data, "test": wrong}), split_scheme="ham10000-v1")
     for name in ("config.json", "model.safetensors", "conformal.json"):
         assert (folder / name).read_bytes() == (release / name).read_bytes(), name
     # The file of a guard keeps its texts in no certain order.
@@ -150,7 +151,7 @@ def test_nothing_is_chosen_on_the_test_part(trained: Path, release: Path, data: 
 
 
 def test_evaluating_a_release_repeats_the_numbers_in_it(release: Path, tmp_path: Path) -> None:
-    evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    evaluate_model(release, SOURCE, tmp_path, split="test", split_scheme="ham10000-v1")
     ours, theirs = read_json(tmp_path / "metrics.json"), read_json(release / "metrics.json")
     for section in ("split", "overall", "per_class", "confusion_matrix", "subgroups", "conformal"):
         assert ours[section] == theirs[section], section
@@ -178,7 +179,7 @@ def test_images_by_class_and_tables_in_the_layout_of_isic_evaluate_too(
     (tmp_path / "isic" / "truth.csv").write_text("\n".join(rows) + "\n")
 
     reports = [
-        evaluate_model(release, source, tmp_path / "out" / str(k), part="test", split="ham10000-v1")
+        evaluate_model(release, source, tmp_path / "out" / str(k), split="test", split_scheme="ham10000-v1")
         for k, source in enumerate((tmp_path / "by_class", tmp_path / "isic" / "truth.csv"))
     ]
     assert reports[0].images == reports[1].images == 21
@@ -187,22 +188,22 @@ def test_images_by_class_and_tables_in_the_layout_of_isic_evaluate_too(
 
 def test_a_model_compared_with_itself_shows_no_difference(release: Path, tmp_path: Path) -> None:
     table = str(release / "predictions.csv")
-    same = compare_models(str(release), table, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    same = compare_models(str(release), table, SOURCE, tmp_path, split="test", split_scheme="ham10000-v1")
     assert same.mcnemar_p == 1.0
     assert abs(same.differences["balanced_accuracy"].value or 0.0) < 1e-9
     written = read_json(tmp_path / "comparison.json")
     assert (written["first"], written["second"]) == (release.name, "predictions.csv")
     assert (written["images"], written["lesions"], written["part"]) == (same.images, same.lesions, "test")
     assert written["lesion_p"] == 1.0
-    compare_models(table, table, None, tmp_path, part="test", split="ham10000-v1")
+    compare_models(table, table, None, tmp_path, split="test", split_scheme="ham10000-v1")
     assert not {"part", "split"} & read_json(tmp_path / "comparison.json").keys(), "tables do not tell"
 
 
 def test_a_missing_model_or_source_is_named(release: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="nowhere"):
-        evaluate_model("./nowhere", SOURCE, tmp_path, part="test", split="ham10000-v1")
+        evaluate_model("./nowhere", SOURCE, tmp_path, split="test", split_scheme="ham10000-v1")
     with pytest.raises(DataError, match="--data is missing"):
-        evaluate_model(release, None, tmp_path, part="test", split="ham10000-v1")
+        evaluate_model(release, None, tmp_path, split="test", split_scheme="ham10000-v1")
 
 
 def test_the_command_prints_the_tables_of_what_it_wrote(
@@ -267,11 +268,11 @@ def keys_of(content: object) -> set[str]:
 def test_every_key_of_the_metrics_is_documented(release: Path, tmp_path: Path) -> None:
     page = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
     table = str(release / "predictions.csv")
-    compare_models(table, table, None, tmp_path, part="test", split="ham10000-v1")
+    compare_models(table, table, None, tmp_path, split="test", split_scheme="ham10000-v1")
     packages = read_json(release / "metrics.json")["guard"]["photographs"]["packages"]
     kinds = {*DETECTORS, *FAR, *AMBIGUOUS, *packages, "all"}
-    evaluate_model(release, SOURCE, tmp_path, part="test", split="ham10000-v1")
-    compare_models(str(release), table, SOURCE, tmp_path, part="test", split="ham10000-v1")
+    evaluate_model(release, SOURCE, tmp_path, split="test", split_scheme="ham10000-v1")
+    compare_models(str(release), table, SOURCE, tmp_path, split="test", split_scheme="ham10000-v1")
     for path in (release / "metrics.json", tmp_path / "metrics.json", tmp_path / "comparison.json"):
         # A detector may be named with the stage of the network that it looks at.
         keys = {key.partition(",")[0] for key in keys_of(read_json(path))} - kinds

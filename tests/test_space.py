@@ -28,9 +28,9 @@ from packaging.specifiers import SpecifierSet
 from PIL import Image
 
 from skinvision_hf import __version__
-from skinvision_hf.benchmarking import RunningApp, bad_uploads, measure_space, running_app
+from benchmarks import RunningApp, bad_uploads, measure_space, running_app
 from skinvision_hf.demo import LARGEST_SIDE
-from skinvision_hf.inference import SkinVision
+from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES, DISCLAIMER
 
 ROOT = Path(__file__).resolve().parents[1]

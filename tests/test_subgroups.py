@@ -12,10 +12,10 @@ from random_predictions import draw_predictions
 from sklearn import metrics
 
 from skinvision_hf.figures.subgroups import plot_subgroups
-from skinvision_hf.gaps import find_gaps
+from skinvision_hf.evaluation.gaps import find_gaps
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics import Predictions
-from skinvision_hf.subgroups import SMALL_GROUP, group_columns, measure_subgroups
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.subgroups import SMALL_GROUP, group_columns, measure_subgroups
 
 MELANOMA = CODES.index("mel")
 
@@ -152,7 +152,7 @@ def test_a_group_with_one_diagnosis_only_is_measured_on_that() -> None:
 
 
 def test_groups_are_read_from_the_columns_of_a_split() -> None:
-    split = Dataset.from_dict(
+    split_scheme = Dataset.from_dict(
         {
             "sex": ["male", "female", "unknown", ""],
             "age": [29.0, 30.0, None, 85.0],
@@ -160,13 +160,13 @@ def test_groups_are_read_from_the_columns_of_a_split() -> None:
             "dx_type": ["histo", "follow_up", "consensus", "confocal"],
         }
     )
-    assert group_columns(split) == {
+    assert group_columns(split_scheme) == {
         "sex": ["male", "female", "unknown", "unknown"],
         "age": ["under 30", "30 to 44", "unknown", "75 and over"],
         "body site": ["back", "face", "unknown", "unknown"],
         "confirmation": ["histology", "follow-up", "consensus or confocal", "consensus or confocal"],
     }
-    assert "confirmation" not in group_columns(split.remove_columns("dx_type"))
+    assert "confirmation" not in group_columns(split_scheme.remove_columns("dx_type"))
 
 
 def test_groups_come_in_a_sensible_order_and_the_section_is_json() -> None:

@@ -13,7 +13,7 @@ import pytest
 from calling import call
 from tiny_training import ACCELERATE, ROOT, TINY, TORCHRUN, TRAIN, environment, history, train
 
-from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 
 def start_and_kill(
@@ -175,8 +175,8 @@ def test_a_wrong_argument_ends_the_process_with_2(tmp_path: Path) -> None:
 def test_help_teaches_every_setting_with_its_default(capsys: pytest.CaptureFixture[str]) -> None:
     assert call(TRAIN, "--help") == 0
     text = capsys.readouterr().out
-    for part in ("--finetune.learning_rate", "Peak rate of AdamW", "--loss.class_weights", "--resume", "--config"):
-        assert part in text
+    for split in ("--finetune.learning_rate", "Peak rate of AdamW", "--loss.class_weights", "--resume", "--config"):
+        assert split in text
     assert "not a medical device" in text
 
 

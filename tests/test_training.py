@@ -16,14 +16,14 @@ from safetensors.torch import load_file
 from tiny_training import TINY, TRAIN, history, tiny_config
 
 from skinvision_hf import phases
-from skinvision_hf.augmentation import BatchAugmentation
+from skinvision_hf.data.augmentation import BatchAugmentation
 from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig
 from skinvision_hf.errors import DataError, ModelError, RunError
-from skinvision_hf.losses import ClassificationLoss
-from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.phases import train_epoch
-from skinvision_hf.runs import PhaseParts, Run
-from skinvision_hf.training import load_splits, run_training
+from skinvision_hf.training.losses import ClassificationLoss
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.training.loop import train_epoch
+from skinvision_hf.training.setup import PhaseParts, Run
+from skinvision_hf.training.trainer import load_splits, run_training
 
 
 def test_both_phases_run_and_leave_a_release_that_loads(tmp_path: Path) -> None:
@@ -127,12 +127,12 @@ def test_gradients_of_small_batches_add_up_to_those_of_a_large_one(
         )
         config = replace(config, gradient_accumulation_steps=accumulation)
         run = Run.start(config, load_splits(config))
-        parts = PhaseParts.build(run, head)
+        splits = PhaseParts.build(run, head)
         # Colours are drawn batch by batch.
-        monkeypatch.setattr(parts, "augmentation", lambda crops: crops / 127.5 - 1)
+        monkeypatch.setattr(splits, "augmentation", lambda crops: crops / 127.5 - 1)
         set_seed(0)
-        train_epoch(run, parts, "test")
-        steps.append(parts.steps)
+        train_epoch(run, splits, "test")
+        steps.append(splits.steps)
         weights.append(run.model.timm_model.get_classifier().weight.detach().clone())
     assert steps == [4, 4, 16]
     torch.testing.assert_close(weights[1], weights[0], rtol=1e-3, atol=1e-5)

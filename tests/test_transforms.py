@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinvision_hf.transforms import crop_box, eval_transform
+from skinvision_hf.data.transforms import crop_box, eval_transform
 
 CFG = {
     "input_size": [3, 64, 64],

@@ -11,7 +11,7 @@ from skinvision_hf.card.model import NO_LINKS, WEIGHTS_LICENCE
 from skinvision_hf.card.templating import render_template
 from skinvision_hf.data import fingerprint, split_name
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
-from skinvision_hf.splits import LEAKY_SPLIT, duplicate_pairs
+from skinvision_hf.data.split_schemes import LEAKY_SPLIT, duplicate_pairs
 
 __all__ = ["Part", "render_dataset_card"]
 
@@ -45,7 +45,7 @@ class Part:
         return cls(name, len(dataset), len(set(dataset["lesion_id"])), by_code, fingerprint(dataset))
 
 
-def render_dataset_card(data: DatasetDict, *, split: str, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
+def render_dataset_card(data: DatasetDict, *, split_scheme: str, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
     """Render the card of a prepared data set from the data itself.
 
     Args:
@@ -54,9 +54,9 @@ def render_dataset_card(data: DatasetDict, *, split: str, repo_id: str, links: L
         repo_id: Where the data set is, or will be, on the Hub.
         links: The model that was trained on it and its Space, to link to.
     """
-    parts = [Part.of(name, dataset) for name, dataset in data.items()]
-    images = sum(part.images for part in parts)
-    drawn, leaky = split_name(data, split) != split, split.endswith(LEAKY_SPLIT)
+    splits = [Part.of(name, dataset) for name, dataset in data.items()]
+    images = sum(split.images for split in splits)
+    drawn, leaky = split_name(data, split_scheme) != split_scheme, split_scheme.endswith(LEAKY_SPLIT)
     title = "Lesions drawn in code" if drawn else f"HAM10000 with {'leaking' if leaky else 'leak-free'} splits"
     metadata = DatasetCardData(
         license=WEIGHTS_LICENCE,
@@ -70,7 +70,7 @@ def render_dataset_card(data: DatasetDict, *, split: str, repo_id: str, links: L
         configs=[
             {
                 "config_name": "default",
-                "data_files": [{"split": part.name, "path": f"data/{part.name}-*.parquet"} for part in parts],
+                "data_files": [{"split": split.name, "path": f"data/{split.name}-*.parquet"} for split in splits],
             }
         ],
     )
@@ -78,9 +78,9 @@ def render_dataset_card(data: DatasetDict, *, split: str, repo_id: str, links: L
         render_template(
             TEMPLATE,
             metadata=metadata.to_yaml(),
-            parts=parts,
+            splits=splits,
             images=images,
-            split=split,
+            split_scheme=split_scheme,
             title=title,
             drawn=drawn,
             leaky=leaky,

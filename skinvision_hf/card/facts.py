@@ -13,9 +13,9 @@ from skinvision_hf.card.tables import Section
 from skinvision_hf.card.training import DRAWN, Training, read_training
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics.estimates import Estimate
-from skinvision_hf.releases import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
-from skinvision_hf.splits import LEAKY_SPLIT
+from skinvision_hf.evaluation.bootstrap import Estimate
+from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
+from skinvision_hf.data.split_schemes import LEAKY_SPLIT
 
 __all__ = ["Evaluation", "Links", "ReleaseFacts", "read_facts", "read_json"]
 
@@ -53,8 +53,8 @@ class Evaluation:
         sections: What else was measured, by the name of its section.
     """
 
+    split_scheme: str
     split: str
-    part: str
     images: int
     lesions: int
     overall: Mapping[str, Estimate]
@@ -66,17 +66,17 @@ class Evaluation:
     @property
     def drawn(self) -> bool:
         """Whether the images are drawings, as in trials of the software, and no photographs."""
-        return self.split.startswith(DRAWN)
+        return self.split_scheme.startswith(DRAWN)
 
     @property
     def subject(self) -> str:
         """What was measured, as a sentence names it."""
-        return f"the {self.part} part of " + ("lesions drawn in code" if self.drawn else f"`{self.split}`")
+        return f"the {self.split} part of " + ("lesions drawn in code" if self.drawn else f"`{self.split_scheme}`")
 
     @property
     def leaky(self) -> bool:
         """Whether photographs of one lesion may be in training and in test."""
-        return self.split.endswith(LEAKY_SPLIT)
+        return self.split_scheme.endswith(LEAKY_SPLIT)
 
 
 @dataclass(frozen=True)
@@ -125,9 +125,9 @@ class ReleaseFacts:
     @property
     def unseen(self) -> bool:
         """Whether it was measured on lesions that were in no step of its training."""
-        split = self.evaluation.split.removeprefix(f"{DRAWN}, ")
-        same = all(step.split == split for step in self.training.steps)
-        return same and not self.leaky and self.evaluation.part != "train"
+        split_scheme = self.evaluation.split_scheme.removeprefix(f"{DRAWN}, ")
+        same = all(step.split_scheme == split_scheme for step in self.training.steps)
+        return same and not self.leaky and self.evaluation.split != "train"
 
 
 def read_facts(folder: str | Path) -> ReleaseFacts:
@@ -191,12 +191,12 @@ def _read(read: Callable[[], T], path: Path) -> T:
 
 
 def _evaluation(metrics: dict[str, Any]) -> Evaluation:
-    split = metrics["split"]
+    split_scheme = metrics["split"]
     return Evaluation(
-        split=split["name"],
-        part=split["part"],
-        images=split["images"],
-        lesions=split["lesions"],
+        split_scheme=split_scheme["name"],
+        split=split_scheme["part"],
+        images=split_scheme["images"],
+        lesions=split_scheme["lesions"],
         overall=_estimates(metrics["overall"]),
         per_class={code: _estimates(metrics["per_class"][code]) for code in CODES},
         validation=_estimates(metrics.get("validation", {}).get("overall", {})),

@@ -6,7 +6,7 @@ from typing import Literal
 
 from skinvision_hf.card.lint_metadata import metadata_faults
 from skinvision_hf.card.lint_text import text_faults
-from skinvision_hf.releases import CARD_FILE
+from skinvision_hf.models.release import CARD_FILE
 
 __all__ = ["lint_card"]
 

@@ -12,10 +12,10 @@ from skinvision_hf.card.templating import render_template
 from skinvision_hf.card.training import DRAWN
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
-from skinvision_hf.metrics.estimates import LEVEL, RESAMPLES, Estimate
-from skinvision_hf.metrics.statistics import CLASS_METRICS
-from skinvision_hf.releases import CARD_FILE
-from skinvision_hf.splits import duplicate_pairs, load_manifest
+from skinvision_hf.evaluation.bootstrap import LEVEL, RESAMPLES, Estimate
+from skinvision_hf.evaluation.metrics import CLASS_METRICS
+from skinvision_hf.models.release import CARD_FILE
+from skinvision_hf.data.split_schemes import duplicate_pairs, load_manifest
 
 __all__ = ["INTERVAL", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "may_lack_interval", "render_card", "write_card"]
 
@@ -166,9 +166,9 @@ def _results(facts: ReleaseFacts, links: Links) -> list[EvalResult]:
             task_type="image-classification",
             task_name="Skin lesion classification",
             dataset_type=_dataset(facts, links),
-            dataset_name="Lesions drawn in code" if evaluation.drawn else f"{DATASET}, split {evaluation.split}",
-            dataset_split=evaluation.part,
-            dataset_args={"split": evaluation.split, "images": evaluation.images, "lesions": evaluation.lesions},
+            dataset_name="Lesions drawn in code" if evaluation.drawn else f"{DATASET}, split {evaluation.split_scheme}",
+            dataset_split=evaluation.split,
+            dataset_args={"split": evaluation.split_scheme, "images": evaluation.images, "lesions": evaluation.lesions},
             metric_type=metric.hub,
             metric_name=metric.title,
             metric_value=_rounded(estimate.value),
@@ -185,7 +185,7 @@ def _dataset(facts: ReleaseFacts, links: Links) -> str:
 
 
 def may_lack_interval(metric: Metric, value: float) -> bool:
-    """Whether `skinvision_hf.metrics.estimates.bootstrap` may give a metric of this value no interval."""
+    """Whether `skinvision_hf.evaluation.bootstrap.bootstrap` may give a metric of this value no interval."""
     return metric.name == "ece" or value in (0.0, 1.0)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skinvision_hf.metrics.estimates import Estimate
+from skinvision_hf.evaluation.bootstrap import Estimate
 
 __all__ = ["Section", "Table", "interval", "percent", "precise", "table"]
 

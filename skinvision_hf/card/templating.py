@@ -8,8 +8,8 @@ from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, S
 
 from skinvision_hf.card.tables import interval
 from skinvision_hf.errors import ModelError
-from skinvision_hf.metrics.estimates import LEVEL
-from skinvision_hf.metrics.statistics import metric_title
+from skinvision_hf.evaluation.bootstrap import LEVEL
+from skinvision_hf.evaluation.metrics import metric_title
 
 __all__ = ["render_template"]
 

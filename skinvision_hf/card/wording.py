@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from skinvision_hf.config import AugmentConfig, DistillConfig, LossConfig
-from skinvision_hf.releases import (
+from skinvision_hf.models.release import (
     CONFIG_FILE,
     CONFORMAL_FILE,
     GUARD_FILE,
@@ -103,38 +103,38 @@ def loss(settings: LossConfig, *, mixing: bool) -> str:
     optional = {"label smoothing": settings.label_smoothing}
     if mixing:
         optional |= {"mixup": settings.mixup_alpha, "CutMix": settings.cutmix_alpha}
-    parts = ["cross-entropy", balance(settings), *(f"{name} {value:g}" for name, value in optional.items() if value)]
-    return ", ".join(parts)
+    splits = ["cross-entropy", balance(settings), *(f"{name} {value:g}" for name, value in optional.items() if value)]
+    return ", ".join(splits)
 
 
 def augmentation(settings: AugmentConfig) -> str:
     """How training images are changed, beside flips and turns."""
-    parts = [f"crops of at least {settings.min_scale:.0%} of the image"]
+    splits = [f"crops of at least {settings.min_scale:.0%} of the image"]
     if settings.first_resolution:
-        parts.append(f"growing from {settings.first_resolution:.0%} to {settings.resolution:.0%} of the input's side")
+        splits.append(f"growing from {settings.first_resolution:.0%} to {settings.resolution:.0%} of the input's side")
     elif settings.resolution != 1:
-        parts.append(f"at {settings.resolution:.0%} of the input's side")
+        splits.append(f"at {settings.resolution:.0%} of the input's side")
     optional = {
         "brightness, contrast and saturation": settings.colour,
         "each colour channel": settings.tint,
     }
-    parts += [f"{name} changed by up to {value:.0%}" for name, value in optional.items() if value]
+    splits += [f"{name} changed by up to {value:.0%}" for name, value in optional.items() if value]
     optional = {"blurred": settings.blur_probability, "partly blanked out": settings.erase_probability}
-    parts += [f"{value:.0%} of the images {name}" for name, value in optional.items() if value]
-    return ", ".join(parts)
+    splits += [f"{value:.0%} of the images {name}" for name, value in optional.items() if value]
+    return ", ".join(splits)
 
 
 def teachers(settings: DistillConfig) -> str:
     """Whose answers the network learned, and how much of them."""
     names = ", ".join(f"`{name}`" for name in settings.teachers)
     mean = "the answers of" if len(settings.teachers) == 1 else "the mean answers of"
-    parts = [f"{mean} {names} to the same pixels"]
+    splits = [f"{mean} {names} to the same pixels"]
     if settings.views > 1:
-        parts.append(f"mirrored and turned to {settings.views} views")
+        splits.append(f"mirrored and turned to {settings.views} views")
     if settings.logit_adjustment:
-        parts.append(f"each times the class frequencies to the power of {settings.logit_adjustment:g}")
-    parts.append(f"{settings.weight:.0%} of the target" if settings.weight < 1 else "in place of the labels")
-    return ", ".join(parts)
+        splits.append(f"each times the class frequencies to the power of {settings.logit_adjustment:g}")
+    splits.append(f"{settings.weight:.0%} of the target" if settings.weight < 1 else "in place of the labels")
+    return ", ".join(splits)
 
 
 def phase(name: str) -> str:

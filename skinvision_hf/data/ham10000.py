@@ -13,7 +13,7 @@ from skinvision_hf.data.synthetic import DEFAULT_IMAGES, draw_dataset, is_drawn
 from skinvision_hf.data.table import FEATURES, first_ten, verify_images
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
-from skinvision_hf.splits import (
+from skinvision_hf.data.split_schemes import (
     LEAKY_SPLIT,
     MANIFEST_SPLIT,
     SPLIT_NAMES,
@@ -34,7 +34,7 @@ SYNTHETIC = re.compile(r"synthetic(?:\[:(\d+)\])?")
 def load_ham10000(
     source: str | Path,
     *,
-    split: str | None = None,
+    split_scheme: str | None = None,
     masks: bool = False,
     dx_type: bool = False,
     verify: bool = False,
@@ -64,20 +64,20 @@ def load_ham10000(
         DataError: If the source cannot be found or used; the message counts all offenders and names the first ten.
             Also if there is no such split, or the source was prepared in another one.
     """
-    split = resolve_split(source, split)
+    split_scheme = resolve_split(source, split_scheme)
     dataset = _read(source, masks=masks, revision=revision)
     if verify:
         verify_images(dataset)
     columns = [*FEATURES, *(["mask"] if masks else []), *(["dx_type"] if dx_type else [])]
-    parts = _assign(dataset, split)
+    splits = _assign(dataset, split_scheme)
     rows: dict[str, list[int]] = {name: [] for name in SPLIT_NAMES}
-    for row, part in enumerate(parts):
-        rows[part].append(row)
+    for row, split in enumerate(splits):
+        rows[split].append(row)
     dataset = dataset.select_columns(columns)
     return DatasetDict({name: dataset.select(rows[name]) for name in SPLIT_NAMES})
 
 
-def resolve_split(source: str | Path, split: str | None = None) -> str:
+def resolve_split(source: str | Path, split_scheme: str | None = None) -> str:
     """The name of the split in which `load_ham10000` loads a source.
 
     Args:
@@ -87,20 +87,20 @@ def resolve_split(source: str | Path, split: str | None = None) -> str:
     Raises:
         DataError: If there is no such split, or the source was prepared in another one.
     """
-    if split is not None and split not in SPLITS:
-        raise DataError(f"there is no split named {split!r}; use {' or '.join(map(repr, SPLITS))}")
+    if split_scheme is not None and split_scheme not in SPLITS:
+        raise DataError(f"there is no split named {split_scheme!r}; use {' or '.join(map(repr, SPLITS))}")
     recorded = recorded_split(Path(source)) if is_prepared(Path(source)) else None
-    if split and recorded and split != recorded:
+    if split_scheme and recorded and split_scheme != recorded:
         raise DataError(
-            f"{source} was prepared in the split {recorded}, not in {split}; "
+            f"{source} was prepared in the split {recorded}, not in {split_scheme}; "
             f"ask for {recorded}, or prepare the data again from its source"
         )
-    return split or recorded or MANIFEST_SPLIT
+    return split_scheme or recorded or MANIFEST_SPLIT
 
 
-def split_name(data: DatasetDict, split: str = MANIFEST_SPLIT) -> str:
+def split_name(data: DatasetDict, split_scheme: str = MANIFEST_SPLIT) -> str:
     """The name under which numbers on these splits are reported: drawn images are no HAM10000."""
-    return f"synthetic, {split}" if is_drawn(data["test"]["image_id"][:]) else split
+    return f"synthetic, {split_scheme}" if is_drawn(data["test"]["image_id"][:]) else split_scheme
 
 
 def _read(source: str | Path, *, masks: bool, revision: str | None) -> Dataset:
@@ -123,29 +123,29 @@ def _read(source: str | Path, *, masks: bool, revision: str | None) -> Dataset:
     raise DataError(f"there is no folder {text}; give a folder, a zip file, a Hub data set id, or 'synthetic'")
 
 
-def _assign(dataset: Dataset, split: str) -> list[str]:
+def _assign(dataset: Dataset, split_scheme: str) -> list[str]:
     """The split of each row."""
     labels: list[Any] = [CODES[k] for k in dataset["label"][:]]
     image_ids, lesion_ids = dataset["image_id"][:], dataset["lesion_id"][:]
-    if split == LEAKY_SPLIT:
+    if split_scheme == LEAKY_SPLIT:
         return _possible(image_level_split, labels)
-    manifest = load_manifest(split)
+    manifest = load_manifest(split_scheme)
     groups = merge_duplicates(image_ids, lesion_ids, duplicate_pairs())
     if is_drawn(image_ids):
-        parts = _possible(grouped_split, labels, groups)
+        splits = _possible(grouped_split, labels, groups)
     else:
         unknown = [name for name in image_ids if name not in manifest]
         if unknown:
             raise DataError(
-                f"{len(unknown)} images are not in the split {split}: {first_ten(unknown)}; use HAM10000's own images"
+                f"{len(unknown)} images are not in the split {split_scheme}: {first_ten(unknown)}; use HAM10000's own images"
             )
-        parts = [manifest[name] for name in image_ids]
-    assert_leak_free(image_ids, groups, parts)
-    return parts
+        splits = [manifest[name] for name in image_ids]
+    assert_leak_free(image_ids, groups, splits)
+    return splits
 
 
-def _possible(split: Any, *arguments: list[Any]) -> list[str]:
+def _possible(split_scheme: Any, *arguments: list[Any]) -> list[str]:
     try:
-        return split(*arguments)
+        return split_scheme(*arguments)
     except ValueError as error:
         raise DataError(f"these images cannot be split ({error}); use more images") from error

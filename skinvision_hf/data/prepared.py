@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from skinvision_hf.data.table import FEATURES, fingerprint, first_ten
 from skinvision_hf.errors import DataError
 from skinvision_hf.files import is_disk_full, write_json
-from skinvision_hf.splits import SPLIT_NAMES
+from skinvision_hf.data.split_schemes import SPLIT_NAMES
 
 __all__ = ["assert_replaceable", "is_prepared", "read_prepared", "recorded_split", "save_prepared", "write_parquet"]
 
@@ -32,7 +32,7 @@ def is_prepared(folder: Path) -> bool:
     return (folder / RECORD_FILE).is_file()
 
 
-def save_prepared(data: DatasetDict, folder: str | Path, *, split: str) -> Path:
+def save_prepared(data: DatasetDict, folder: str | Path, *, split_scheme: str) -> Path:
     """Write splits with their images into a folder; it appears whole or not at all.
 
     Args:
@@ -50,11 +50,11 @@ def save_prepared(data: DatasetDict, folder: str | Path, *, split: str) -> Path:
     assert_replaceable(folder)
     temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
-        for name, part in data.items():
-            write_parquet(part.remove_columns([c for c in ("dx_type",) if c in part.column_names]), temporary, name)
-        record = {name: {"images": len(part), "fingerprint": fingerprint(part)} for name, part in data.items()}
-        write_json(temporary / RECORD_FILE, {"schema_version": 1, "split": split, "parts": record})
-        if all("dx_type" in part.column_names for part in data.values()):
+        for name, split in data.items():
+            write_parquet(split.remove_columns([c for c in ("dx_type",) if c in split.column_names]), temporary, name)
+        record = {name: {"images": len(split), "fingerprint": fingerprint(split)} for name, split in data.items()}
+        write_json(temporary / RECORD_FILE, {"schema_version": 1, "split": split_scheme, "parts": record})
+        if all("dx_type" in split.column_names for split in data.values()):
             kinds = {k: v for p in data.values() for k, v in zip(p["image_id"][:], p["dx_type"][:], strict=True)}
             write_json(temporary / DX_TYPE_FILE, kinds)
         if folder.exists():
@@ -85,7 +85,7 @@ def assert_replaceable(folder: Path) -> None:
         raise DataError(f"{folder} also holds {first_ten(others)}, which would be lost; move that away")
 
 
-def write_parquet(dataset: Dataset, folder: Path, part: str) -> None:
+def write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
     """Write a split as `data/<part>-*.parquet` with the images inside, a hundred at a time.
 
     Args:
@@ -96,10 +96,10 @@ def write_parquet(dataset: Dataset, folder: Path, part: str) -> None:
     target = folder / "data"
     target.mkdir(parents=True, exist_ok=True)
     files = max(1, -(-len(dataset) // ROWS_PER_FILE))
-    with tqdm(total=len(dataset), desc=f"write {part}", unit="image") as bar:
+    with tqdm(total=len(dataset), desc=f"write {split}", unit="image") as bar:
         for number in range(files):
             rows = dataset.shard(files, number, contiguous=True).with_format("arrow")
-            path = target / f"{part}-{number:05d}-of-{files:05d}.parquet"
+            path = target / f"{split}-{number:05d}-of-{files:05d}.parquet"
             with pq.ParquetWriter(path, dataset.features.arrow_schema) as writer:
                 for batch in rows.iter(ROWS_PER_GROUP):
                     table = pa.Table.from_batches(batch.to_batches()).cast(dataset.features.arrow_schema)
@@ -143,7 +143,7 @@ def read_prepared(folder: Path, *, masks: bool) -> Dataset:
         raise DataError(
             f"the files of {folder} cannot be read ({type(error).__name__}); prepare the data again"
         ) from error
-    if {name: len(part) for name, part in data.items()} != sizes:
+    if {name: len(split) for name, split in data.items()} != sizes:
         raise DataError(f"the files of {folder} are not those that it was written with; prepare the data again")
     dataset = concatenate_datasets([data[name] for name in SPLIT_NAMES])
     if masks and "mask" not in dataset.column_names:

@@ -8,7 +8,7 @@ from datasets import Image as ImageFeature
 from PIL import Image
 
 from skinvision_hf.data.table import decode_image
-from skinvision_hf.images import to_rgb
+from skinvision_hf.data.images import to_rgb
 
 __all__ = ["shrink_images"]
 
@@ -24,19 +24,19 @@ def shrink_images(data: DatasetDict, max_side: int) -> DatasetDict:
         max_side: Longest side that is left, in pixels; images that are no larger stay as they are.
     """
 
-    def shrink_part(part: Dataset) -> Dataset:
-        masked = "mask" in part.column_names
+    def shrink_part(split: Dataset) -> Dataset:
+        masked = "mask" in split.column_names
 
         def shrink(row: dict[str, Any]) -> dict[str, Any]:
             shrunk = {"image": _shrunk(row["image"], row["image_id"], max_side)}
             return shrunk | ({"mask": _shrunk(row["mask"], row["image_id"], max_side, mask=True)} if masked else {})
 
         # Files and not pixels, so that images which stay as they are keep their bytes.
-        files = part.cast_column("image", ImageFeature(decode=False))
+        files = split.cast_column("image", ImageFeature(decode=False))
         files = files.cast_column("mask", ImageFeature(decode=False)) if masked else files
-        return files.map(shrink, features=part.features, desc="make images smaller")
+        return files.map(shrink, features=split.features, desc="make images smaller")
 
-    return DatasetDict({name: shrink_part(part) for name, part in data.items()})
+    return DatasetDict({name: shrink_part(split) for name, split in data.items()})
 
 
 def _shrunk(file: dict[str, Any], name: str, max_side: int, *, mask: bool = False) -> dict[str, Any]:

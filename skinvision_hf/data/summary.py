@@ -26,10 +26,10 @@ def count_lesions(dataset: Dataset) -> dict[str, tuple[int, int]]:
 
 def count_table(data: DatasetDict) -> str:
     """Lay out a table of images, with lesions in brackets, by diagnosis and split."""
-    counts = {part: count_lesions(dataset) for part, dataset in data.items()}
+    counts = {split: count_lesions(dataset) for split, dataset in data.items()}
     rows = [("images (lesions)", *data, "all")]
-    rows += [_row(f"{diagnosis(code).name} ({code})", {part: counts[part][code] for part in data}) for code in CODES]
-    rows.append(_row("all", {part: _total(by_code) for part, by_code in counts.items()}))
+    rows += [_row(f"{diagnosis(code).name} ({code})", {split: counts[split][code] for split in data}) for code in CODES]
+    rows.append(_row("all", {split: _total(by_code) for split, by_code in counts.items()}))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) if column == 0 else cell.rjust(width) for column, (cell, width) in enumerate(cells))

@@ -12,7 +12,7 @@ from skinvision_hf.demo.wording import (
     set_note,
 )
 from skinvision_hf.labels import DISCLAIMER, diagnosis
-from skinvision_hf.prediction import Prediction
+from skinvision_hf.models.prediction import Prediction
 
 __all__ = [
     "HEADER",

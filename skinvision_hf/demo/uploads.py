@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 from skinvision_hf.errors import ImageError
-from skinvision_hf.images import MAX_PIXELS, open_image
+from skinvision_hf.data.images import MAX_PIXELS, open_image
 
 __all__ = ["LIMITS", "MAX_BYTES", "read_upload"]
 

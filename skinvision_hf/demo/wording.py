@@ -1,7 +1,7 @@
 """What a prediction means, in words for a lay reader; nothing here is medical advice."""
 
 from skinvision_hf.labels import diagnosis
-from skinvision_hf.prediction import Prediction
+from skinvision_hf.models.prediction import Prediction
 
 __all__ = ["NO_GUARD", "UNLIKE", "certainty", "in_sentence", "malignant_note", "sentence", "set_note"]
 

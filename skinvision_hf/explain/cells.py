@@ -9,7 +9,7 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 __all__ = ["cell_centres"]
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skinvision_hf.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 __all__ = ["CENTRE", "CONTROLS", "NOISE", "RANDOMISATIONS", "centre_prior", "noise_maps", "randomise"]
 

@@ -7,16 +7,16 @@ import torch
 from datasets import Dataset, DatasetDict
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation_mode import EvaluationMode
+from skinvision_hf.models.evaluation_mode import EvaluationMode
 from skinvision_hf.explain.collecting import Collected, Kind, collect_scores
 from skinvision_hf.explain.controls import CENTRE, RANDOMISATIONS, randomise
 from skinvision_hf.explain.faithfulness import collect_faithfulness
 from skinvision_hf.explain.localisation import best_level, summarise
 from skinvision_hf.explain.report import ExplanationReport, PartScores, favourite, mean_ranks
-from skinvision_hf.images import to_rgb
-from skinvision_hf.metrics import Estimate, Mean, bootstrap, lesion_weights
-from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.transforms import eval_transform
+from skinvision_hf.data.images import to_rgb
+from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.data.transforms import eval_transform
 
 __all__ = ["ROAD_IMAGES", "draw_parts", "evaluate_explanations"]
 
@@ -33,14 +33,14 @@ def draw_parts(data: DatasetDict, count: int, *, seed: int = 0) -> DatasetDict:
         DataError: If the count is below 1.
     """
     _check(count)
-    return DatasetDict({name: _draw(part, count, seed) for name, part in data.items()})
+    return DatasetDict({name: _draw(split, count, seed) for name, split in data.items()})
 
 
 def evaluate_explanations(
     model: SkinVisionForImageClassification,
     data: DatasetDict,
     *,
-    split: str,
+    split_scheme: str,
     road_images: int = ROAD_IMAGES,
     seed: int = 0,
 ) -> tuple[ExplanationReport, Collected]:
@@ -64,21 +64,21 @@ def evaluate_explanations(
     with EvaluationMode(model):
         pixels = _pixels(model, _draw(data["train"], NORM_IMAGES, seed))
         others = {name: randomise(model, name, pixels, seed=seed) for name in RANDOMISATIONS}
-        parts = {
+        splits = {
             name: collect_scores(model, data[name], others=others, description=f"explain {name}", seed=seed)
             for name in ("validation", "test")
         }
         roads = {
-            name: _road(model, data[name].select(part.rows), road_images, name, seed) for name, part in parts.items()
+            name: _road(model, data[name].select(split.rows), road_images, name, seed) for name, split in splits.items()
         }
-    tuning = parts["validation"]
+    tuning = splits["validation"]
     levels = {kind: best_level(tuning.scores, row) for row, kind in enumerate(tuning.kinds)}
-    scores = {name: _scores(part, len(data[name]), levels, roads[name]) for name, part in parts.items()}
+    scores = {name: _scores(split, len(data[name]), levels, roads[name]) for name, split in splits.items()}
     ranks = mean_ranks(scores["validation"])
     report = ExplanationReport(
-        split=split, validation=scores["validation"], test=scores["test"], ranks=ranks, favourite=favourite(ranks)
+        split_scheme=split_scheme, validation=scores["validation"], test=scores["test"], ranks=ranks, favourite=favourite(ranks)
     )
-    return report, parts["test"]
+    return report, splits["test"]
 
 
 def _scores(collected: Collected, images: int, levels: dict[Kind, int], road: "_Road") -> PartScores:
@@ -102,10 +102,10 @@ class _Road(NamedTuple):
     over_centre: dict[str, Estimate]
 
 
-def _road(model: SkinVisionForImageClassification, dataset: Dataset, count: int, part: str, seed: int) -> _Road:
+def _road(model: SkinVisionForImageClassification, dataset: Dataset, count: int, split: str, seed: int) -> _Road:
     drawn = _draw(dataset, count, seed)
     weights = lesion_weights(drawn["lesion_id"][:])
-    scores = collect_faithfulness(model, drawn, description=f"ROAD {part}", seed=seed)
+    scores = collect_faithfulness(model, drawn, description=f"ROAD {split}", seed=seed)
     return _Road(
         {name: bootstrap(Mean(values), weights) for name, values in scores.items()},
         {name: bootstrap(Mean(values - scores[CENTRE]), weights) for name, values in scores.items()},

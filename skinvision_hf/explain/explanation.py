@@ -12,9 +12,9 @@ from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.geometry import place_maps, relative, shrink
 from skinvision_hf.labels import CODES
-from skinvision_hf.modeling import SkinVisionForImageClassification
-from skinvision_hf.prediction import Prediction
-from skinvision_hf.transforms import crop_box
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.prediction import Prediction
+from skinvision_hf.data.transforms import crop_box
 
 __all__ = ["Explanation", "check_choice", "explain_maps"]
 

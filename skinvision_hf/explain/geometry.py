@@ -18,7 +18,7 @@ def place_maps(
 
     Args:
         maps: Maps (..., h, w) that cover the box.
-        box: The region that the network saw, as `skinvision_hf.transforms.crop_box` returns it.
+        box: The region that the network saw, as `skinvision_hf.data.transforms.crop_box` returns it.
         size: Width and height of the image in which the box is measured.
         target: Width and height of the result.
         centres: Middle of each row (h,) and each column (w,) as a share of the box, as

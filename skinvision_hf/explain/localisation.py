@@ -10,7 +10,7 @@ from skinvision_hf.explain.collecting import Collected, Kind, control
 from skinvision_hf.explain.controls import CENTRE
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics.estimates import Estimate, Mean, Statistic, bootstrap
+from skinvision_hf.evaluation.bootstrap import Estimate, Mean, Statistic, bootstrap
 
 __all__ = ["CRITERIA", "MEASURES", "Localisation", "best_level", "summarise"]
 
@@ -74,7 +74,7 @@ def summarise(collected: Collected, levels: Mapping[Kind, int], weights: np.ndar
     Args:
         collected: Scores of n images.
         levels: Index of the level for the IoU, by kind.
-        weights: How often each image counts in each resample, from `skinvision_hf.metrics.lesion_weights`.
+        weights: How often each image counts in each resample, from `skinvision_hf.evaluation.lesion_weights`.
     """
     labels, right = collected.labels, collected.predicted == collected.labels
     groups = {code: np.flatnonzero(labels == k) for k, code in enumerate(CODES)}

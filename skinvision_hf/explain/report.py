@@ -12,7 +12,7 @@ from skinvision_hf.explain.collecting import NO_NETWORK, TRAINED, Kind, control
 from skinvision_hf.explain.controls import CENTRE, NOISE, RANDOMISATIONS
 from skinvision_hf.explain.faithfulness import KEPT_PERCENTAGES
 from skinvision_hf.explain.localisation import CRITERIA, MEASURES, Localisation
-from skinvision_hf.metrics.estimates import Estimate
+from skinvision_hf.evaluation.bootstrap import Estimate
 
 __all__ = ["CLASS_BLIND", "ROAD", "TITLES", "ExplanationReport", "PartScores", "favourite", "mean_ranks"]
 
@@ -108,7 +108,7 @@ class ExplanationReport:
         favourite: The method that validation favours.
     """
 
-    split: str
+    split_scheme: str
     validation: PartScores
     test: PartScores
     ranks: Mapping[str, float]
@@ -141,7 +141,7 @@ class ExplanationReport:
         return {
             "summary": self.summary,
             "rule": RULE,
-            "split": self.split,
+            "split": self.split_scheme,
             "favourite": self.favourite,
             "mean_ranks_on_validation": dict(self.ranks),
             "kept_percentages_of_road": list(KEPT_PERCENTAGES),
@@ -154,7 +154,7 @@ class ExplanationReport:
         test, random = self.test, RANDOMISATIONS
         columns = [*(TITLES[name] for name in CRITERIA), TITLES[ROAD], *(f"random {name}" for name in random)]
         lines = [
-            f"{self.split}, validation: the choice of a method; random: rank correlation with a random network's map",
+            f"{self.split_scheme}, validation: the choice of a method; random: rank correlation with a random network's map",
             "",
             f"| map | {' | '.join(columns)} | mean rank |",
             f"| --- |{' --- |' * len(columns)} --- |",
@@ -164,7 +164,7 @@ class ExplanationReport:
             lines.append(f"| {method} | {' | '.join(map(str, _criteria(self.validation, method)))} | {rank} |")
         lines += [
             "",
-            f"{self.split}, test: {test.images} images of {test.lesions} lesions; 95 % intervals over lesions",
+            f"{self.split_scheme}, test: {test.images} images of {test.lesions} lesions; 95 % intervals over lesions",
             "",
             f"| map | weights | {' | '.join(TITLES.values())} | rank correlation |",
             f"| --- | --- |{' --- |' * len(TITLES)} --- |",
@@ -218,8 +218,8 @@ def _plain(estimate: Estimate | None) -> dict[str, Any] | None:
     return None if estimate is None else estimate.to_dict()
 
 
-def _criteria(part: PartScores, method: str) -> list[Estimate]:
+def _criteria(split: PartScores, method: str) -> list[Estimate]:
     """What `mean_ranks` ranks by; of the last ones, small values are good."""
-    overall = part.localisation[Kind(method)].overall
-    alike = [part.similarity[Kind(method, name)] for name in RANDOMISATIONS]
-    return [*(overall[name] for name in CRITERIA), part.road[method], *alike]
+    overall = split.localisation[Kind(method)].overall
+    alike = [split.similarity[Kind(method, name)] for name in RANDOMISATIONS]
+    return [*(overall[name] for name in CRITERIA), split.road[method], *alike]

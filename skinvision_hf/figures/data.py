@@ -46,9 +46,9 @@ def plot_classes(data: DatasetDict, path: str | Path) -> Path:
     height = 0.8 / len(data)
     with new_figure(8, 5) as figure:
         axis = figure.subplots()
-        for place, (part, dataset) in enumerate(data.items()):
+        for place, (split, dataset) in enumerate(data.items()):
             counts = [images for images, _ in count_lesions(dataset).values()]
-            bars = axis.barh(np.arange(7) + (place - 1) * height, counts, height, color=SPLIT_COLOURS[part], label=part)
+            bars = axis.barh(np.arange(7) + (place - 1) * height, counts, height, color=SPLIT_COLOURS[split], label=split)
             axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
         axis.set_yticks(range(7), [f"{diagnosis(code).name}\n({code})" for code in CODES])
         axis.set(xscale="log", xlabel="images (logarithmic)", ylim=(6.6, -0.6))
@@ -60,15 +60,15 @@ def plot_classes(data: DatasetDict, path: str | Path) -> Path:
 
 def plot_ages(data: DatasetDict, path: str | Path) -> Path:
     """Draw the ages of the patients by diagnosis and by split; images without an age are counted."""
-    ages = {part: np.array(dataset["age"][:], dtype=float) for part, dataset in data.items()}
-    labels = {part: np.array(dataset["label"][:]) for part, dataset in data.items()}
+    ages = {split: np.array(dataset["age"][:], dtype=float) for split, dataset in data.items()}
+    labels = {split: np.array(dataset["label"][:]) for split, dataset in data.items()}
     every, truth = np.concatenate(list(ages.values())), np.concatenate(list(labels.values()))
     groups = {code: every[(truth == k) & ~np.isnan(every)] for k, code in enumerate(CODES)}
-    splits = {part: values[~np.isnan(values)] for part, values in ages.items()}
+    split_schemes = {split: values[~np.isnan(values)] for split, values in ages.items()}
     with new_figure(10, 4.2) as figure:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(7, 3))
         _boxes(left, groups, CLASS_COLOURS)
-        _boxes(right, splits, SPLIT_COLOURS)
+        _boxes(right, split_schemes, SPLIT_COLOURS)
         left.set(ylabel="age in years", title="By diagnosis")
         right.set(title="By split")
         figure.suptitle(f"Boxes: quartiles; unknown for {np.isnan(every).sum():,} of {len(every):,} images", fontsize=9)
@@ -94,7 +94,7 @@ def plot_shares(data: DatasetDict, column: str, path: str | Path) -> Path:
     values = [value for dataset in data.values() for value in dataset[column][:]]
     names = [name for name, _ in Counter(values).most_common()]
     rows = {code: [v for v, label in zip(values, labels, strict=True) if label == code] for code in CODES}
-    rows |= {part: list(dataset[column][:]) for part, dataset in data.items()}
+    rows |= {split: list(dataset[column][:]) for split, dataset in data.items()}
     shares = np.array([[row.count(name) / max(len(row), 1) for name in names] for row in rows.values()])
     with new_figure(3.5 + 0.62 * len(names), 5.4) as figure:
         axis = figure.subplots()

@@ -13,7 +13,7 @@ from skinvision_hf.explain.localisation import MEASURES
 from skinvision_hf.explain.report import ROAD, TITLES, ExplanationReport, PartScores
 from skinvision_hf.figures.style import ACCENT, MUTED, PALETTE, new_figure, save_figure
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics.estimates import Estimate
+from skinvision_hf.evaluation.bootstrap import Estimate
 
 __all__ = ["draw_scores", "plot_controls", "plot_localisation_by_class", "plot_randomisation"]
 
@@ -42,7 +42,7 @@ def draw_scores(report: ExplanationReport, folder: str | Path) -> list[Path]:
     ]
 
 
-def plot_controls(part: PartScores, path: str | Path) -> Path:
+def plot_controls(split: PartScores, path: str | Path) -> Path:
     """Draw each score of each method on the trained and on random networks, and of the controls."""
     with new_figure(13, 5.4) as figure:
         axes = figure.subplots(1, len(TITLES), sharey=True)
@@ -50,27 +50,27 @@ def plot_controls(part: PartScores, path: str | Path) -> Path:
             for row, method in enumerate(CAM_METHODS):
                 for place, network in enumerate(NETWORKS):
                     if name == ROAD and network == TRAINED:
-                        _bar(axis, row, part.road[method], COLOURS[network], 0.75)
+                        _bar(axis, row, split.road[method], COLOURS[network], 0.75)
                     elif name != ROAD:
-                        estimate = part.localisation[Kind(method, network)].overall[name]
+                        estimate = split.localisation[Kind(method, network)].overall[name]
                         _bar(axis, row + 0.27 * (place - 1), estimate, COLOURS[network], 0.25)
             for row, name_of_control in enumerate(CONTROLS, start=len(CAM_METHODS)):
-                overall = part.localisation[control(name_of_control)].overall
-                _bar(axis, row, part.road[name_of_control] if name == ROAD else overall[name], MUTED, 0.6)
-            chance = {"energy_inside": part.lesion_area.value, "inside_outside_ratio": 1.0, ROAD: 0.0}.get(name)
+                overall = split.localisation[control(name_of_control)].overall
+                _bar(axis, row, split.road[name_of_control] if name == ROAD else overall[name], MUTED, 0.6)
+            chance = {"energy_inside": split.lesion_area.value, "inside_outside_ratio": 1.0, ROAD: 0.0}.get(name)
             if chance is not None:
                 axis.axvline(chance, color=ACCENT, linestyle=":", linewidth=1.3)
-            count = f", n = {part.road[NOISE].n}" if name == ROAD else ""
+            count = f", n = {split.road[NOISE].n}" if name == ROAD else ""
             axis.set_title(f"{title}{count}")
             axis.grid(visible=False, axis="y")
         axes[0].set_yticks(range(7), [*CAM_METHODS, *CONTROL_NAMES.values()])
         axes[0].invert_yaxis()
         figure.legend(handles=_keys(axes[0], NETWORKS), loc="outside lower center", ncols=3, fontsize=9)
-        figure.suptitle(f"Do heat maps lie on the lesion? {part.images:,} test images; dotted: a map without contrast")
+        figure.suptitle(f"Do heat maps lie on the lesion? {split.images:,} test images; dotted: a map without contrast")
         return save_figure(figure, path, note=NOTE)
 
 
-def plot_localisation_by_class(part: PartScores, method: str, path: str | Path) -> Path:
+def plot_localisation_by_class(split: PartScores, method: str, path: str | Path) -> Path:
     """Draw how well one method finds the lesions of each diagnosis, beside the controls."""
     kinds = {Kind(method): (PALETTE[5], "o"), control(CENTRE): ("black", "s"), control(NOISE): (MUTED, "D")}
     with new_figure(11.5, 4.6) as figure:
@@ -78,27 +78,27 @@ def plot_localisation_by_class(part: PartScores, method: str, path: str | Path) 
         for axis, name in zip(axes, MEASURES, strict=True):
             for place, (kind, (colour, marker)) in enumerate(kinds.items()):
                 for row, code in enumerate(CODES):
-                    value, low, high = _numbers(part.localisation[kind].per_class[code][name])
+                    value, low, high = _numbers(split.localisation[kind].per_class[code][name])
                     height = row + 0.22 * (place - 1)
                     axis.plot([low, high], [height, height], color=colour, linewidth=1.5, alpha=0.6)
                     label = CONTROL_NAMES.get(kind.map, kind.map) if row == 0 else None
                     axis.plot(value, height, marker, color=colour, markersize=4, linestyle="none", label=label)
             axis.set_title(TITLES[name])
             axis.set_xlim(left=0)
-        counts = (part.localisation[Kind(method)].per_class[code]["iou"].n for code in CODES)
+        counts = (split.localisation[Kind(method)].per_class[code]["iou"].n for code in CODES)
         axes[0].set_yticks(range(7), [f"{code} ({count})" for code, count in zip(CODES, counts, strict=True)])
         axes[0].invert_yaxis()
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
         return save_figure(figure, path, note=NOTE)
 
 
-def plot_randomisation(part: PartScores, path: str | Path) -> Path:
+def plot_randomisation(split: PartScores, path: str | Path) -> Path:
     """Draw how much the maps of random networks resemble those of the trained one."""
     with new_figure(7.5, 3.9) as figure:
         axis = figure.subplots()
         for row, method in enumerate(CAM_METHODS):
             for place, network in enumerate(RANDOMISATIONS):
-                _bar(axis, row + 0.36 * (place - 0.5), part.similarity[Kind(method, network)], COLOURS[network], 0.34)
+                _bar(axis, row + 0.36 * (place - 0.5), split.similarity[Kind(method, network)], COLOURS[network], 0.34)
         axis.set_yticks(range(len(CAM_METHODS)), CAM_METHODS)
         axis.invert_yaxis()
         axis.grid(visible=False, axis="y")

@@ -5,8 +5,8 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from skinvision_hf.figures.style import ACCENT, MUTED, new_figure, save_figure
-from skinvision_hf.operating_points.curves import Curve
-from skinvision_hf.operating_points.report import OperatingPointsReport
+from skinvision_hf.evaluation.operating_curves import Curve
+from skinvision_hf.evaluation.operating_report import OperatingPointsReport
 
 __all__ = ["plot_abstention", "plot_decision", "plot_roc"]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from skinvision_hf.figures.style import MUTED, PALETTE, new_figure, save_figure
-from skinvision_hf.subgroups import SMALL_GROUP, SubgroupReport
+from skinvision_hf.evaluation.subgroups import SMALL_GROUP, SubgroupReport
 
 __all__ = ["plot_subgroups"]
 

@@ -17,11 +17,11 @@ from skinvision_hf.card.facts import ReleaseFacts, read_json
 from skinvision_hf.card.model import MAIN_METRICS, may_lack_interval
 from skinvision_hf.errors import HubError
 from skinvision_hf.files import sha256
-from skinvision_hf.inference import SkinVision
+from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES
-from skinvision_hf.metrics.estimates import Estimate
-from skinvision_hf.metrics.statistics import CLASS_METRICS
-from skinvision_hf.releases import (
+from skinvision_hf.evaluation.bootstrap import Estimate
+from skinvision_hf.evaluation.metrics import CLASS_METRICS
+from skinvision_hf.models.release import (
     CONFIG_FILE,
     CONFORMAL_FILE,
     GUARD_FILE,

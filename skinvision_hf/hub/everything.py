@@ -17,8 +17,8 @@ from skinvision_hf.hub.publishing import make_api
 from skinvision_hf.hub.rights import check_rights, check_tag
 from skinvision_hf.hub.sending import Published, Shipment, Show, send, send_all
 from skinvision_hf.hub.staging import check_package
-from skinvision_hf.releases import TRAINING_FILE
-from skinvision_hf.splits import MANIFEST_SPLIT
+from skinvision_hf.models.release import TRAINING_FILE
+from skinvision_hf.data.split_schemes import MANIFEST_SPLIT
 
 __all__ = ["DATASET_NAME", "SPACE_NAME", "publish_all"]
 
@@ -92,10 +92,10 @@ def publish_all(
             links=here,
             **common,
         )
-        data, parts = prepare_dataset(
-            api, source, dataset_id, folder / "dataset", split=MANIFEST_SPLIT, tag=tag, links=here, **common
+        data, splits = prepare_dataset(
+            api, source, dataset_id, folder / "dataset", split_scheme=MANIFEST_SPLIT, tag=tag, links=here, **common
         )
-        _check_same_data(model.folder, parts)
+        _check_same_data(model.folder, splits)
         revision = tag or (NEW_COMMIT if model.plan.changes else str(model.plan.head))
         space = prepare_space(
             api,
@@ -133,9 +133,9 @@ def _check_same_data(release: Path, data: DatasetDict) -> None:
     record = json.loads((release / TRAINING_FILE).read_text(encoding="utf-8"))
     config = record["config"]
     seen = limit_parts(data, config.get("limit") or 0, seed=config["seed"])
-    for part, expected in record["data_fingerprint"].items():
-        if part not in seen or fingerprint(seen[part]) != expected:
+    for split, expected in record["data_fingerprint"].items():
+        if split not in seen or fingerprint(seen[split]) != expected:
             raise HubError(
-                f"the release was trained on other data: its {part} images are not those of --dataset (split "
-                f"{record['split']}, {record['images'].get(part)} images); publish those, or each repository alone"
+                f"the release was trained on other data: its {split} images are not those of --dataset (split "
+                f"{record['split']}, {record['images'].get(split)} images); publish those, or each repository alone"
             )

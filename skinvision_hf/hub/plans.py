@@ -121,8 +121,8 @@ def make_plan(
 
 def _matches(path: str, pattern: str) -> bool:
     """Match folder by folder, so that `figures/*` is nothing deeper."""
-    parts, patterns = path.split("/"), pattern.split("/")
-    return len(parts) == len(patterns) and all(map(fnmatchcase, parts, patterns))
+    splits, patterns = path.split("/"), pattern.split("/")
+    return len(splits) == len(patterns) and all(map(fnmatchcase, splits, patterns))
 
 
 def _is_same(there: RepoFile, path: Path) -> bool:

@@ -16,7 +16,7 @@ from skinvision_hf.hub.plans import make_plan
 from skinvision_hf.hub.repositories import look_up, url_of
 from skinvision_hf.hub.sending import Shipment, refuse_token
 from skinvision_hf.hub.staging import SPACE_FILES, stage_dataset, stage_release, stage_space
-from skinvision_hf.releases import RELEASE_FILES, resolve_release
+from skinvision_hf.models.release import RELEASE_FILES, resolve_release
 
 __all__ = ["prepare_dataset", "prepare_release", "prepare_space"]
 
@@ -56,7 +56,7 @@ def prepare_dataset(
     repo_id: str,
     folder: Path,
     *,
-    split: str,
+    split_scheme: str,
     private: bool,
     tag: str | None,
     overwrite: bool,
@@ -64,10 +64,10 @@ def prepare_dataset(
 ) -> tuple[Shipment, DatasetDict]:
     """Write a data set into a folder and plan its commit; see `publish_dataset`."""
     there = look_up(api, repo_id, "dataset", private=private, tag=tag, overwrite=overwrite)
-    data = stage_dataset(source, folder, split=split, repo_id=repo_id, links=there.keep_links(links))
+    data = stage_dataset(source, folder, split_scheme=split_scheme, repo_id=repo_id, links=there.keep_links(links))
     check_card(folder, "dataset")
     plan = make_plan(there, folder, owned=["data/*.parquet"], tag=tag)
-    return Shipment(plan, folder, f"Publish the split {split}"), data
+    return Shipment(plan, folder, f"Publish the split {split_scheme}"), data
 
 
 def prepare_space(

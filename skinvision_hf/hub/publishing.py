@@ -14,8 +14,8 @@ from skinvision_hf.hub.repositories import look_up
 from skinvision_hf.hub.rights import check_rights, check_tag
 from skinvision_hf.hub.sending import Published, Show, send_all
 from skinvision_hf.hub.staging import check_package
-from skinvision_hf.releases import check_on_hub
-from skinvision_hf.splits import MANIFEST_SPLIT
+from skinvision_hf.models.release import check_on_hub
+from skinvision_hf.data.split_schemes import MANIFEST_SPLIT
 
 __all__ = ["make_api", "publish_dataset", "publish_release", "publish_space"]
 
@@ -85,7 +85,7 @@ def publish_dataset(
     source: str | Path,
     repo_id: str,
     *,
-    split: str = MANIFEST_SPLIT,
+    split_scheme: str = MANIFEST_SPLIT,
     private: bool = False,
     tag: str | None = None,
     token: str | None = None,
@@ -117,7 +117,7 @@ def publish_dataset(
     check_rights(api, repo_id)
     with staging_folder() as folder:
         shipment, _ = prepare_dataset(
-            api, source, repo_id, folder, split=split, private=private, tag=tag, overwrite=overwrite, links=links
+            api, source, repo_id, folder, split_scheme=split_scheme, private=private, tag=tag, overwrite=overwrite, links=links
         )
         return send_all(api, [shipment], dry_run=dry_run, show=show)[0]
 

@@ -15,7 +15,7 @@ from huggingface_hub.hf_api import RepoFile
 from skinvision_hf.card import Links
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.failures import hub_errors
-from skinvision_hf.releases import CARD_FILE, CONFIG_FILE, SilentBar, is_release_config
+from skinvision_hf.models.release import CARD_FILE, CONFIG_FILE, SilentBar, is_release_config
 
 __all__ = ["MARKER", "Kind", "Repository", "look_up", "url_of"]
 

@@ -16,7 +16,7 @@ from skinvision_hf.errors import HubError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.hub.repositories import MARKER
 from skinvision_hf.labels import CODES
-from skinvision_hf.releases import CARD_FILE, release_files
+from skinvision_hf.models.release import CARD_FILE, release_files
 
 __all__ = ["SPACE_FILES", "check_package", "stage_dataset", "stage_release", "stage_space"]
 
@@ -64,7 +64,7 @@ def _add_examples(folder: Path, number: int, source: str) -> None:
         item["image"].convert("RGB").save(folder / f"{item['image_id']}-{CODES[item['label']]}.png")
 
 
-def stage_dataset(source: str | Path, target: Path, *, split: str, repo_id: str, links: Links) -> DatasetDict:
+def stage_dataset(source: str | Path, target: Path, *, split_scheme: str, repo_id: str, links: Links) -> DatasetDict:
     """Write a prepared data set: Parquet files that hold the images, and a card.
 
     Args:
@@ -77,10 +77,10 @@ def stage_dataset(source: str | Path, target: Path, *, split: str, repo_id: str,
     Returns:
         What was written, by part.
     """
-    data = DatasetDict({k: d.select_columns(list(FEATURES)) for k, d in load_ham10000(source, split=split).items()})
-    for part, dataset in data.items():
-        write_parquet(dataset, target, part)
-    card = render_dataset_card(data, split=split, repo_id=repo_id, links=links)
+    data = DatasetDict({k: d.select_columns(list(FEATURES)) for k, d in load_ham10000(source, split_scheme=split_scheme).items()})
+    for split, dataset in data.items():
+        write_parquet(dataset, target, split)
+    card = render_dataset_card(data, split_scheme=split_scheme, repo_id=repo_id, links=links)
     _mark(card)
     atomic_write(target / CARD_FILE, str(card))
     return data

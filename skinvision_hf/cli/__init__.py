@@ -1,0 +1,1 @@
+"""The `skinvision` command."""

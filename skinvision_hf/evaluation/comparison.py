@@ -1,0 +1,122 @@
+"""Whether one model is better than another on the same images, or only looks so."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import binomtest
+
+from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation.bootstrap import RESAMPLES, AbsoluteSum, Estimate, bootstrap, lesion_weights
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.metrics import metric_title, overall_statistics
+
+__all__ = ["Comparison", "compare"]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two models on the same images.
+
+    Attributes:
+        images: Their number.
+        lesions: Number of their lesions.
+        differences: Value of the second model less that of the first, by metric, with paired 95 % intervals.
+            Calibration errors are left out: resampling moves both up, so their difference has no such interval.
+        only_first_right: Images that only the first model gets right.
+        only_second_right: Images that only the second one gets right.
+        lesion_p: Exact two-sided p-value over lesions: how likely so uneven a division is if, for each lesion, either
+            model could have been the better one. It is McNemar's test where each lesion has one image.
+        mcnemar_p: Exact two-sided p-value of McNemar's test over images. It takes several images of a lesion for
+            independent, so it is too small; it is here for comparison with work that reports it.
+    """
+
+    images: int
+    lesions: int
+    differences: dict[str, Estimate]
+    only_first_right: int
+    only_second_right: int
+    lesion_p: float
+    mcnemar_p: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all attributes as a dictionary that JSON can hold."""
+        return {
+            "images": self.images,
+            "lesions": self.lesions,
+            "differences": {name: estimate.to_dict() for name, estimate in self.differences.items()},
+            "only_first_right": self.only_first_right,
+            "only_second_right": self.only_second_right,
+            "lesion_p": self.lesion_p,
+            "mcnemar_p": self.mcnemar_p,
+        }
+
+    def __str__(self) -> str:
+        """A Markdown table and the test in a sentence."""
+        rows = [f"| {metric_title(name)} | {estimate} |" for name, estimate in self.differences.items()]
+        return "\n".join(
+            [
+                f"second less first on the same {self.images} images of {self.lesions} lesions; "
+                "paired 95 % intervals over lesions",
+                "",
+                "| metric | difference |",
+                "| --- | --- |",
+                *rows,
+                "",
+                f"Right on one side only: first {self.only_first_right}, second {self.only_second_right}; exact test "
+                f"over lesions p = {self.lesion_p:.3g} (over images, as if they were independent: McNemar's "
+                f"p = {self.mcnemar_p:.3g})",
+            ]
+        )
+
+
+def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
+    """Compare two models image by image.
+
+    Args:
+        first: Predictions of one model.
+        second: Predictions of the other on the same images, in any order.
+        resamples: Bootstrap resamples of lesions, the same for both.
+        seed: Seed of the resamples.
+
+    Raises:
+        DataError: If the two are not about the same images with the same labels.
+    """
+    row = {name: number for number, name in enumerate(second.image_ids)}
+    if set(row) != set(first.image_ids) or len(row) != len(second.image_ids):
+        raise DataError("the two sets of predictions are about different images; evaluate both on the same split")
+    order = [row[name] for name in first.image_ids]
+    if not np.array_equal(first.labels, second.labels[order]):
+        raise DataError("the two sets of predictions disagree about the true labels; evaluate both on the same data")
+    labels, weights = first.labels, lesion_weights(first.lesion_ids, resamples=resamples, seed=seed)
+    probabilities = (first.probabilities, second.probabilities[order])
+    before, after = (overall_statistics(labels, p) for p in probabilities)
+    right = [p.argmax(axis=1) == labels for p in probabilities]
+    only = (int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
+    gains = right[1].astype(int) - right[0]
+    return Comparison(
+        images=len(labels),
+        lesions=len(set(first.lesion_ids)),
+        differences={
+            name: bootstrap(lambda w, a=a, b=after[name][0]: b(w) - a(w), weights, n=n)  # type: ignore[misc]
+            for name, (a, n) in before.items()
+            if not isinstance(a, AbsoluteSum)
+        },
+        only_first_right=only[0],
+        only_second_right=only[1],
+        lesion_p=_sign_flip_p(gains, np.asarray(first.lesion_ids)),
+        mcnemar_p=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
+    )
+
+
+def _sign_flip_p(gains: np.ndarray, lesion_ids: np.ndarray) -> float:
+    """Exact two-sided p-value of the sum of gains (n,), when the sign of each lesion's sum is left to a coin."""
+    _, lesion = np.unique(lesion_ids, return_inverse=True)
+    sums = np.bincount(lesion, weights=gains).astype(int)
+    chance = np.ones(1)
+    for size in np.abs(sums[sums != 0]):
+        coin = np.zeros(2 * size + 1)
+        coin[[0, -1]] = 0.5
+        chance = np.convolve(chance, coin)
+    totals = np.arange(len(chance)) - len(chance) // 2
+    return min(1.0, float(chance[np.abs(totals) >= abs(sums.sum())].sum()))

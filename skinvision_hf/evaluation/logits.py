@@ -1,0 +1,157 @@
+"""A network and a split to predictions, on one process or several."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.utils.data import DataLoader
+from tqdm.auto import tqdm
+
+from skinvision_hf.models.ensembles import Ensemble
+from skinvision_hf.errors import DataError
+from skinvision_hf.models.evaluation_mode import EvaluationMode
+from skinvision_hf.files import sha256, write_json
+from skinvision_hf.data.loaders import iterate, make_loader
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
+from skinvision_hf.data.transforms import eval_transform
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+__all__ = [
+    "assert_same_subject",
+    "collect_logits",
+    "measured_images",
+    "measured_weights",
+    "predict_dataset",
+    "read_metrics",
+    "write_metrics",
+]
+
+
+def collect_logits(
+    model: torch.nn.Module, loader: DataLoader, *, accelerator: "Accelerator | None" = None, progress: bool = True
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run a network over a loader in evaluation mode and hand it back in the mode it was in.
+
+    Args:
+        model: Returns an output with `logits`.
+        loader: From `make_loader`, prepared by the accelerator when there is one.
+        accelerator: Gathers over processes, without the samples that only pad the last batch.
+        progress: Show a progress bar (on the main process).
+
+    Returns:
+        Logits (n, 7) float32 and labels (n,) int64, in the order of the data set.
+    """
+    device = accelerator.device if accelerator else next(model.parameters()).device
+    hidden = not progress or (accelerator is not None and not accelerator.is_local_main_process)
+    logits, labels = [], []
+    bar = tqdm(iterate(loader), total=len(loader), desc="evaluate", unit="batch", disable=hidden, leave=False)
+    with EvaluationMode(model), torch.inference_mode():
+        for batch in bar:
+            pixels = batch["pixel_values"].to(device).contiguous(memory_format=torch.channels_last)
+            result = (model(pixels).logits, batch["labels"].to(device))
+            if accelerator is not None:
+                result = accelerator.gather_for_metrics(result)
+            logits.append(result[0].float().cpu().numpy())
+            labels.append(result[1].cpu().numpy())
+    return np.concatenate(logits), np.concatenate(labels).astype(np.int64)
+
+
+def predict_dataset(
+    model: SkinVisionForImageClassification | Ensemble,
+    dataset: Dataset,
+    *,
+    batch_size: int = 64,
+    num_workers: int = 0,
+    accelerator: "Accelerator | None" = None,
+    progress: bool = True,
+) -> Predictions:
+    """Predict every image of a split.
+
+    Args:
+        model: The network or ensemble; its own `pretrained_cfg` decides how images are prepared.
+        dataset: A split with the columns image, label, image_id and lesion_id.
+        batch_size: Images a batch.
+        num_workers: Processes that decode images.
+        accelerator: Shares the work over processes; every process returns the same predictions.
+        progress: Show a progress bar.
+
+    Returns:
+        The predictions, in the order of the data set.
+    """
+    loader = make_loader(
+        dataset, eval_transform(model.config.pretrained_cfg), batch_size=batch_size, num_workers=num_workers
+    )
+    if accelerator is not None:
+        loader = accelerator.prepare_data_loader(loader)
+    logits, labels = collect_logits(model, loader, accelerator=accelerator, progress=progress)
+    identifiers: Sequence[str] = dataset["image_id"][:]
+    return Predictions(
+        image_ids=tuple(identifiers), lesion_ids=tuple(dataset["lesion_id"][:]), labels=labels, logits=logits
+    )
+
+
+def measured_weights(folder: Path) -> dict[str, str]:
+    """Which weights a report is about, so that it is never shown beside others."""
+    return {"weights_sha256": sha256(folder / WEIGHTS_FILE)}
+
+
+def measured_images(dataset: Dataset) -> dict[str, list[int]]:
+    """Median width and height in pixels of the images that a report is about, from about a hundred of them."""
+    some = dataset.select(range(0, len(dataset), -(-len(dataset) // 100))).select_columns(["image"])
+    return {"median_size": np.median([row["image"].size for row in some], axis=0).astype(int).tolist()}
+
+
+def assert_same_subject(folder: str | Path, about: Mapping[str, Any]) -> None:
+    """Check that a folder holds no report on another model or ensemble: sections of two never stand in one file.
+
+    Args:
+        folder: Where a report is to go.
+        about: `{"model": measured_weights(...)}`, or what an ensemble is made of under `ensemble`.
+
+    Raises:
+        DataError: If it does.
+    """
+    present = read_metrics(folder)
+    if any(present[key] != about.get(key) for key in ("model", "ensemble") if key in present):
+        raise DataError(f"{folder} holds a report on another model; choose another --output_dir")
+
+
+def read_metrics(folder: str | Path) -> dict[str, Any]:
+    """Read the sections of a folder's `metrics.json`; none where there is no such file.
+
+    Raises:
+        DataError: If there is a file with that name that is no metrics.json.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is no JSON file of metrics; move it away") from error
+
+
+def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
+    """Write sections of `metrics.json`; sections that other commands wrote there stay.
+
+    Args:
+        folder: A release or an output folder.
+        sections: By name, such as the parts of `EvalReport.to_dict()`, or `calibration`.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: If there is a file with that name that is no metrics.json, or the folder cannot be written.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        return write_json(path, read_metrics(folder) | dict(sections))
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error.strerror}); choose another folder") from error

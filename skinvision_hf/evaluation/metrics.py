@@ -1,0 +1,193 @@
+"""Every metric as a function of how often each image counts, so that one pass over arrays serves all resamples."""
+
+import numpy as np
+
+from skinvision_hf.labels import CODES
+from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Mean, Statistic
+
+__all__ = [
+    "CLASS_METRICS",
+    "OVERALL_METRICS",
+    "area_under_roc",
+    "average_precision",
+    "calibration_error",
+    "class_statistics",
+    "compute",
+    "equal_bins",
+    "metric_title",
+    "overall_statistics",
+    "precision_recall_points",
+    "roc_points",
+    "roc_rates",
+]
+
+OVERALL_METRICS = (
+    *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mean_auc", "log_loss", "brier_score", "ece"),
+    *("melanoma_sensitivity", "melanoma_specificity"),
+)
+CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
+CALIBRATION_BINS = 15
+SMALLEST_PROBABILITY = 1e-15
+ACRONYMS = {"f1": "F1", "auc": "AUC", "ece": "ECE"}
+
+
+def compute(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Compute the overall metrics, without intervals.
+
+    Args:
+        probabilities: (n, 7), rows add up to 1.
+        labels: True classes (n,).
+
+    Returns:
+        Each of `OVERALL_METRICS`; NaN where it is not defined.
+    """
+    ones = np.ones((1, len(labels)))
+    return {name: float(s(ones)[0]) for name, (s, _) in overall_statistics(labels, probabilities).items()}
+
+
+def metric_title(name: str) -> str:
+    """Return a metric's name as people write it: `macro_f1` is macro F1."""
+    return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
+
+
+def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple[Statistic, int]]:
+    """Make the overall metrics of labels (n,) and probabilities (n, 7).
+
+    Returns:
+        By name, a function from weights (R, n) to values (R,), NaN where undefined, and the number of images that it is
+        about. Balanced accuracy and mean AUC average over the classes that a resample has; macro F1 also over classes
+        that were only predicted, as in scikit-learn.
+    """
+    truth, predicted = np.eye(len(CODES))[labels], probabilities.argmax(axis=1)
+    answers, right = np.eye(len(CODES))[predicted], predicted == labels
+    hits = truth * right[:, None]
+    areas = [area_under_roc(probabilities[:, k], labels == k) for k in range(len(CODES))]
+    likelihood = np.maximum((probabilities * truth).sum(axis=1), SMALLEST_PROBABILITY)
+    melanoma = CODES.index("mel")
+    is_melanoma, says_melanoma = labels == melanoma, predicted == melanoma
+
+    def f1_scores(weights: np.ndarray) -> np.ndarray:
+        return _ratio(2 * weights @ hits, weights @ (truth + answers))
+
+    def weighted_f1(weights: np.ndarray) -> np.ndarray:
+        support = weights @ truth
+        return _ratio(np.nansum(f1_scores(weights) * support, axis=1), support.sum(axis=1))
+
+    statistics: dict[str, Statistic] = {
+        "accuracy": Mean(right),
+        "balanced_accuracy": lambda weights: _mean_of_defined(_ratio(weights @ hits, weights @ truth)),
+        "macro_f1": lambda weights: _mean_of_defined(f1_scores(weights)),
+        "weighted_f1": weighted_f1,
+        "mean_auc": lambda weights: _mean_of_defined(np.stack([area(weights) for area in areas], axis=1)),
+        "log_loss": Mean(-np.log(likelihood)),
+        "brier_score": Mean(((probabilities - truth) ** 2).sum(axis=1)),
+        "ece": calibration_error(probabilities.max(axis=1), right),
+        "melanoma_sensitivity": Mean(says_melanoma, is_melanoma),
+        "melanoma_specificity": Mean(~says_melanoma, ~is_melanoma),
+    }
+    about = {"melanoma_sensitivity": int(is_melanoma.sum()), "melanoma_specificity": int((~is_melanoma).sum())}
+    return {name: (statistic, about.get(name, len(labels))) for name, statistic in statistics.items()}
+
+
+def class_statistics(labels: np.ndarray, probabilities: np.ndarray, k: int) -> dict[str, tuple[Statistic, int]]:
+    """Make the metrics of one class against the rest; see `overall_statistics` for arguments and result."""
+    positive, says = labels == k, probabilities.argmax(axis=1) == k
+    hits = (positive & says).astype(float)
+    both = positive.astype(float) + says
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    return {
+        "sensitivity": (Mean(says, positive), positives),
+        "specificity": (Mean(~says, ~positive), negatives),
+        "precision": (Mean(positive, says), int(says.sum())),
+        "f1": (lambda weights: _ratio(2 * weights @ hits, weights @ both), len(labels)),
+        "auc": (area_under_roc(probabilities[:, k], positive), len(labels)),
+        "average_precision": (average_precision(probabilities[:, k], positive), len(labels)),
+    }
+
+
+def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> Statistic:
+    """Make the statistic that is the area under the ROC curve; NaN in resamples with one class only."""
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        false, true = roc_rates(scores, positive, weights)
+        return (np.diff(false) * (true[:, 1:] + true[:, :-1])).sum(axis=1) / 2
+
+    return statistic
+
+
+def average_precision(scores: np.ndarray, positive: np.ndarray) -> Statistic:
+    """Make the statistic that is the mean precision over the steps of recall; NaN in resamples without positives."""
+
+    def statistic(weights: np.ndarray) -> np.ndarray:
+        false, true = _counts(scores, positive, weights)
+        precision = np.nan_to_num(_ratio(true, true + false))
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return (np.diff(true, axis=1, prepend=0) * precision).sum(axis=1) / true[:, -1]
+
+    return statistic
+
+
+def roc_rates(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates (R, 1 + distinct scores) for falling thresholds, from (0, 0) to (1, 1).
+
+    Args:
+        scores: Higher means more likely positive (n,).
+        positive: The truth (n,) bool.
+        weights: Resamples (R, n).
+    """
+    with np.errstate(invalid="ignore"):
+        false, true = (np.pad(c / c[:, -1:], ((0, 0), (1, 0))) for c in _counts(scores, positive, weights))
+    return false, true
+
+
+def roc_points(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """False and true positive rates of the images as they are, for drawing."""
+    false, true = roc_rates(scores, positive, np.ones((1, len(scores))))
+    return false[0], true[0]
+
+
+def precision_recall_points(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Recall and precision of the images as they are, for drawing."""
+    false, true = _counts(scores, positive, np.ones((1, len(scores))))
+    return true[0] / true[0, -1], true[0] / (true[0] + false[0])
+
+
+def calibration_error(confidence: np.ndarray, happened: np.ndarray) -> AbsoluteSum:
+    """Make the statistic that is the expected calibration error of probabilities (n,) of events (n,) bool.
+
+    The 15 bins are those of the images as they are, each with equally many.
+    """
+    members = equal_bins(confidence) * (confidence - happened)[:, None]
+
+    def gaps(weights: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return (weights @ members) / weights.sum(axis=1, keepdims=True)
+
+    return AbsoluteSum(gaps)
+
+
+def equal_bins(confidence: np.ndarray) -> np.ndarray:
+    """Tell which of 15 bins of equally many images each image is in (n, 15), by rising confidence (n,)."""
+    rank = np.argsort(np.argsort(confidence, kind="stable"), kind="stable")
+    return rank[:, None] * CALIBRATION_BINS // len(rank) == np.arange(CALIBRATION_BINS)
+
+
+def _counts(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Negatives and positives (R, distinct scores) from each distinct score upwards, the highest score first."""
+    order = np.argsort(-scores, kind="stable")
+    last_of_ties = np.flatnonzero(np.diff(scores[order], append=np.inf))
+    false, true = (
+        np.cumsum(weights[:, order] * chosen[order], axis=1)[:, last_of_ties] for chosen in (~positive, positive)
+    )
+    return false, true
+
+
+def _ratio(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(lower > 0, upper / lower, np.nan)
+
+
+def _mean_of_defined(values: np.ndarray) -> np.ndarray:
+    """Mean over the classes (R, 7) -> (R,) that are defined; NaN where none is."""
+    defined = np.isfinite(values)
+    return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))

@@ -1,0 +1,259 @@
+"""What a release is made of, and where it comes from: the package itself, a folder, or the Hub.
+
+The only module that reads from the Hub.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub.errors import (
+    HfHubHTTPError,
+    HFValidationError,
+    # Base of what the client's HTTP library raises, whichever library that is.
+    HTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RemoteEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.utils import tqdm
+
+from skinvision_hf.errors import ModelError
+from skinvision_hf.files import write_json
+from skinvision_hf.labels import CODES
+
+__all__ = [
+    "CARD_FILE",
+    "CONFIG_FILE",
+    "CONFORMAL_FILE",
+    "GUARD_FILE",
+    "HISTORY_FILE",
+    "METRICS_FILE",
+    "PARTS_KEY",
+    "PREDICTIONS_FILE",
+    "RELEASE_FILES",
+    "TRAINING_FILE",
+    "WEIGHTS_FILE",
+    "SilentBar",
+    "bundled_release",
+    "check_on_hub",
+    "is_release_config",
+    "list_parts",
+    "release_files",
+    "release_parts",
+    "resolve_release",
+]
+
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+TRAINING_FILE = "training.json"
+HISTORY_FILE = "history.jsonl"
+GUARD_FILE = "guard.safetensors"
+CONFORMAL_FILE = "conformal.json"
+CARD_FILE = "README.md"
+# What an answer needs besides the network, where a release has it.
+PARTS = (GUARD_FILE, CONFORMAL_FILE)
+PARTS_KEY = "release_files"
+# What belongs to a release; anything else in a folder is not published and in a repository not downloaded.
+RELEASE_FILES = (
+    *(CONFIG_FILE, WEIGHTS_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
+    *(CARD_FILE, "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
+)
+# The client's patterns cross folders, ours do not.
+DEEP = "*/*/*"
+
+
+def bundled_release() -> Path:
+    """Return the folder of the release that ships with the package.
+
+    Raises:
+        ModelError: If this copy of the package carries none.
+    """
+    folder = Path(__file__).parents[1] / "pretrained"
+    if not (folder / CONFIG_FILE).is_file():
+        raise ModelError(
+            "this copy of skinvision_hf carries no bundled release; install the package again, "
+            "or name a folder or a Hub id"
+        )
+    return folder
+
+
+def release_files(folder: Path) -> list[Path]:
+    """The files of a folder that belong to a release, sorted."""
+    return sorted({path for pattern in RELEASE_FILES for path in folder.glob(pattern) if path.is_file()})
+
+
+def release_parts(folder: Path) -> list[str]:
+    """Names of the files besides the network that answers of this folder come from."""
+    return [name for name in PARTS if (folder / name).is_file()]
+
+
+def list_parts(folder: Path) -> None:
+    """Write into `config.json` which parts a release has, so that a copy that lost its guard is not taken for whole.
+
+    A cache that another library filled holds the network only. Saving the network alone, elsewhere, drops the list.
+    """
+    path = folder / CONFIG_FILE
+    config = json.loads(path.read_text(encoding="utf-8"))
+    write_json(path, {**config, PARTS_KEY: release_parts(folder)})
+
+
+def is_release_config(config: Any) -> bool:
+    """Whether the content of a `config.json` is that of a SkinVision release."""
+    return isinstance(config, dict) and config.get("label_names") == list(CODES)
+
+
+def resolve_release(
+    ref: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> Path:
+    """Find a release and return its local folder, downloading it from the Hub when it is not here yet.
+
+    Args:
+        ref: None for the bundled release, a folder, or a Hub id such as `user/skinvision-efficientnet-b0`.
+        revision: Branch, tag or commit on the Hub.
+        cache_dir: Where downloads are kept; the Hub's own cache by default.
+        local_files_only: Use the cache and ask no server.
+        token: Token for private repositories; the saved login by default.
+
+    Returns:
+        A folder with at least `config.json`, and every file that this one lists as a part of the release.
+
+    Raises:
+        ModelError: If there is no such folder, repository or revision, the Hub cannot be reached, or the release has
+            lost a part.
+    """
+    if ref is None:
+        folder = bundled_release()
+    elif Path(ref).is_dir():
+        folder = Path(ref)
+    else:
+        folder = _download(str(ref), revision, cache_dir, local_files_only=local_files_only, token=token)
+        if lost := _lost_parts(folder):
+            raise ModelError(
+                f"{ref} is incomplete in the cache: {lost[0]} is missing, without which its answers would differ; "
+                "load it once with a network"
+            )
+    if not (folder / CONFIG_FILE).is_file():
+        raise ModelError(f"{ref} is no SkinVision release: it has no {CONFIG_FILE}")
+    if lost := _lost_parts(folder):
+        raise ModelError(
+            f"{ref} is incomplete: {lost[0]} is missing, without which its answers would differ; copy the release "
+            f"again, or take the name out of {PARTS_KEY} in {CONFIG_FILE}"
+        )
+    return folder
+
+
+def check_on_hub(repo_id: str, *, revision: str | None = None, token: str | bool | None = None) -> None:
+    """Check by its `config.json`, and without anything else of it, that a repository is a SkinVision release.
+
+    Raises:
+        ModelError: If it is none, or cannot be had.
+    """
+    with _download_errors(repo_id, revision):
+        _check_config(repo_id, revision, token)
+
+
+def _lost_parts(folder: Path) -> list[str]:
+    """Files that `config.json` lists and the folder lacks; a damaged one is left to whoever loads the network."""
+    try:
+        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    listed = config.get(PARTS_KEY) if isinstance(config, dict) else None
+    return [name for name in PARTS if name in (listed or []) and not (folder / name).is_file()]
+
+
+def _download(
+    repo_id: str,
+    revision: str | None,
+    cache_dir: str | Path | None,
+    *,
+    local_files_only: bool,
+    token: str | bool | None,
+) -> Path:
+    if repo_id.count("/") != 1 or repo_id.startswith((".", "/", "~")):
+        raise ModelError(f"{repo_id} is neither a folder nor a Hub id such as user/name; check the path")
+    with _download_errors(repo_id, revision):
+        if not local_files_only:
+            # Without a network, what is in the cache counts.
+            with suppress(LocalEntryNotFoundError, OfflineModeIsEnabled):
+                _check_config(repo_id, revision, token)
+        return Path(
+            snapshot_download(
+                repo_id,
+                revision=revision,
+                cache_dir=cache_dir,
+                local_files_only=local_files_only,
+                token=token,
+                allow_patterns=list(RELEASE_FILES),
+                ignore_patterns=DEEP,
+            )
+        )
+
+
+def _check_config(repo_id: str, revision: str | None, token: str | bool | None) -> None:
+    """Look before hundreds of megabytes of a foreign model are downloaded; the cache is left as it was.
+
+    With one file in the cache, the client would take a repository for complete whose download failed.
+    """
+    with TemporaryDirectory() as folder:
+        path = hf_hub_download(
+            repo_id, CONFIG_FILE, revision=revision, cache_dir=folder, token=token, tqdm_class=SilentBar
+        )
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+    try:
+        config = json.loads(text)
+    except ValueError as error:
+        raise ModelError(f"the {CONFIG_FILE} of {repo_id} cannot be read; download the release again") from error
+    if not is_release_config(config):
+        labels = config.get("label_names") if isinstance(config, dict) else None
+        raise ModelError(f"{repo_id} is no SkinVision release: its labels are {labels}, not {list(CODES)}")
+
+
+class SilentBar(tqdm):
+    """No progress bar, for a file that arrives at once."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **{**options, "disable": True})
+
+
+@contextmanager
+def _download_errors(repo_id: str, revision: str | None) -> Iterator[None]:
+    """Turn whatever the Hub's client raises while it downloads into one `ModelError`."""
+    try:
+        yield
+    except HFValidationError as error:
+        raise ModelError(f"{repo_id} is neither a folder nor a valid Hub id (user/name)") from error
+    except RevisionNotFoundError as error:
+        raise ModelError(f"{repo_id} has no revision {revision!r}; see its branches and tags on the Hub") from error
+    except RemoteEntryNotFoundError as error:
+        raise ModelError(f"{repo_id} is no SkinVision release: it has no {CONFIG_FILE}") from error
+    except RepositoryNotFoundError as error:
+        raise ModelError(
+            f"there is no model {repo_id} on the Hub that you can read; check the name, or log in with 'hf auth login' "
+            "if it is private"
+        ) from error
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
+        raise ModelError(
+            f"{repo_id} is not in the local cache and the Hub cannot be reached; check the network, try again later, "
+            "or leave the model out to use the bundled release"
+        ) from error
+    except HfHubHTTPError as error:
+        status = error.response.status_code
+        remedy = "set HF_TOKEN to a valid token, or log in with 'hf auth login'" if status == 401 else "try again later"
+        raise ModelError(f"the Hub answered with status {status} for {repo_id}; {remedy}") from error
+    except (HTTPError, OSError) as error:
+        raise ModelError(f"cannot download {repo_id}: {error.__class__.__name__}; check the network") from error

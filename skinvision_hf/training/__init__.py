@@ -1,0 +1,1 @@
+"""Two-phase training with Accelerate: set-up, the loop, checkpoints and losses."""

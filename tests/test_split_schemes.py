@@ -1,0 +1,105 @@
+"""The splits: no lesion on two sides, every diagnosis on each, and a manifest that the code can make again."""
+
+import csv
+from collections import Counter, defaultdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sklearn.model_selection import train_test_split
+
+from skinvision_hf.errors import DataError
+from skinvision_hf.labels import CODES
+from skinvision_hf.data.split_schemes import (
+    SPLIT_NAMES,
+    assert_leak_free,
+    duplicate_pairs,
+    grouped_split,
+    image_level_split,
+    load_manifest,
+    merge_duplicates,
+)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[list[str], list[str]]:
+    """Labels and groups of 3,000 images: groups of one to four, classes as unequal as HAM10000's."""
+    generator = np.random.default_rng(0)
+    labels, groups = [], []
+    for group in range(1_600):
+        label = str(generator.choice(CODES, p=[0.03, 0.05, 0.11, 0.015, 0.11, 0.67, 0.015]))
+        for _ in range(generator.integers(1, 5)):
+            labels.append(label)
+            groups.append(f"G{group:04d}")
+    return labels[:3_000], groups[:3_000]
+
+
+def test_a_grouped_split_keeps_groups_whole_and_gives_every_split_its_share(drawn: tuple[list[str], list[str]]) -> None:
+    labels, groups = drawn
+    split_scheme = grouped_split(labels, groups)
+    assert_leak_free([str(n) for n in range(len(labels))], groups, split_scheme)
+    sizes = Counter(split_scheme)
+    for name, share in zip(SPLIT_NAMES, (0.7, 0.15, 0.15), strict=True):
+        assert sizes[name] / len(split_scheme) == pytest.approx(share, abs=0.01)
+        inside = Counter(label for label, s in zip(labels, split_scheme, strict=True) if s == name)
+        for code, count in Counter(labels).items():
+            assert inside[code] / count == pytest.approx(share, abs=0.12), (name, code)
+    assert grouped_split(labels, groups) == split_scheme
+    assert grouped_split(labels, groups, seed=1) != split_scheme
+
+
+def test_duplicates_share_a_group_even_through_a_third() -> None:
+    images, lesions = ["a", "b", "c", "d", "e"], ["L1", "L2", "L3", "L4", "L1"]
+    assert merge_duplicates(images, lesions, [("b", "c"), ("a", "c"), ("d", "elsewhere")]) == [
+        "L1", "L1", "L1", "L4", "L1",
+    ]  # fmt: skip
+    assert merge_duplicates(images, lesions, []) == lesions
+
+
+def test_offenders_are_counted_and_named_with_their_splits() -> None:
+    with pytest.raises(DataError, match=r"1 lesions are in more than one split: L1 \(test and train\)"):
+        assert_leak_free(["a", "b", "c"], ["L1", "L1", "L2"], ["train", "test", "test"])
+    with pytest.raises(DataError, match=r"1 images are in more than one split: a \(test and validation\)"):
+        assert_leak_free(["a", "a"], ["L1", "L2"], ["validation", "test"])
+    many = [f"L{number:02d}" for number in range(12)] * 2
+    with pytest.raises(DataError, match="12 lesions") as caught:
+        assert_leak_free([str(n) for n in range(24)], many, ["train"] * 12 + ["test"] * 12)
+    assert "L09" in str(caught.value) and "L10" not in str(caught.value)
+
+
+def test_the_image_level_split_is_the_older_notebook_s(drawn: tuple[list[str], list[str]]) -> None:
+    labels, _ = drawn
+    rows = list(range(len(labels)))
+    rest, test = train_test_split(rows, test_size=0.15, random_state=42, stratify=labels)
+    train, validation = train_test_split(rest, test_size=0.176, random_state=42, stratify=[labels[r] for r in rest])
+    found = defaultdict(set)
+    for row, name in enumerate(image_level_split(labels)):
+        found[name].add(row)
+    assert found == {"train": set(train), "validation": set(validation), "test": set(test)}
+
+
+def test_the_manifest_and_the_duplicates_are_whole() -> None:
+    manifest = load_manifest()
+    assert len(manifest) == 10_015
+    assert Counter(manifest.values()) == {"train": 7_014, "validation": 1_500, "test": 1_501}
+    pairs = duplicate_pairs()
+    assert len(pairs) == len(set(pairs)) == 18
+    for one, other in pairs:
+        assert manifest[one] == manifest[other], "a lesion that was photographed twice is on two sides"
+    with pytest.raises(DataError, match="there is no manifest of a split named 'ham10000-v2'"):
+        load_manifest("ham10000-v2")
+    with pytest.raises(DataError, match="there is no manifest of a split named 'ham10000-duplicates'"):
+        load_manifest("ham10000-duplicates")
+
+
+@pytest.mark.real_data
+def test_the_manifest_is_what_the_code_makes_of_the_real_data(ham10000_dir: Path) -> None:
+    with (ham10000_dir / "HAM10000_metadata.csv").open(newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["image_id"])
+    images, lesions = [row["image_id"] for row in rows], [row["lesion_id"] for row in rows]
+    groups = merge_duplicates(images, lesions, duplicate_pairs())
+    assert len(set(lesions)) == 7_470 and len(set(groups)) < len(set(lesions))
+    split_scheme = grouped_split([row["dx"] for row in rows], groups)
+    manifest = load_manifest()
+    assert_leak_free(images, groups, [manifest[image] for image in images])
+    assert dict(zip(images, split_scheme, strict=True)) == manifest
