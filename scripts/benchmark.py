@@ -19,6 +19,7 @@ SPACE = Path(__file__).resolve().parents[1] / "space" / "app.py"
 def inference(arguments: argparse.Namespace) -> object:
     """Time one prediction against the bare network."""
     from benchmarks import measure_inference
+
     from skinvision_hf.models.skinvision import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, device="cpu")
@@ -29,6 +30,7 @@ def training(arguments: argparse.Namespace) -> object:
     """Time the training loop against bare steps on tensors in memory."""
     require_training()
     from benchmarks.training import measure_training
+
     from skinvision_hf.config import AugmentConfig, ModelConfig, TrainConfig
     from skinvision_hf.data import load_ham10000
 

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from skinvision_hf.cli.commands import positive
 from skinvision_hf.config import VIEWS
-from skinvision_hf.errors import run_command
 from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLIT_NAMES, SPLITS
+from skinvision_hf.errors import run_command
 
 
 def build_parser() -> argparse.ArgumentParser:

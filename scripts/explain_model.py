@@ -12,8 +12,8 @@ from pathlib import Path
 
 from skinvision_hf.cli.commands import positive
 from skinvision_hf.config import CAM_METHOD
-from skinvision_hf.errors import run_command
 from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLITS
+from skinvision_hf.errors import run_command
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -46,8 +46,8 @@ def explain(argv: Sequence[str] | None) -> int:
     from skinvision_hf.figures.explain_panels import draw_panels
     from skinvision_hf.figures.explain_scores import draw_scores
     from skinvision_hf.files import make_folder
-    from skinvision_hf.models.skinvision import SkinVision
     from skinvision_hf.models.release import TRAINING_FILE
+    from skinvision_hf.models.skinvision import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision)
     about = {"model": measured_weights(vision.release)}

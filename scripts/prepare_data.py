@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from skinvision_hf.cli.commands import positive
-from skinvision_hf.errors import run_command
 from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLITS
+from skinvision_hf.errors import run_command
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -11,9 +11,9 @@ from skinvision_hf._version import __version__
 
 if TYPE_CHECKING:
     from skinvision_hf.data import load_ham10000
-    from skinvision_hf.models.skinvision import Prediction, SkinVision
     from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
     from skinvision_hf.models.modeling import SkinVisionForImageClassification
+    from skinvision_hf.models.skinvision import Prediction, SkinVision
 
 _HOMES = {
     "CODES": "labels",

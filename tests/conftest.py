@@ -37,8 +37,8 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from drawing import draw_lesion
 
     from skinvision_hf.config import ModelConfig
-    from skinvision_hf.models.modeling import SkinVisionForImageClassification
     from skinvision_hf.data.transforms import eval_transform
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
     folder = tmp_path_factory.mktemp("release") / "tiny"
     with torch.random.fork_rng(), torch.no_grad():
@@ -80,11 +80,11 @@ def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory
     import torch
     from drawing import draw_lesion
 
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
+    from skinvision_hf.models.skinvision import SkinVision
     from skinvision_hf.ood import FeatureGuard
     from skinvision_hf.ood.detectors import Mahalanobis, TrainingFeatures
     from skinvision_hf.ood.features import pooled_features
-    from skinvision_hf.models.skinvision import SkinVision
-    from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
     folder = tmp_path_factory.mktemp("guarded") / "release"
     SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(folder)

@@ -3,9 +3,9 @@
 import csv
 from pathlib import Path
 
+from skinvision_hf.data.split_schemes import load_manifest
 from skinvision_hf.data.synthetic import draw_image
 from skinvision_hf.labels import CODES
-from skinvision_hf.data.split_schemes import load_manifest
 
 
 def some_rows(count: int = 21) -> list[dict[str, str]]:

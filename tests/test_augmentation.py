@@ -7,8 +7,8 @@ from drawing import draw_lesion
 from PIL import Image
 from torchvision.transforms.v2 import functional
 
-from skinvision_hf.data.augmentation import BatchAugmentation, RightAngleRotation, TrainTransform
 from skinvision_hf.config import AugmentConfig
+from skinvision_hf.data.augmentation import BatchAugmentation, RightAngleRotation, TrainTransform
 from skinvision_hf.data.transforms import eval_transform
 
 CFG = {

@@ -7,10 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
-from calling import call
-
 from benchmarks import running_app
 from benchmarks.training import PeakMemory
+from calling import call
+
 from skinvision_hf.errors import RunError
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -13,15 +13,15 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
+from benchmarks import RunningApp, running_app
 from complete_release import complete_release
 from drawing import draw_lesion
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from benchmarks import RunningApp, running_app
 from skinvision_hf.demo import MAX_BYTES
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER, diagnosis
+from skinvision_hf.models.skinvision import SkinVision
 
 pytestmark = pytest.mark.browser
 
@@ -247,7 +247,9 @@ def test_the_numbers_of_the_model_fit_a_phone(page: Page) -> None:
     assert page.locator("#about td").first.evaluate("cell => getComputedStyle(cell).wordBreak") == "normal"
     longest = page.locator("#about td").first.evaluate("cell => cell.clientWidth")
     assert longest > 100, "the name of a measure is not broken into syllables"
-    wall, figure = (page.locator(f"#figures {split}").first.bounding_box() for split in (".grid-wrap", ".thumbnail-item"))
+    wall, figure = (
+        page.locator(f"#figures {split}").first.bounding_box() for split in (".grid-wrap", ".thumbnail-item")
+    )
     assert wall and figure and figure["width"] > 0.9 * wall["width"], "one column"
     caption = page.locator("#figures .caption-label").first
     assert caption.evaluate("e => e.scrollWidth <= e.clientWidth && getComputedStyle(e).whiteSpace") == "normal"

@@ -16,11 +16,11 @@ from skinvision_hf.card import lint_card, render_card
 from skinvision_hf.card.wording import FIGURES, FILES
 from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.data import load_ham10000
+from skinvision_hf.data.split_schemes import load_manifest
 from skinvision_hf.hub.checks import check_release
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES, DISCLAIMER
 from skinvision_hf.models.release import bundled_release
-from skinvision_hf.data.split_schemes import load_manifest
+from skinvision_hf.models.skinvision import SkinVision
 
 RELEASE = bundled_release()
 METRICS = json.loads((RELEASE / "metrics.json").read_text())

@@ -15,17 +15,17 @@ from random_predictions import draw_predictions
 from scipy.special import softmax
 from transformers import AutoModelForImageClassification
 
+from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.conformal import ConformalPredictor, prediction_sets
 from skinvision_hf.evaluation.coverage import measure_conformal
+from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.reliability import measure_calibration
 from skinvision_hf.evaluation.temperature import calibrate_release, fit_temperature, recorded_temperature
-from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES, diagnosis
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import CONFORMAL_FILE
+from skinvision_hf.models.skinvision import SkinVision
 
 
 @pytest.mark.parametrize("temperature", [0.4, 1.0, 2.5])

@@ -18,8 +18,8 @@ from skinvision_hf.card.model import MAIN_METRICS
 from skinvision_hf.card.templating import render_template
 from skinvision_hf.demo.about import describe_release
 from skinvision_hf.errors import ModelError
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES, DISCLAIMER
+from skinvision_hf.models.skinvision import SkinVision
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -131,7 +131,9 @@ def test_the_lint_leaves_sound_text_alone(written: Path, tmp_path: Path, text: s
 @pytest.fixture(scope="module")
 def dataset_card(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dataset")
-    card = render_dataset_card(load_ham10000("synthetic[:210]"), split_scheme="ham10000-v1", repo_id="ann/ham", links=LINKS)
+    card = render_dataset_card(
+        load_ham10000("synthetic[:210]"), split_scheme="ham10000-v1", repo_id="ann/ham", links=LINKS
+    )
     card.save(folder / "README.md")
     return folder
 

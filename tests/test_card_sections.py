@@ -5,10 +5,10 @@ import re
 
 from random_predictions import draw_predictions
 
+from skinvision_hf.card.sections import read_sections
 from skinvision_hf.evaluation.conformal import ConformalPredictor
 from skinvision_hf.evaluation.coverage import measure_conformal
 from skinvision_hf.evaluation.reliability import measure_calibration
-from skinvision_hf.card.sections import read_sections
 from skinvision_hf.evaluation.subgroups import measure_subgroups
 
 

@@ -9,9 +9,9 @@ from accelerate.state import AcceleratorState
 from tiny_training import history, tiny_config
 
 from skinvision_hf import training
-from skinvision_hf.training.checkpoints import Checkpoints, Progress, assert_same_settings
 from skinvision_hf.config import DistillConfig, ModelConfig, PhaseConfig
 from skinvision_hf.errors import DataError
+from skinvision_hf.training.checkpoints import Checkpoints, Progress, assert_same_settings
 from skinvision_hf.training.trainer import run_training
 
 

@@ -15,13 +15,13 @@ from PIL import Image
 from random_predictions import draw_predictions
 
 from skinvision_hf import __version__
-from skinvision_hf.evaluation.conformal import ConformalPredictor
 from skinvision_hf.cli.main import main
-from skinvision_hf.files import write_json
-from skinvision_hf.models.skinvision import Prediction, SkinVision
-from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
+from skinvision_hf.evaluation.conformal import ConformalPredictor
 from skinvision_hf.evaluation.operating_points import load_operating_point
 from skinvision_hf.evaluation.operating_report import measure_operating_points
+from skinvision_hf.files import write_json
+from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
+from skinvision_hf.models.skinvision import Prediction, SkinVision
 
 COMMAND = [sys.executable, "-m", "skinvision_hf.cli.main"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}

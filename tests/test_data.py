@@ -12,10 +12,10 @@ from ham10000_folder import some_rows, write_ham10000, write_metadata
 from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_split, split_name
 from skinvision_hf.data import folder as folders
 from skinvision_hf.data.hub_source import unify
+from skinvision_hf.data.split_schemes import load_manifest
 from skinvision_hf.data.synthetic import draw_dataset, draw_image
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
-from skinvision_hf.data.split_schemes import load_manifest
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

@@ -9,13 +9,13 @@ import pytest
 import torch
 from tiny_training import history, tiny_config
 
-from skinvision_hf.training.checkpoints import assert_same_settings
 from skinvision_hf.config import DistillConfig, LossConfig, PhaseConfig
-from skinvision_hf.training.distillation import Teachers
-from skinvision_hf.models.ensembles import Ensemble
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.files import sha256
+from skinvision_hf.models.ensembles import Ensemble
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.training.checkpoints import assert_same_settings
+from skinvision_hf.training.distillation import Teachers
 from skinvision_hf.training.trainer import run_training
 
 LABELS = np.repeat(np.arange(7), [3, 5, 11, 1, 11, 67, 2])

@@ -10,12 +10,12 @@ from calling import call
 
 from skinvision_hf.config import VIEWS
 from skinvision_hf.data import load_ham10000
-from skinvision_hf.models.ensembles import SYMMETRIES, Ensemble
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.evaluation.logits import predict_dataset
-from skinvision_hf.files import sha256
 from skinvision_hf.evaluation.evaluate import evaluate_ensemble, evaluate_model
+from skinvision_hf.evaluation.logits import predict_dataset
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.files import sha256
+from skinvision_hf.models.ensembles import SYMMETRIES, Ensemble
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 EVALUATE = Path(__file__).resolve().parents[1] / "scripts" / "evaluate_model.py"

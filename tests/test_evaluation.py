@@ -10,11 +10,11 @@ from datasets import DatasetDict
 from ham10000_folder import some_rows, write_metadata, write_pictures
 
 from skinvision_hf.data import load_ham10000
+from skinvision_hf.data.loaders import make_loader
+from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.logits import collect_logits, predict_dataset, write_metrics
-from skinvision_hf.data.loaders import make_loader
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.data.transforms import eval_transform
 
 
 @pytest.fixture(scope="module")

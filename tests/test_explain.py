@@ -19,13 +19,13 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
 from skinvision_hf.cli.main import main
 from skinvision_hf.config import CAM_METHODS, ModelConfig
+from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain import heat_maps
 from skinvision_hf.explain.geometry import place_maps
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES, DISCLAIMER
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.data.transforms import crop_box, eval_transform
+from skinvision_hf.models.skinvision import SkinVision
 
 
 @pytest.fixture

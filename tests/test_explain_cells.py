@@ -13,8 +13,8 @@ from skinvision_hf.config import ModelConfig
 from skinvision_hf.explain import heat_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.geometry import relative
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.skinvision import SkinVision
 
 
 def create(architecture: str, size: int) -> SkinVisionForImageClassification:

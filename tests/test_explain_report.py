@@ -17,6 +17,7 @@ from skinvision_hf.card import lint_card
 from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation.bootstrap import Estimate, lesion_weights
 from skinvision_hf.explain.collecting import STRETCHED, TRAINED, Collected, Kind, collect_scores, control
 from skinvision_hf.explain.controls import CENTRE, CONTROLS, NOISE, RANDOMISATIONS
 from skinvision_hf.explain.evaluation import draw_parts, evaluate_explanations
@@ -24,7 +25,6 @@ from skinvision_hf.explain.localisation import CRITERIA, MEASURES, Localisation,
 from skinvision_hf.explain.report import RULE, ExplanationReport, PartScores, _verdict, favourite, mean_ranks
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores, score_maps
 from skinvision_hf.labels import CODES
-from skinvision_hf.evaluation.bootstrap import Estimate, lesion_weights
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 # pytorch-grad-cam's ROAD calls NumPy on tensors.

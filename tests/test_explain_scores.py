@@ -9,6 +9,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
+from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.explain.collecting import rank_correlation
 from skinvision_hf.explain.controls import RANDOMISATIONS, centre_prior, noise_maps, randomise
 from skinvision_hf.explain.examples import choose_by_class, choose_by_outcome
@@ -16,7 +17,6 @@ from skinvision_hf.explain.faithfulness import KEPT_PERCENTAGES, road_scores
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores, score_maps
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.data.transforms import eval_transform
 
 # pytorch-grad-cam's ROAD calls NumPy on tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")

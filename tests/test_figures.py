@@ -12,9 +12,9 @@ from random_predictions import draw_predictions
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
-from skinvision_hf.figures.evaluation import draw_evaluation, plot_misclassified, plot_training
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import evaluate_predictions
+from skinvision_hf.figures.evaluation import draw_evaluation, plot_misclassified, plot_training
 
 CASES = {
     "fair": draw_predictions(300),

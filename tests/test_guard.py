@@ -11,14 +11,14 @@ from drawing import draw_lesion
 from safetensors.torch import load_file
 
 from skinvision_hf.errors import ModelError
+from skinvision_hf.evaluation.bootstrap import lesion_weights
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.release import GUARD_FILE
+from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.ood import FeatureGuard
 from skinvision_hf.ood.detectors import COMPONENTS, DETECTORS, Mahalanobis, TrainingFeatures
 from skinvision_hf.ood.features import pooled_features
 from skinvision_hf.ood.fitting import compare_detectors, measure_separation
-from skinvision_hf.models.skinvision import SkinVision
-from skinvision_hf.evaluation.bootstrap import lesion_weights
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.models.release import GUARD_FILE
 
 DIMENSION = 200
 

@@ -14,6 +14,9 @@ from PIL import Image
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.figures.guard import plot_far, plot_shifts
+from skinvision_hf.labels import CODES
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.ood.detectors import Mahalanobis, TrainingFeatures
 from skinvision_hf.ood.evaluation import GuardReport, evaluate_guard
 from skinvision_hf.ood.features import pooled_features
@@ -22,9 +25,6 @@ from skinvision_hf.ood.inputs import AMBIGUOUS, FAR, SELECTION, far_images
 from skinvision_hf.ood.photographs import REPORT_PHOTOGRAPHS, SELECTION_PHOTOGRAPHS, photographs, photographs_used
 from skinvision_hf.ood.shifts import SEVERITIES, SHIFTS, shift_image
 from skinvision_hf.ood.typicality import FeatureGuard
-from skinvision_hf.models.skinvision import SkinVision
-from skinvision_hf.labels import CODES
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 
 @pytest.mark.parametrize("kinds", [SELECTION, FAR, AMBIGUOUS], ids=["selection", "far", "ambiguous"])

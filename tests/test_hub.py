@@ -13,9 +13,9 @@ from huggingface_hub import HfApi, ModelCard
 from skinvision_hf import hub
 from skinvision_hf.errors import HubError, SkinVisionError
 from skinvision_hf.files import sha256
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import release_files
+from skinvision_hf.models.skinvision import SkinVision
 
 
 def files_of(release: Path) -> dict[str, bytes]:

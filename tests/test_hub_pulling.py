@@ -11,9 +11,9 @@ from hub_server import REPO, TOKEN, Fault, HubServer
 from huggingface_hub import HfApi, constants, hf_hub_download
 
 from skinvision_hf.errors import ModelError
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import list_parts
+from skinvision_hf.models.skinvision import SkinVision
 
 CACHED = r"models--ann--skinvision-b0/snapshots/\w+"
 

@@ -11,8 +11,8 @@ import pytest
 from drawing import draw_lesion
 from PIL import Image
 
-from skinvision_hf.errors import ImageError
 from skinvision_hf.data.images import FORMATS, MAX_PIXELS, MIN_SIDE, open_image, printable
+from skinvision_hf.errors import ImageError
 
 PIXELS = np.asarray(draw_lesion())
 

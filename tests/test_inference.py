@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import timm
 import torch
+from benchmarks import measure_inference, median_milliseconds
 from calling import call
 from drawing import draw_lesion
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from benchmarks import measure_inference, median_milliseconds
 from skinvision_hf.errors import ImageError, ModelError
+from skinvision_hf.labels import CODES
 from skinvision_hf.models.evaluation_mode import EvaluationMode
 from skinvision_hf.models.skinvision import Prediction, SkinVision
-from skinvision_hf.labels import CODES
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from PIL import Image
 from tiny_training import tiny_config
 
 from skinvision_hf import loading, runs, training
-from skinvision_hf.data.augmentation import TrainTransform
 from skinvision_hf.config import AugmentConfig, PhaseConfig
 from skinvision_hf.data import load_ham10000
+from skinvision_hf.data.augmentation import TrainTransform
 from skinvision_hf.data.images import open_image
 from skinvision_hf.data.loaders import DecodedImages, make_loader
 from skinvision_hf.training.trainer import run_training

@@ -15,10 +15,9 @@ from random_predictions import draw_predictions
 
 from skinvision_hf import __version__
 from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES
-from skinvision_hf.evaluation.metrics import compute
 from skinvision_hf.evaluation.evaluate_metrics import SkinLesionMetrics
-from skinvision_hf.evaluation.metrics import CLASS_METRICS
+from skinvision_hf.evaluation.metrics import CLASS_METRICS, compute
+from skinvision_hf.labels import CODES
 
 
 def inputs() -> dict[str, list[object]]:

@@ -11,12 +11,17 @@ from random_predictions import draw_predictions
 from sklearn import metrics as sklearn_metrics
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES, DIAGNOSES
 from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
-from skinvision_hf.evaluation.metrics import compute
+from skinvision_hf.evaluation.metrics import (
+    CLASS_METRICS,
+    calibration_error,
+    class_statistics,
+    compute,
+    overall_statistics,
+)
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
-from skinvision_hf.evaluation.metrics import CLASS_METRICS, calibration_error, class_statistics, overall_statistics
+from skinvision_hf.labels import CODES, DIAGNOSES
 
 MELANOMA = CODES.index("mel")
 

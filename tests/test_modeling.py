@@ -14,10 +14,10 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from skinvision_hf.config import ModelConfig
+from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.data.transforms import eval_transform
 
 TINY = ModelConfig(architecture="test_efficientnet", init="random", image_size=64)
 PICTURES = [draw_lesion(1, (200, 150)), draw_lesion(2, (600, 450)), draw_lesion(3, (97, 211))]

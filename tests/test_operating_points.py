@@ -12,17 +12,21 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from skinvision_hf.errors import DataError, ModelError
+from skinvision_hf.evaluation.bootstrap import lesion_weights
+from skinvision_hf.evaluation.metrics import area_under_roc
+from skinvision_hf.evaluation.operating_curves import area_under_risk, net_benefit_curve, risk_curve, roc_curve
+from skinvision_hf.evaluation.operating_points import (
+    OperatingPoint,
+    choose_threshold,
+    load_operating_point,
+    task_positives,
+    task_scores,
+)
+from skinvision_hf.evaluation.operating_report import OperatingPointsReport, measure_operating_points
+from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.figures.operating_points import plot_abstention, plot_decision, plot_roc
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
-from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.bootstrap import lesion_weights
-from skinvision_hf.evaluation.metrics import area_under_roc
-from skinvision_hf.evaluation.operating_points import OperatingPoint, load_operating_point
-from skinvision_hf.evaluation.operating_report import measure_operating_points
-from skinvision_hf.evaluation.operating_curves import area_under_risk, net_benefit_curve, risk_curve, roc_curve
-from skinvision_hf.evaluation.operating_points import choose_threshold, task_positives, task_scores
-from skinvision_hf.evaluation.operating_report import OperatingPointsReport
 
 
 @pytest.fixture(scope="module")

@@ -92,7 +92,11 @@ def test_prepared_data_is_prepared_again_in_its_own_split(tmp_path: Path, capsys
     assert main(["--source", "synthetic[:280]", "--output_dir", first, "--split_name", "image-level-leaky"]) == 0
     assert main(["--source", first, "--output_dir", second]) == 0
     splits = [load_ham10000(folder)["test"]["image_id"][:] for folder in (first, second)]
-    assert splits[0] == splits[1] == load_ham10000("synthetic[:280]", split_scheme="image-level-leaky")["test"]["image_id"][:]
+    assert (
+        splits[0]
+        == splits[1]
+        == load_ham10000("synthetic[:280]", split_scheme="image-level-leaky")["test"]["image_id"][:]
+    )
     capsys.readouterr()
     assert main(["--source", first, "--output_dir", str(tmp_path / "third"), "--split_name", "ham10000-v1"]) == 2
     assert "was prepared in the split image-level-leaky, not in ham10000-v1" in capsys.readouterr().err

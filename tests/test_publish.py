@@ -10,12 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks import running_app
 from calling import call
 from drawing import draw_lesion
 from gradio_client import Client, handle_file
 from hub_server import TOKEN, HubServer
 
-from benchmarks import running_app
 from skinvision_hf.labels import CODES
 
 ROOT = Path(__file__).resolve().parents[1]

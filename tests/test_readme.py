@@ -12,9 +12,9 @@ import pytest
 from calling import call, printed
 from drawing import draw_lesion
 
-from skinvision_hf.labels import DISCLAIMER
 from skinvision_hf.evaluation.bootstrap import Estimate
 from skinvision_hf.evaluation.report import CLASS_METRICS, SHOWN, metric_title
+from skinvision_hf.labels import DISCLAIMER
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -7,12 +7,12 @@ import pytest
 import torch
 from random_predictions import draw_predictions
 
+from skinvision_hf.evaluation.bootstrap import AbsoluteSum, bootstrap, lesion_weights
 from skinvision_hf.evaluation.chance import chance_errors
+from skinvision_hf.evaluation.metrics import calibration_error
+from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.reliability import measure_calibration
 from skinvision_hf.labels import CODES
-from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.bootstrap import AbsoluteSum, bootstrap, lesion_weights
-from skinvision_hf.evaluation.metrics import calibration_error
 
 
 def test_the_calibration_error_is_that_of_a_plain_loop() -> None:

@@ -16,17 +16,17 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny_training import TORCHRUN, environment, tiny_config
 
+from skinvision_hf.card.finishing import finish_release
 from skinvision_hf.card.wording import FIGURES
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.ood.detectors import DETECTORS
-from skinvision_hf.ood.inputs import AMBIGUOUS, FAR
-from skinvision_hf.labels import CODES
 from skinvision_hf.evaluation.evaluate import compare_models, evaluate_ensemble, evaluate_model
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import evaluate_predictions
-from skinvision_hf.card.finishing import finish_release
+from skinvision_hf.labels import CODES
+from skinvision_hf.ood.detectors import DETECTORS
+from skinvision_hf.ood.inputs import AMBIGUOUS, FAR
 from skinvision_hf.training.trainer import run_training
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,7 +85,9 @@ def test_a_folder_that_cannot_be_written_is_named_before_the_work(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("skinvision_hf.evaluation.evaluate.predict_dataset", lambda *_, **__: pytest.fail("worked in vain"))
+    monkeypatch.setattr(
+        "skinvision_hf.evaluation.evaluate.predict_dataset", lambda *_, **__: pytest.fail("worked in vain")
+    )
     with pytest.raises(DataError, match=r"cannot write to .*file/out .Not a directory.; choose another --output_dir"):
         evaluate_model(release, SOURCE, tmp_path / "file" / "out", split="test", split_scheme="ham10000-v1")
 

@@ -18,6 +18,7 @@ import mcp
 import numpy as np
 import pytest
 import yaml
+from benchmarks import RunningApp, bad_uploads, measure_space, running_app
 from complete_release import complete_release
 from drawing import draw_lesion
 from gradio_client import Client, handle_file
@@ -28,10 +29,9 @@ from packaging.specifiers import SpecifierSet
 from PIL import Image
 
 from skinvision_hf import __version__
-from benchmarks import RunningApp, bad_uploads, measure_space, running_app
 from skinvision_hf.demo import LARGEST_SIDE
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES, DISCLAIMER
+from skinvision_hf.models.skinvision import SkinVision
 
 ROOT = Path(__file__).resolve().parents[1]
 SPACE = ROOT / "space"

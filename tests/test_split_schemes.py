@@ -8,8 +8,6 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
-from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES
 from skinvision_hf.data.split_schemes import (
     SPLIT_NAMES,
     assert_leak_free,
@@ -19,6 +17,8 @@ from skinvision_hf.data.split_schemes import (
     load_manifest,
     merge_duplicates,
 )
+from skinvision_hf.errors import DataError
+from skinvision_hf.labels import CODES
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from PIL import Image
 from random_predictions import draw_predictions
 from sklearn import metrics
 
-from skinvision_hf.figures.subgroups import plot_subgroups
 from skinvision_hf.evaluation.gaps import find_gaps
-from skinvision_hf.labels import CODES
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.subgroups import SMALL_GROUP, group_columns, measure_subgroups
+from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.labels import CODES
 
 MELANOMA = CODES.index("mel")
 

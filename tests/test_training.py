@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from tiny_training import TINY, TRAIN, history, tiny_config
 
 from skinvision_hf import phases
-from skinvision_hf.data.augmentation import BatchAugmentation
 from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig
+from skinvision_hf.data.augmentation import BatchAugmentation
 from skinvision_hf.errors import DataError, ModelError, RunError
-from skinvision_hf.training.losses import ClassificationLoss
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.training.loop import train_epoch
+from skinvision_hf.training.losses import ClassificationLoss
 from skinvision_hf.training.setup import PhaseParts, Run
 from skinvision_hf.training.trainer import load_splits, run_training
 

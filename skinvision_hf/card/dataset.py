@@ -10,8 +10,8 @@ from skinvision_hf.card.facts import Links
 from skinvision_hf.card.model import NO_LINKS, WEIGHTS_LICENCE
 from skinvision_hf.card.templating import render_template
 from skinvision_hf.data import fingerprint, split_name
-from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
 from skinvision_hf.data.split_schemes import LEAKY_SPLIT, duplicate_pairs
+from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
 
 __all__ = ["Part", "render_dataset_card"]
 

@@ -11,11 +11,11 @@ from safetensors import SafetensorError, safe_open
 from skinvision_hf.card.sections import read_sections
 from skinvision_hf.card.tables import Section
 from skinvision_hf.card.training import DRAWN, Training, read_training
-from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.labels import CODES
-from skinvision_hf.evaluation.bootstrap import Estimate
-from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
 from skinvision_hf.data.split_schemes import LEAKY_SPLIT
+from skinvision_hf.errors import DataError, ModelError
+from skinvision_hf.evaluation.bootstrap import Estimate
+from skinvision_hf.labels import CODES
+from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
 
 __all__ = ["Evaluation", "Links", "ReleaseFacts", "read_facts", "read_json"]
 

@@ -4,27 +4,33 @@ from pathlib import Path
 
 from datasets import DatasetDict
 
-from skinvision_hf.evaluation.conformal import ConformalPredictor
-from skinvision_hf.evaluation.coverage import measure_conformal
-from skinvision_hf.evaluation.reliability import measure_calibration
-from skinvision_hf.evaluation.temperature import calibrate_release
 from skinvision_hf.card import write_card
 from skinvision_hf.data import split_name
-from skinvision_hf.models.devices import best_device
-from skinvision_hf.evaluation.logits import measured_images, measured_weights, predict_dataset, read_metrics, write_metrics
+from skinvision_hf.evaluation.bootstrap import lesion_weights
+from skinvision_hf.evaluation.conformal import ConformalPredictor
+from skinvision_hf.evaluation.coverage import measure_conformal
+from skinvision_hf.evaluation.logits import (
+    measured_images,
+    measured_weights,
+    predict_dataset,
+    read_metrics,
+    write_metrics,
+)
+from skinvision_hf.evaluation.operating_report import measure_operating_points
+from skinvision_hf.evaluation.reliability import measure_calibration
+from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
+from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
+from skinvision_hf.evaluation.temperature import calibrate_release
 from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
 from skinvision_hf.figures.evaluation import draw_evaluation, plot_training
 from skinvision_hf.figures.guard import plot_far, plot_shifts
 from skinvision_hf.figures.operating_points import plot_abstention, plot_decision, plot_roc
 from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.models.devices import best_device
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.release import HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.evaluation import evaluate_guard
 from skinvision_hf.ood.fitting import fit_guard
-from skinvision_hf.evaluation.bootstrap import lesion_weights
-from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.evaluation.operating_report import measure_operating_points
-from skinvision_hf.models.release import HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, list_parts
-from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
 
 __all__ = ["finish_release"]
 

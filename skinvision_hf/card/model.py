@@ -10,12 +10,12 @@ from skinvision_hf.card import wording
 from skinvision_hf.card.facts import Links, ReleaseFacts, read_facts
 from skinvision_hf.card.templating import render_template
 from skinvision_hf.card.training import DRAWN
-from skinvision_hf.files import atomic_write
-from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
+from skinvision_hf.data.split_schemes import duplicate_pairs, load_manifest
 from skinvision_hf.evaluation.bootstrap import LEVEL, RESAMPLES, Estimate
 from skinvision_hf.evaluation.metrics import CLASS_METRICS
+from skinvision_hf.files import atomic_write
+from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
 from skinvision_hf.models.release import CARD_FILE
-from skinvision_hf.data.split_schemes import duplicate_pairs, load_manifest
 
 __all__ = ["INTERVAL", "MAIN_METRICS", "WEIGHTS_LICENCE", "Metric", "may_lack_interval", "render_card", "write_card"]
 

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from skinvision_hf.evaluation.conformal import COVERAGE
 from skinvision_hf.card.explanations import read_explanations
 from skinvision_hf.card.tables import Section, Table, interval, percent, precise, table
-from skinvision_hf.ood.typicality import REJECTED_SHARE
-from skinvision_hf.labels import CODES, diagnosis
+from skinvision_hf.evaluation.conformal import COVERAGE
 from skinvision_hf.evaluation.metrics import metric_title
+from skinvision_hf.labels import CODES, diagnosis
+from skinvision_hf.ood.typicality import REJECTED_SHARE
 
 __all__ = ["read_sections"]
 

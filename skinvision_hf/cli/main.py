@@ -171,8 +171,8 @@ def _png(text: str) -> Path:
 def _explain(arguments: argparse.Namespace) -> int:
     import io
 
-    from skinvision_hf.files import atomic_write
     from skinvision_hf.data.images import printable
+    from skinvision_hf.files import atomic_write
     from skinvision_hf.models.skinvision import SkinVision
 
     if arguments.output.exists() and Path(arguments.image).exists() and arguments.output.samefile(arguments.image):

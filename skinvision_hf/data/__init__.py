@@ -3,9 +3,9 @@
 from skinvision_hf.data.dataverse import download_ham10000
 from skinvision_hf.data.ham10000 import load_ham10000, resolve_split, split_name
 from skinvision_hf.data.labelled import load_labelled
-from skinvision_hf.data.splits import load_split
 from skinvision_hf.data.prepared import save_prepared
 from skinvision_hf.data.shrinking import shrink_images
+from skinvision_hf.data.splits import load_split
 from skinvision_hf.data.summary import count_table
 from skinvision_hf.data.table import FEATURES, decode_image, fingerprint, verify_images
 

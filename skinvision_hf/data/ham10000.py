@@ -9,10 +9,6 @@ from datasets import Dataset, DatasetDict
 from skinvision_hf.data.folder import read_folder, read_zips
 from skinvision_hf.data.hub_source import read_hub
 from skinvision_hf.data.prepared import is_prepared, read_prepared, recorded_split
-from skinvision_hf.data.synthetic import DEFAULT_IMAGES, draw_dataset, is_drawn
-from skinvision_hf.data.table import FEATURES, first_ten, verify_images
-from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES
 from skinvision_hf.data.split_schemes import (
     LEAKY_SPLIT,
     MANIFEST_SPLIT,
@@ -25,6 +21,10 @@ from skinvision_hf.data.split_schemes import (
     load_manifest,
     merge_duplicates,
 )
+from skinvision_hf.data.synthetic import DEFAULT_IMAGES, draw_dataset, is_drawn
+from skinvision_hf.data.table import FEATURES, first_ten, verify_images
+from skinvision_hf.errors import DataError
+from skinvision_hf.labels import CODES
 
 __all__ = ["load_ham10000", "resolve_split", "split_name"]
 

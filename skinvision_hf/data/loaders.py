@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from skinvision_hf.data import decode_image
-from skinvision_hf.errors import DataError, ImageError
 from skinvision_hf.data.images import to_rgb
+from skinvision_hf.errors import DataError, ImageError
 
 __all__ = ["DecodedImages", "iterate", "make_loader"]
 

@@ -12,10 +12,10 @@ from datasets.exceptions import DatasetsError
 from datasets.table import embed_table_storage
 from tqdm.auto import tqdm
 
+from skinvision_hf.data.split_schemes import SPLIT_NAMES
 from skinvision_hf.data.table import FEATURES, fingerprint, first_ten
 from skinvision_hf.errors import DataError
 from skinvision_hf.files import is_disk_full, write_json
-from skinvision_hf.data.split_schemes import SPLIT_NAMES
 
 __all__ = ["assert_replaceable", "is_prepared", "read_prepared", "recorded_split", "save_prepared", "write_parquet"]
 

@@ -7,8 +7,8 @@ from datasets import Dataset, DatasetDict
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from skinvision_hf.data.table import decode_image
 from skinvision_hf.data.images import to_rgb
+from skinvision_hf.data.table import decode_image
 
 __all__ = ["shrink_images"]
 

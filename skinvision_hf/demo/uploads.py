@@ -4,8 +4,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from skinvision_hf.errors import ImageError
 from skinvision_hf.data.images import MAX_PIXELS, open_image
+from skinvision_hf.errors import ImageError
 
 __all__ = ["LIMITS", "MAX_BYTES", "read_upload"]
 

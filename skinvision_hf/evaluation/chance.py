@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from skinvision_hf.labels import CODES
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.metrics import equal_bins
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import CODES
 
 __all__ = ["ChanceErrors", "ErrorRange", "chance_errors"]
 

@@ -8,8 +8,8 @@ from scipy.stats import binomtest
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import RESAMPLES, AbsoluteSum, Estimate, bootstrap, lesion_weights
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.metrics import metric_title, overall_statistics
+from skinvision_hf.evaluation.predictions import Predictions
 
 __all__ = ["Comparison", "compare"]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from skinvision_hf.evaluation.conformal import COVERAGE, ConformalPredictor, prediction_sets
-from skinvision_hf.labels import CODES, diagnosis
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
+from skinvision_hf.evaluation.conformal import COVERAGE, ConformalPredictor, prediction_sets
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import CODES, diagnosis
 
 __all__ = ["ConformalReport", "SetQuality", "measure_conformal"]
 

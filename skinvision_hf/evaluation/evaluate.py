@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from datasets import Dataset
 
+from skinvision_hf.data import load_split
+from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation.bootstrap import lesion_weights
+from skinvision_hf.evaluation.comparison import Comparison, compare
 from skinvision_hf.evaluation.conformal import ConformalPredictor
 from skinvision_hf.evaluation.coverage import measure_conformal
-from skinvision_hf.evaluation.reliability import measure_calibration
-from skinvision_hf.evaluation.temperature import recorded_temperature
-from skinvision_hf.data import load_split
-from skinvision_hf.models.devices import best_device
-from skinvision_hf.models.ensembles import Ensemble
-from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.logits import (
     assert_same_subject,
     measured_images,
@@ -22,22 +20,23 @@ from skinvision_hf.evaluation.logits import (
     predict_dataset,
     write_metrics,
 )
+from skinvision_hf.evaluation.operating_points import measure_stored_points
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.reliability import measure_calibration
+from skinvision_hf.evaluation.report import SCHEMA_VERSION, EvalReport, evaluate_predictions
+from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
+from skinvision_hf.evaluation.temperature import recorded_temperature
 from skinvision_hf.figures.calibration import plot_reliability
 from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
 from skinvision_hf.figures.subgroups import plot_subgroups
 from skinvision_hf.files import make_folder, without_folders, write_json
+from skinvision_hf.models.devices import best_device
+from skinvision_hf.models.ensembles import Ensemble
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.release import HISTORY_FILE, PREDICTIONS_FILE, resolve_release
 from skinvision_hf.ood import FeatureGuard
 from skinvision_hf.ood.evaluation import measure_acceptance
 from skinvision_hf.ood.stages import stage_channels
-from skinvision_hf.evaluation.bootstrap import lesion_weights
-from skinvision_hf.evaluation.comparison import Comparison, compare
-from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
-from skinvision_hf.evaluation.report import SCHEMA_VERSION
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.evaluation.operating_points import measure_stored_points
-from skinvision_hf.models.release import HISTORY_FILE, PREDICTIONS_FILE, resolve_release
-from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -8,13 +8,13 @@ import evaluate
 import numpy as np
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES
 from skinvision_hf.evaluation.metrics import (
     CLASS_METRICS,
     OVERALL_METRICS,
     class_statistics,
     overall_statistics,
 )
+from skinvision_hf.labels import CODES
 
 __all__ = ["SkinLesionMetrics"]
 

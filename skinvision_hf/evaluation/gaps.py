@@ -6,11 +6,10 @@ from itertools import combinations
 
 import numpy as np
 
-from skinvision_hf.labels import CODES
-from skinvision_hf.evaluation.bootstrap import Estimate
-from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.bootstrap import LEVEL
+from skinvision_hf.evaluation.bootstrap import LEVEL, Estimate
 from skinvision_hf.evaluation.metrics import SMALLEST_PROBABILITY
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import CODES
 
 __all__ = ["GAP_METRICS", "SHARED_LESIONS", "Gap", "find_gaps"]
 

@@ -11,15 +11,15 @@ from datasets import Dataset
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from skinvision_hf.models.ensembles import Ensemble
-from skinvision_hf.errors import DataError
-from skinvision_hf.models.evaluation_mode import EvaluationMode
-from skinvision_hf.files import sha256, write_json
 from skinvision_hf.data.loaders import iterate, make_loader
+from skinvision_hf.data.transforms import eval_transform
+from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.files import sha256, write_json
+from skinvision_hf.models.ensembles import Ensemble
+from skinvision_hf.models.evaluation_mode import EvaluationMode
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
-from skinvision_hf.data.transforms import eval_transform
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

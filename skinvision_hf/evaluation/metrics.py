@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from skinvision_hf.labels import CODES
 from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Mean, Statistic
+from skinvision_hf.labels import CODES
 
 __all__ = [
     "CLASS_METRICS",

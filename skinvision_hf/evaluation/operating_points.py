@@ -9,9 +9,9 @@ from typing import Any, Literal, cast
 import numpy as np
 
 from skinvision_hf.errors import ModelError
-from skinvision_hf.labels import CODES, MALIGNANT_CODES
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import CODES, MALIGNANT_CODES
 from skinvision_hf.models.release import METRICS_FILE
 
 __all__ = [

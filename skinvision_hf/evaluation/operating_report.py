@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.bootstrap import Estimate, bootstrap, lesion_weights
 from skinvision_hf.evaluation.metrics import area_under_roc
 from skinvision_hf.evaluation.operating_curves import (
@@ -25,6 +24,7 @@ from skinvision_hf.evaluation.operating_points import (
     task_positives,
     task_scores,
 )
+from skinvision_hf.evaluation.predictions import Predictions
 
 __all__ = ["Abstention", "OperatingPointsReport", "TaskReport", "measure_operating_points"]
 

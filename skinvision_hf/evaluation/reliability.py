@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from scipy.special import softmax
 
-from skinvision_hf.evaluation.chance import ChanceErrors, chance_errors
-from skinvision_hf.labels import CODES, diagnosis
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Estimate, Mean, bootstrap, lesion_weights
+from skinvision_hf.evaluation.chance import ChanceErrors, chance_errors
 from skinvision_hf.evaluation.metrics import SMALLEST_PROBABILITY, calibration_error, equal_bins
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import CODES, diagnosis
 
 __all__ = ["CalibrationErrors", "CalibrationReport", "ReliabilityBin", "measure_calibration"]
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES
 from skinvision_hf.evaluation.bootstrap import RESAMPLES, Estimate, bootstrap, lesion_weights
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.metrics import CLASS_METRICS, class_statistics, metric_title, overall_statistics
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import CODES
 
 __all__ = ["SCHEMA_VERSION", "EvalReport", "evaluate_predictions"]
 

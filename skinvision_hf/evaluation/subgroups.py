@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
+from skinvision_hf.evaluation.bootstrap import LEVEL, Estimate, bootstrap, lesion_weights
 from skinvision_hf.evaluation.gaps import SHARED_LESIONS, Gap, find_gaps
-from skinvision_hf.labels import diagnosis
-from skinvision_hf.evaluation.bootstrap import Estimate, bootstrap, lesion_weights
-from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.bootstrap import LEVEL
 from skinvision_hf.evaluation.metrics import overall_statistics
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import diagnosis
 
 __all__ = ["SMALL_GROUP", "Group", "SubgroupReport", "group_columns", "measure_subgroups"]
 

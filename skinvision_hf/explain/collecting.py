@@ -12,15 +12,15 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from skinvision_hf.config import CAM_METHODS
+from skinvision_hf.data.images import to_rgb
+from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import DataError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.controls import CONTROLS, NOISE, centre_prior, noise_maps
 from skinvision_hf.explain.geometry import place_maps, relative
 from skinvision_hf.explain.scores import LocalisationScores, score_maps
-from skinvision_hf.data.images import to_rgb
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.data.transforms import crop_box, eval_transform
 
 __all__ = [
     "NO_NETWORK",

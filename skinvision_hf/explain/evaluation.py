@@ -6,17 +6,17 @@ import numpy as np
 import torch
 from datasets import Dataset, DatasetDict
 
+from skinvision_hf.data.images import to_rgb
+from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
-from skinvision_hf.models.evaluation_mode import EvaluationMode
+from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
 from skinvision_hf.explain.collecting import Collected, Kind, collect_scores
 from skinvision_hf.explain.controls import CENTRE, RANDOMISATIONS, randomise
 from skinvision_hf.explain.faithfulness import collect_faithfulness
 from skinvision_hf.explain.localisation import best_level, summarise
 from skinvision_hf.explain.report import ExplanationReport, PartScores, favourite, mean_ranks
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
+from skinvision_hf.models.evaluation_mode import EvaluationMode
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.data.transforms import eval_transform
 
 __all__ = ["ROAD_IMAGES", "draw_parts", "evaluate_explanations"]
 
@@ -76,7 +76,11 @@ def evaluate_explanations(
     scores = {name: _scores(split, len(data[name]), levels, roads[name]) for name, split in splits.items()}
     ranks = mean_ranks(scores["validation"])
     report = ExplanationReport(
-        split_scheme=split_scheme, validation=scores["validation"], test=scores["test"], ranks=ranks, favourite=favourite(ranks)
+        split_scheme=split_scheme,
+        validation=scores["validation"],
+        test=scores["test"],
+        ranks=ranks,
+        favourite=favourite(ranks),
     )
     return report, splits["test"]
 

@@ -7,6 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
+from skinvision_hf.data.transforms import crop_box
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
@@ -14,7 +15,6 @@ from skinvision_hf.explain.geometry import place_maps, relative, shrink
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
-from skinvision_hf.data.transforms import crop_box
 
 __all__ = ["Explanation", "check_choice", "explain_maps"]
 

@@ -11,13 +11,13 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from skinvision_hf.data.images import to_rgb
+from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.collecting import TRAINED, Kind, explain_batch
 from skinvision_hf.explain.controls import CENTRE, NOISE, centre_prior, noise_maps
 from skinvision_hf.explain.geometry import place_maps
-from skinvision_hf.data.images import to_rgb
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.data.transforms import eval_transform
 
 __all__ = ["KEPT_PERCENTAGES", "collect_faithfulness", "road_scores"]
 

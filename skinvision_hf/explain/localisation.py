@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from skinvision_hf.evaluation.bootstrap import Estimate, Mean, Statistic, bootstrap
 from skinvision_hf.explain.collecting import Collected, Kind, control
 from skinvision_hf.explain.controls import CENTRE
 from skinvision_hf.explain.scores import LEVELS, LocalisationScores
 from skinvision_hf.labels import CODES
-from skinvision_hf.evaluation.bootstrap import Estimate, Mean, Statistic, bootstrap
 
 __all__ = ["CRITERIA", "MEASURES", "Localisation", "best_level", "summarise"]
 

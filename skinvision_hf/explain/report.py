@@ -8,11 +8,11 @@ import numpy as np
 from scipy.stats import rankdata
 
 from skinvision_hf.config import CAM_METHODS
+from skinvision_hf.evaluation.bootstrap import Estimate
 from skinvision_hf.explain.collecting import NO_NETWORK, TRAINED, Kind, control
 from skinvision_hf.explain.controls import CENTRE, NOISE, RANDOMISATIONS
 from skinvision_hf.explain.faithfulness import KEPT_PERCENTAGES
 from skinvision_hf.explain.localisation import CRITERIA, MEASURES, Localisation
-from skinvision_hf.evaluation.bootstrap import Estimate
 
 __all__ = ["CLASS_BLIND", "ROAD", "TITLES", "ExplanationReport", "PartScores", "favourite", "mean_ranks"]
 

@@ -48,7 +48,9 @@ def plot_classes(data: DatasetDict, path: str | Path) -> Path:
         axis = figure.subplots()
         for place, (split, dataset) in enumerate(data.items()):
             counts = [images for images, _ in count_lesions(dataset).values()]
-            bars = axis.barh(np.arange(7) + (place - 1) * height, counts, height, color=SPLIT_COLOURS[split], label=split)
+            bars = axis.barh(
+                np.arange(7) + (place - 1) * height, counts, height, color=SPLIT_COLOURS[split], label=split
+            )
             axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
         axis.set_yticks(range(7), [f"{diagnosis(code).name}\n({code})" for code in CODES])
         axis.set(xscale="log", xlabel="images (logarithmic)", ylim=(6.6, -0.6))

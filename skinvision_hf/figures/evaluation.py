@@ -9,11 +9,11 @@ from datasets import Dataset
 from matplotlib.axes import Axes
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.figures.style import ACCENT, CLASS_COLOURS, MUTED, SPLIT_COLOURS, new_figure, save_figure
-from skinvision_hf.labels import CODES, DIAGNOSES
+from skinvision_hf.evaluation.metrics import CLASS_METRICS, metric_title, precision_recall_points, roc_points
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport
-from skinvision_hf.evaluation.metrics import CLASS_METRICS, metric_title, precision_recall_points, roc_points
+from skinvision_hf.figures.style import ACCENT, CLASS_COLOURS, MUTED, SPLIT_COLOURS, new_figure, save_figure
+from skinvision_hf.labels import CODES, DIAGNOSES
 
 __all__ = [
     "MISCLASSIFIED",

@@ -10,13 +10,13 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
+from skinvision_hf.data.images import to_rgb
 from skinvision_hf.explain.collecting import Collected
 from skinvision_hf.explain.examples import RULE, Example, choose_by_class, choose_by_outcome
 from skinvision_hf.figures.explain import blend
 from skinvision_hf.figures.style import new_figure, save_figure
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.models.skinvision import SkinVision
 from skinvision_hf.labels import CODES, diagnosis
+from skinvision_hf.models.skinvision import SkinVision
 
 __all__ = ["draw_panels", "plot_class_panel", "plot_outcomes"]
 

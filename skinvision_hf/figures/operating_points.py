@@ -4,9 +4,9 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from skinvision_hf.figures.style import ACCENT, MUTED, new_figure, save_figure
 from skinvision_hf.evaluation.operating_curves import Curve
 from skinvision_hf.evaluation.operating_report import OperatingPointsReport
+from skinvision_hf.figures.style import ACCENT, MUTED, new_figure, save_figure
 
 __all__ = ["plot_abstention", "plot_decision", "plot_roc"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from skinvision_hf.figures.style import MUTED, PALETTE, new_figure, save_figure
 from skinvision_hf.evaluation.subgroups import SMALL_GROUP, SubgroupReport
+from skinvision_hf.figures.style import MUTED, PALETTE, new_figure, save_figure
 
 __all__ = ["plot_subgroups"]
 

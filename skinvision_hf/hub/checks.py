@@ -16,11 +16,10 @@ from skinvision_hf.card import lint_card, read_facts
 from skinvision_hf.card.facts import ReleaseFacts, read_json
 from skinvision_hf.card.model import MAIN_METRICS, may_lack_interval
 from skinvision_hf.errors import HubError
-from skinvision_hf.files import sha256
-from skinvision_hf.models.skinvision import SkinVision
-from skinvision_hf.labels import CODES
 from skinvision_hf.evaluation.bootstrap import Estimate
 from skinvision_hf.evaluation.metrics import CLASS_METRICS
+from skinvision_hf.files import sha256
+from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import (
     CONFIG_FILE,
     CONFORMAL_FILE,
@@ -30,6 +29,7 @@ from skinvision_hf.models.release import (
     WEIGHTS_FILE,
     release_parts,
 )
+from skinvision_hf.models.skinvision import SkinVision
 
 __all__ = ["check_card", "check_release"]
 

@@ -10,6 +10,7 @@ from datasets import DatasetDict
 from skinvision_hf.card import Links
 from skinvision_hf.data import fingerprint
 from skinvision_hf.data.limits import limit_parts
+from skinvision_hf.data.split_schemes import MANIFEST_SPLIT
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.failures import staging_folder
 from skinvision_hf.hub.preparing import prepare_dataset, prepare_release, prepare_space
@@ -18,7 +19,6 @@ from skinvision_hf.hub.rights import check_rights, check_tag
 from skinvision_hf.hub.sending import Published, Shipment, Show, send, send_all
 from skinvision_hf.hub.staging import check_package
 from skinvision_hf.models.release import TRAINING_FILE
-from skinvision_hf.data.split_schemes import MANIFEST_SPLIT
 
 __all__ = ["DATASET_NAME", "SPACE_NAME", "publish_all"]
 

@@ -8,6 +8,7 @@ from huggingface_hub import HfApi
 
 from skinvision_hf._version import __version__
 from skinvision_hf.card import Links
+from skinvision_hf.data.split_schemes import MANIFEST_SPLIT
 from skinvision_hf.hub.failures import hub_errors, staging_folder
 from skinvision_hf.hub.preparing import prepare_dataset, prepare_release, prepare_space
 from skinvision_hf.hub.repositories import look_up
@@ -15,7 +16,6 @@ from skinvision_hf.hub.rights import check_rights, check_tag
 from skinvision_hf.hub.sending import Published, Show, send_all
 from skinvision_hf.hub.staging import check_package
 from skinvision_hf.models.release import check_on_hub
-from skinvision_hf.data.split_schemes import MANIFEST_SPLIT
 
 __all__ = ["make_api", "publish_dataset", "publish_release", "publish_space"]
 
@@ -117,7 +117,15 @@ def publish_dataset(
     check_rights(api, repo_id)
     with staging_folder() as folder:
         shipment, _ = prepare_dataset(
-            api, source, repo_id, folder, split_scheme=split_scheme, private=private, tag=tag, overwrite=overwrite, links=links
+            api,
+            source,
+            repo_id,
+            folder,
+            split_scheme=split_scheme,
+            private=private,
+            tag=tag,
+            overwrite=overwrite,
+            links=links,
         )
         return send_all(api, [shipment], dry_run=dry_run, show=show)[0]
 

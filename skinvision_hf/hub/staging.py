@@ -77,7 +77,9 @@ def stage_dataset(source: str | Path, target: Path, *, split_scheme: str, repo_i
     Returns:
         What was written, by part.
     """
-    data = DatasetDict({k: d.select_columns(list(FEATURES)) for k, d in load_ham10000(source, split_scheme=split_scheme).items()})
+    data = DatasetDict(
+        {k: d.select_columns(list(FEATURES)) for k, d in load_ham10000(source, split_scheme=split_scheme).items()}
+    )
     for split, dataset in data.items():
         write_parquet(dataset, target, split)
     card = render_dataset_card(data, split_scheme=split_scheme, repo_id=repo_id, links=links)

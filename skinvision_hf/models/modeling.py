@@ -15,9 +15,9 @@ from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 from skinvision_hf.config import ModelConfig
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, without_folders, write_json
+from skinvision_hf.labels import CODES
 from skinvision_hf.models.folding import fold_batch_norm
 from skinvision_hf.models.initial_weights import initial_weights, weights_origin
-from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE, resolve_release
 
 __all__ = ["SkinVisionForImageClassification"]

@@ -9,15 +9,15 @@ import torch
 from datasets import Dataset
 from tqdm.auto import tqdm
 
+from skinvision_hf.data.images import to_rgb
+from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.ood.features import images_of, pooled_features
 from skinvision_hf.ood.fitting import Separation, measure_separation
 from skinvision_hf.ood.inputs import AMBIGUOUS, FAR, Drawing, far_images
 from skinvision_hf.ood.photographs import photographs_used
 from skinvision_hf.ood.shifts import SEVERITIES, SHIFTS, shift_image
 from skinvision_hf.ood.typicality import FeatureGuard
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 __all__ = ["GuardReport", "ShiftedAccuracy", "evaluate_guard", "measure_acceptance"]
 

@@ -10,10 +10,10 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from skinvision_hf.models.evaluation_mode import EvaluationMode
 from skinvision_hf.data.images import to_rgb
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.data.transforms import eval_transform
+from skinvision_hf.models.evaluation_mode import EvaluationMode
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 __all__ = ["images_of", "layer_features", "pooled_features"]
 

@@ -10,16 +10,16 @@ from datasets import Dataset
 from PIL import Image
 from torch import Tensor
 
+from skinvision_hf.data.images import to_rgb
+from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
+from skinvision_hf.evaluation.metrics import area_under_roc
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.ood.detectors import DETECTORS, TrainingFeatures, detector_name
 from skinvision_hf.ood.features import images_of, layer_features
 from skinvision_hf.ood.inputs import SELECTION, far_images
 from skinvision_hf.ood.shifts import shift_image
 from skinvision_hf.ood.stages import stage_channels
 from skinvision_hf.ood.typicality import REJECTED_SHARE, FeatureGuard
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
-from skinvision_hf.evaluation.metrics import area_under_roc
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 __all__ = ["Separation", "compare_detectors", "fit_guard", "measure_separation", "with_artefacts"]
 

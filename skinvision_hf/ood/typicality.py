@@ -11,8 +11,8 @@ from torch import Tensor
 
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write
-from skinvision_hf.ood.detectors import DETECTORS, Detector, detector_name
 from skinvision_hf.models.release import GUARD_FILE
+from skinvision_hf.ood.detectors import DETECTORS, Detector, detector_name
 
 __all__ = ["FeatureGuard"]
 

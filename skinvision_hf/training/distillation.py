@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from skinvision_hf.config import DistillConfig
-from skinvision_hf.models.ensembles import symmetric_views
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import without_folders
-from skinvision_hf.models.folding import fold_batch_norm
 from skinvision_hf.labels import CODES
-from skinvision_hf.training.losses import log_frequencies
+from skinvision_hf.models.ensembles import symmetric_views
+from skinvision_hf.models.folding import fold_batch_norm
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.training.losses import log_frequencies
 
 __all__ = ["Teachers"]
 

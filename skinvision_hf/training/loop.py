@@ -13,12 +13,12 @@ from accelerate.utils import broadcast, set_seed
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from skinvision_hf.evaluation import metrics
 from skinvision_hf.config import PhaseConfig
+from skinvision_hf.data.loaders import iterate
 from skinvision_hf.errors import DataError, RunError
+from skinvision_hf.evaluation import metrics
 from skinvision_hf.evaluation.logits import collect_logits
 from skinvision_hf.files import atomic_write
-from skinvision_hf.data.loaders import iterate
 from skinvision_hf.models.release import HISTORY_FILE
 from skinvision_hf.training.setup import PhaseParts, Run
 

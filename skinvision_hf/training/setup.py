@@ -15,19 +15,19 @@ from timm.optim import param_groups_weight_decay
 from timm.utils import ModelEmaV3
 from torch.utils.data import DataLoader
 
-from skinvision_hf.training.allocator import keep_freed_memory
-from skinvision_hf.data.augmentation import BatchAugmentation, TrainTransform
-from skinvision_hf.training.checkpoints import Checkpoints, Progress
 from skinvision_hf.config import PhaseConfig, TrainConfig
 from skinvision_hf.data import decode_image, verify_images
-from skinvision_hf.training.distillation import Teachers
-from skinvision_hf.errors import DataError, RunError
-from skinvision_hf.labels import CODES
+from skinvision_hf.data.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.data.loaders import DecodedImages, make_loader
-from skinvision_hf.training.losses import ClassificationLoss
-from skinvision_hf.evaluation.metrics import OVERALL_METRICS
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.data.transforms import eval_transform
+from skinvision_hf.errors import DataError, RunError
+from skinvision_hf.evaluation.metrics import OVERALL_METRICS
+from skinvision_hf.labels import CODES
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.training.allocator import keep_freed_memory
+from skinvision_hf.training.checkpoints import Checkpoints, Progress
+from skinvision_hf.training.distillation import Teachers
+from skinvision_hf.training.losses import ClassificationLoss
 
 __all__ = ["PhaseParts", "Run"]
 

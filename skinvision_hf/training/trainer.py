@@ -16,14 +16,14 @@ from datasets import DatasetDict
 
 import skinvision_hf.data as ham10000
 from skinvision_hf._version import __version__
-from skinvision_hf.training.checkpoints import Checkpoints, assert_same_settings, flatten
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.data.limits import limit_parts
 from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.files import make_folder, sha256, without_folders, write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.training.loop import run_phase
 from skinvision_hf.models.release import TRAINING_FILE, WEIGHTS_FILE
+from skinvision_hf.training.checkpoints import Checkpoints, assert_same_settings, flatten
+from skinvision_hf.training.loop import run_phase
 from skinvision_hf.training.setup import Run
 
 __all__ = ["load_splits", "read_record", "run_training", "training_history"]
