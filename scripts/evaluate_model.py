@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from skinvision_hf.cli.commands import positive
 from skinvision_hf.config import VIEWS
-from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLIT_NAMES, SPLITS
+from skinvision_hf.data.split_schemes import DEFAULT_SCHEME, SPLIT_NAMES, SPLIT_SCHEMES
 from skinvision_hf.errors import run_command
 
 
@@ -33,7 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--data", help="HAM10000 as for scripts/train.py, or labelled images: a folder for each class, or a CSV file"
     )
     parser.add_argument("--split", choices=SPLIT_NAMES, default="test", help="part to measure (default: %(default)s)")
-    parser.add_argument("--split_name", choices=SPLITS, help=f"default: that of prepared data, else {MANIFEST_SPLIT}")
+    parser.add_argument("--split_name", choices=SPLIT_SCHEMES, help=f"default: that of prepared data, else {DEFAULT_SCHEME}")
     parser.add_argument("--output_dir", required=True, help="folder for the results")
     parser.add_argument("--batch_size", type=positive, default=64, help="images at once (default: %(default)s)")
     return parser

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from skinvision_hf.cli.commands import positive
 from skinvision_hf.config import CAM_METHOD
-from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLITS
+from skinvision_hf.data.split_schemes import DEFAULT_SCHEME, SPLIT_SCHEMES
 from skinvision_hf.errors import run_command
 
 
@@ -24,7 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     parser.add_argument("--data", required=True, help="HAM10000 with its masks, as for scripts/train.py")
-    parser.add_argument("--split_name", choices=SPLITS, help=f"default: that of prepared data, else {MANIFEST_SPLIT}")
+    parser.add_argument("--split_name", choices=SPLIT_SCHEMES, help=f"default: that of prepared data, else {DEFAULT_SCHEME}")
     parser.add_argument("--output_dir", required=True, type=Path, help="folder for the results, such as the release")
     parser.add_argument("--limit", type=positive, help="use at most this many images of each part (default: all)")
     parser.add_argument(
@@ -40,7 +40,7 @@ def explain(argv: Sequence[str] | None) -> int:
     folder, seed = arguments.output_dir, arguments.seed
 
     from skinvision_hf.card import write_card
-    from skinvision_hf.data import load_ham10000, resolve_split, split_name
+    from skinvision_hf.data import load_ham10000, resolve_scheme, scheme_name
     from skinvision_hf.evaluation.logits import assert_same_subject, measured_weights, write_metrics
     from skinvision_hf.explain.evaluation import draw_parts, evaluate_explanations
     from skinvision_hf.figures.explain_panels import draw_panels
@@ -52,9 +52,9 @@ def explain(argv: Sequence[str] | None) -> int:
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision)
     about = {"model": measured_weights(vision.release)}
     assert_same_subject(folder, about)
-    split_scheme = resolve_split(arguments.data, arguments.split_name)
+    split_scheme = resolve_scheme(arguments.data, arguments.split_name)
     data = load_ham10000(arguments.data, split_scheme=split_scheme, masks=True)
-    name = split_name(data, split_scheme)
+    name = scheme_name(data, split_scheme)
     data = draw_parts(data, arguments.limit, seed=seed) if arguments.limit else data
     make_folder(folder)
     report, collected = evaluate_explanations(

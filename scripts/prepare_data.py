@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from skinvision_hf.cli.commands import positive
-from skinvision_hf.data.split_schemes import MANIFEST_SPLIT, SPLITS
+from skinvision_hf.data.split_schemes import DEFAULT_SCHEME, SPLIT_SCHEMES
 from skinvision_hf.errors import run_command
 
 
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--source", required=True, help="dataverse, a folder, a zip file, a Hub id, or synthetic")
     parser.add_argument("--output_dir", required=True, type=Path, help="folder for the prepared data and its figures")
-    parser.add_argument("--split_name", choices=SPLITS, help=f"default: that of prepared data, else {MANIFEST_SPLIT}")
+    parser.add_argument("--split_name", choices=SPLIT_SCHEMES, help=f"default: that of prepared data, else {DEFAULT_SCHEME}")
     parser.add_argument("--masks", action="store_true", help="keep the lesion masks too, for scripts/explain_model.py")
     parser.add_argument("--max_side", type=positive, help="make larger images smaller: pixels of the longest side")
     parser.add_argument("--revision", help="branch, tag or commit of a Hub data set")
@@ -41,7 +41,7 @@ def prepare(argv: Sequence[str] | None) -> int:
         count_table,
         download_ham10000,
         load_ham10000,
-        resolve_split,
+        resolve_scheme,
         save_prepared,
         shrink_images,
     )
@@ -54,7 +54,7 @@ def prepare(argv: Sequence[str] | None) -> int:
     if source == "dataverse":
         target = arguments.download_dir or folder.with_name(f"{folder.name}-download")
         source = download_ham10000(target, masks=arguments.masks, server=arguments.server or SERVER)
-    split_scheme = resolve_split(source, arguments.split_name)
+    split_scheme = resolve_scheme(source, arguments.split_name)
     options = {"masks": arguments.masks, "revision": arguments.revision}
     data = load_ham10000(source, split_scheme=split_scheme, dx_type=True, verify=True, **options)
     if arguments.max_side:

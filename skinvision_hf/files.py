@@ -72,8 +72,8 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file, in hexadecimal, read by parts."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
-        while split := file.read(1 << 20):
-            digest.update(split)
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
     return digest.hexdigest()
 
 
@@ -91,5 +91,5 @@ def without_folders(argument: str) -> str:
         items = (without_folders(item.strip(" \"'")) for item in value[1:-1].split(","))
         return f"{flag}{equals}[{', '.join(items)}]"
     path = Path(value)
-    outside = path.is_absolute() or ".." in path.splits
+    outside = path.is_absolute() or ".." in path.parts
     return flag + equals + (path.name if outside else value)

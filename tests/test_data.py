@@ -9,7 +9,7 @@ import pytest
 from datasets import Dataset, Image
 from ham10000_folder import some_rows, write_ham10000, write_metadata
 
-from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_split, split_name
+from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_split, scheme_name
 from skinvision_hf.data import folder as folders
 from skinvision_hf.data.hub_source import unify
 from skinvision_hf.data.split_schemes import load_manifest
@@ -118,7 +118,7 @@ def test_a_path_inside_an_archive_leads_nowhere_else(tmp_path: Path) -> None:
         archive.writestr("run.sh", "echo")
     with pytest.raises(DataError, match=r"holds no HAM10000_metadata\.csv"):
         load_ham10000(tmp_path / "evil.zip")
-    assert [p for p in tmp_path.rglob("escaped.jpg") if "cache" not in p.splits] == []
+    assert [p for p in tmp_path.rglob("escaped.jpg") if "cache" not in p.parts] == []
     assert not list(tmp_path.rglob("run.sh"))
 
 
@@ -182,7 +182,7 @@ def test_drawn_images_are_always_the_same_and_leak_free() -> None:
         assert [row["image"].tobytes() for row in split] == [row["image"].tobytes() for row in again[name]]
     lesions = [set(split["lesion_id"][:]) for split in first.values()]
     assert sum(map(len, lesions)) == len(set.union(*lesions)) < 210
-    assert split_name(first) == "synthetic, ham10000-v1"
+    assert scheme_name(first) == "synthetic, ham10000-v1"
 
 
 def test_drawn_masks_cover_the_lesion() -> None:

@@ -11,7 +11,7 @@ from huggingface_hub import HfApi
 from skinvision_hf import hub
 from skinvision_hf.card import Links
 from skinvision_hf.data import fingerprint, load_ham10000
-from skinvision_hf.data.limits import limit_parts
+from skinvision_hf.data import limit_images
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.staging import SPACE_FILES, stage_space
 
@@ -155,7 +155,7 @@ def test_a_data_set_holds_images_in_parquet_and_no_leaking_column(server: HubSer
 
 @cache
 def fingerprints(limit: int = 0) -> dict[str, str]:
-    splits = limit_parts(load_ham10000(SOURCE), limit, seed=3)
+    splits = limit_images(load_ham10000(SOURCE), limit, seed=3)
     return {name: fingerprint(split) for name, split in splits.items()}
 
 

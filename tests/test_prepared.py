@@ -9,7 +9,7 @@ import pytest
 from datasets import load_dataset
 from ham10000_folder import write_ham10000
 
-from skinvision_hf.data import fingerprint, load_ham10000, load_split, resolve_split, save_prepared
+from skinvision_hf.data import fingerprint, load_ham10000, load_split, resolve_scheme, save_prepared
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 
@@ -111,7 +111,7 @@ def test_a_prepared_set_is_loaded_in_the_split_that_it_was_written_in(tmp_path: 
     source = "synthetic[:280]"
     leaky = load_ham10000(source, split_scheme="image-level-leaky")
     prepared = save_prepared(leaky, tmp_path / "prepared", split_scheme="image-level-leaky")
-    assert resolve_split(prepared) == "image-level-leaky"
+    assert resolve_scheme(prepared) == "image-level-leaky"
     for options in ({}, {"split": "image-level-leaky"}):
         again = load_ham10000(prepared, **options)
         assert [fingerprint(split) for split in again.values()] == [fingerprint(split) for split in leaky.values()]

@@ -9,8 +9,8 @@ from huggingface_hub import DatasetCard, DatasetCardData, constants
 from skinvision_hf.card.facts import Links
 from skinvision_hf.card.model import NO_LINKS, WEIGHTS_LICENCE
 from skinvision_hf.card.templating import render_template
-from skinvision_hf.data import fingerprint, split_name
-from skinvision_hf.data.split_schemes import LEAKY_SPLIT, duplicate_pairs
+from skinvision_hf.data import fingerprint, scheme_name
+from skinvision_hf.data.split_schemes import LEAKY_SCHEME, duplicate_pairs
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
 
 __all__ = ["Part", "render_dataset_card"]
@@ -56,7 +56,7 @@ def render_dataset_card(data: DatasetDict, *, split_scheme: str, repo_id: str, l
     """
     splits = [Part.of(name, dataset) for name, dataset in data.items()]
     images = sum(split.images for split in splits)
-    drawn, leaky = split_name(data, split_scheme) != split_scheme, split_scheme.endswith(LEAKY_SPLIT)
+    drawn, leaky = scheme_name(data, split_scheme) != split_scheme, split_scheme.endswith(LEAKY_SCHEME)
     title = "Lesions drawn in code" if drawn else f"HAM10000 with {'leaking' if leaky else 'leak-free'} splits"
     metadata = DatasetCardData(
         license=WEIGHTS_LICENCE,

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from skinvision_hf.card.sections import read_sections
 from skinvision_hf.card.tables import Section
 from skinvision_hf.card.training import DRAWN, Training, read_training
-from skinvision_hf.data.split_schemes import LEAKY_SPLIT
+from skinvision_hf.data.split_schemes import LEAKY_SCHEME
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.bootstrap import Estimate
 from skinvision_hf.labels import CODES
@@ -76,7 +76,7 @@ class Evaluation:
     @property
     def leaky(self) -> bool:
         """Whether photographs of one lesion may be in training and in test."""
-        return self.split_scheme.endswith(LEAKY_SPLIT)
+        return self.split_scheme.endswith(LEAKY_SCHEME)
 
 
 @dataclass(frozen=True)

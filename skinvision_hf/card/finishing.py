@@ -5,7 +5,7 @@ from pathlib import Path
 from datasets import DatasetDict
 
 from skinvision_hf.card import write_card
-from skinvision_hf.data import split_name
+from skinvision_hf.data import scheme_name
 from skinvision_hf.evaluation.bootstrap import lesion_weights
 from skinvision_hf.evaluation.conformal import ConformalPredictor
 from skinvision_hf.evaluation.coverage import measure_conformal
@@ -49,7 +49,7 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split_scheme: str) 
     Returns:
         The report on the test part.
     """
-    folder, name = Path(folder), split_name(data, split_scheme)
+    folder, name = Path(folder), scheme_name(data, split_scheme)
     device = best_device()
     model = SkinVisionForImageClassification.from_pretrained(folder).to(device)
     record = calibrate_release(folder, predict_dataset(model, data["validation"]))

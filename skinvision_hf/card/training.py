@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from skinvision_hf.config import AugmentConfig, LossConfig, TrainConfig
-from skinvision_hf.data.split_schemes import LEAKY_SPLIT
+from skinvision_hf.data.split_schemes import LEAKY_SCHEME
 
 __all__ = ["DRAWN", "Best", "Hardware", "Step", "Training", "read_training"]
 
@@ -129,7 +129,7 @@ class Training:
     @property
     def leaky(self) -> bool:
         """Whether a step learned from a split that puts photographs of one lesion on both sides."""
-        return any(step.split_scheme.endswith(LEAKY_SPLIT) for step in self.all_steps)
+        return any(step.split_scheme.endswith(LEAKY_SCHEME) for step in self.all_steps)
 
     def same_images(self, step: Step) -> bool:
         """Whether a step learned from the same images and labels as the last one."""

@@ -1,7 +1,7 @@
 """Every source of HAM10000 to one `DatasetDict` of leak-free splits, and other labelled images to a `Dataset`."""
 
 from skinvision_hf.data.dataverse import download_ham10000
-from skinvision_hf.data.ham10000 import load_ham10000, resolve_split, split_name
+from skinvision_hf.data.ham10000 import limit_images, load_ham10000, resolve_scheme, scheme_name
 from skinvision_hf.data.labelled import load_labelled
 from skinvision_hf.data.prepared import save_prepared
 from skinvision_hf.data.shrinking import shrink_images
@@ -15,12 +15,13 @@ __all__ = [
     "decode_image",
     "download_ham10000",
     "fingerprint",
+    "limit_images",
     "load_ham10000",
     "load_labelled",
-    "load_part",
-    "resolve_split",
+    "load_split",
+    "resolve_scheme",
     "save_prepared",
     "shrink_images",
-    "split_name",
+    "scheme_name",
     "verify_images",
 ]

@@ -95,7 +95,7 @@ def _unpack(file: Path, target: Path) -> None:
 
 def _is_wanted(member: zipfile.ZipInfo) -> bool:
     name = Path(member.filename)
-    hidden = name.name.startswith(".") or "__MACOSX" in name.splits
+    hidden = name.name.startswith(".") or "__MACOSX" in name.parts
     return not member.is_dir() and not hidden and (name.suffix.lower() in IMAGE_SUFFIXES or name.name in METADATA_NAMES)
 
 

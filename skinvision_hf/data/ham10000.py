@@ -10,10 +10,10 @@ from skinvision_hf.data.folder import read_folder, read_zips
 from skinvision_hf.data.hub_source import read_hub
 from skinvision_hf.data.prepared import is_prepared, read_prepared, recorded_split
 from skinvision_hf.data.split_schemes import (
-    LEAKY_SPLIT,
-    MANIFEST_SPLIT,
+    LEAKY_SCHEME,
+    DEFAULT_SCHEME,
     SPLIT_NAMES,
-    SPLITS,
+    SPLIT_SCHEMES,
     assert_leak_free,
     duplicate_pairs,
     grouped_split,
@@ -26,7 +26,7 @@ from skinvision_hf.data.table import FEATURES, first_ten, verify_images
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 
-__all__ = ["load_ham10000", "resolve_split", "split_name"]
+__all__ = ["limit_images", "load_ham10000", "resolve_scheme", "scheme_name"]
 
 SYNTHETIC = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
@@ -64,7 +64,7 @@ def load_ham10000(
         DataError: If the source cannot be found or used; the message counts all offenders and names the first ten.
             Also if there is no such split, or the source was prepared in another one.
     """
-    split_scheme = resolve_split(source, split_scheme)
+    split_scheme = resolve_scheme(source, split_scheme)
     dataset = _read(source, masks=masks, revision=revision)
     if verify:
         verify_images(dataset)
@@ -77,7 +77,7 @@ def load_ham10000(
     return DatasetDict({name: dataset.select(rows[name]) for name in SPLIT_NAMES})
 
 
-def resolve_split(source: str | Path, split_scheme: str | None = None) -> str:
+def resolve_scheme(source: str | Path, split_scheme: str | None = None) -> str:
     """The name of the split in which `load_ham10000` loads a source.
 
     Args:
@@ -87,18 +87,18 @@ def resolve_split(source: str | Path, split_scheme: str | None = None) -> str:
     Raises:
         DataError: If there is no such split, or the source was prepared in another one.
     """
-    if split_scheme is not None and split_scheme not in SPLITS:
-        raise DataError(f"there is no split named {split_scheme!r}; use {' or '.join(map(repr, SPLITS))}")
+    if split_scheme is not None and split_scheme not in SPLIT_SCHEMES:
+        raise DataError(f"there is no split named {split_scheme!r}; use {' or '.join(map(repr, SPLIT_SCHEMES))}")
     recorded = recorded_split(Path(source)) if is_prepared(Path(source)) else None
     if split_scheme and recorded and split_scheme != recorded:
         raise DataError(
             f"{source} was prepared in the split {recorded}, not in {split_scheme}; "
             f"ask for {recorded}, or prepare the data again from its source"
         )
-    return split_scheme or recorded or MANIFEST_SPLIT
+    return split_scheme or recorded or DEFAULT_SCHEME
 
 
-def split_name(data: DatasetDict, split_scheme: str = MANIFEST_SPLIT) -> str:
+def scheme_name(data: DatasetDict, split_scheme: str = DEFAULT_SCHEME) -> str:
     """The name under which numbers on these splits are reported: drawn images are no HAM10000."""
     return f"synthetic, {split_scheme}" if is_drawn(data["test"]["image_id"][:]) else split_scheme
 
@@ -127,7 +127,7 @@ def _assign(dataset: Dataset, split_scheme: str) -> list[str]:
     """The split of each row."""
     labels: list[Any] = [CODES[k] for k in dataset["label"][:]]
     image_ids, lesion_ids = dataset["image_id"][:], dataset["lesion_id"][:]
-    if split_scheme == LEAKY_SPLIT:
+    if split_scheme == LEAKY_SCHEME:
         return _possible(image_level_split, labels)
     manifest = load_manifest(split_scheme)
     groups = merge_duplicates(image_ids, lesion_ids, duplicate_pairs())
@@ -149,3 +149,16 @@ def _possible(split_scheme: Any, *arguments: list[Any]) -> list[str]:
         return split_scheme(*arguments)
     except ValueError as error:
         raise DataError(f"these images cannot be split ({error}); use more images") from error
+
+
+def limit_images(data: DatasetDict, limit: int, *, seed: int) -> DatasetDict:
+    """Draw images of each part by lot, since a data set may be sorted by diagnosis.
+
+    Args:
+        data: The parts.
+        limit: Largest number of images of each; 0 keeps all, in their order.
+        seed: Seed of the draw.
+    """
+    if not limit:
+        return data
+    return DatasetDict({k: d.shuffle(seed=seed).select(range(min(limit, len(d)))) for k, d in data.items()})

@@ -39,7 +39,7 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
         raise DataError(
             f"{repo_id} cannot be loaded ({type(error).__name__}: {reason}); choose another copy"
         ) from error
-    return unify(concatenate_datasets(list(split_schemes.values())), repo_id, masks=masks)
+    return unify(concatenate_datasets(list(splits.values())), repo_id, masks=masks)
 
 
 def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:

@@ -11,9 +11,9 @@ import numpy as np
 from skinvision_hf.errors import DataError
 
 __all__ = [
-    "LEAKY_SPLIT",
-    "MANIFEST_SPLIT",
-    "SPLITS",
+    "LEAKY_SCHEME",
+    "DEFAULT_SCHEME",
+    "SPLIT_SCHEMES",
     "SPLIT_NAMES",
     "assert_leak_free",
     "duplicate_pairs",
@@ -24,12 +24,12 @@ __all__ = [
 ]
 
 SPLIT_NAMES = ("train", "validation", "test")
-MANIFEST_SPLIT = "ham10000-v1"
-LEAKY_SPLIT = "image-level-leaky"
-SPLITS = (MANIFEST_SPLIT, LEAKY_SPLIT)
+DEFAULT_SCHEME = "ham10000-v1"
+LEAKY_SCHEME = "image-level-leaky"
+SPLIT_SCHEMES = (DEFAULT_SCHEME, LEAKY_SCHEME)
 
 
-def load_manifest(name: str = MANIFEST_SPLIT) -> dict[str, str]:
+def load_manifest(name: str = DEFAULT_SCHEME) -> dict[str, str]:
     """Read a committed split manifest.
 
     Args:
@@ -41,8 +41,8 @@ def load_manifest(name: str = MANIFEST_SPLIT) -> dict[str, str]:
     Raises:
         DataError: If the package has no manifest of this name.
     """
-    if name != MANIFEST_SPLIT:
-        raise DataError(f"there is no manifest of a split named {name!r}; use {MANIFEST_SPLIT!r}")
+    if name != DEFAULT_SCHEME:
+        raise DataError(f"there is no manifest of a split named {name!r}; use {DEFAULT_SCHEME!r}")
     text = (files("skinvision_hf.data") / "manifests" / f"{name}.csv").read_text()
     return {row["image_id"]: row["split"] for row in csv.DictReader(text.splitlines())}
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from datasets import Dataset
 
 from skinvision_hf.data.folder import METADATA_NAMES
-from skinvision_hf.data.ham10000 import load_ham10000, resolve_split, split_name
+from skinvision_hf.data.ham10000 import load_ham10000, resolve_scheme, scheme_name
 from skinvision_hf.data.labelled import load_labelled
 from skinvision_hf.data.prepared import is_prepared
 from skinvision_hf.errors import DataError
 
-__all__ = ["load_part"]
+__all__ = ["load_split"]
 
 
 def load_split(source: str | Path, *, split: str, split_scheme: str | None) -> tuple[Dataset, str, str]:
@@ -30,11 +30,11 @@ def load_split(source: str | Path, *, split: str, split_scheme: str | None) -> t
     path = Path(source)
     if path.suffix.lower() == ".csv" or (path.is_dir() and any(path.iterdir()) and not _is_ham10000(path)):
         return load_labelled(path), path.stem, "all"
-    split_scheme = resolve_split(source, split_scheme)
+    split_scheme = resolve_scheme(source, split_scheme)
     data = load_ham10000(source, split_scheme=split_scheme, dx_type=True)
     if not len(data[split]):
         raise DataError(f"{source} has no images of the part {split} of {split_scheme}; choose another --split")
-    return data[split], split_name(data, split_scheme), split
+    return data[split], scheme_name(data, split_scheme), split
 
 
 def _is_ham10000(folder: Path) -> bool:

@@ -63,7 +63,7 @@ def evaluate_model(
 
     Args:
         ref: Release folder or Hub id; None for the bundled release.
-        source: HAM10000, or labelled images; see `skinvision_hf.data.load_part`.
+        source: HAM10000, or labelled images; see `skinvision_hf.data.load_split`.
         output_dir: Where to.
         part: train, validation or test; labelled images have no parts.
         split: Name of the split.

@@ -17,7 +17,7 @@ from datasets import DatasetDict
 import skinvision_hf.data as ham10000
 from skinvision_hf._version import __version__
 from skinvision_hf.config import TrainConfig
-from skinvision_hf.data.limits import limit_parts
+from skinvision_hf.data import limit_images
 from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.files import make_folder, sha256, without_folders, write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
@@ -116,7 +116,7 @@ def _best(run: Run) -> Path:
 def load_splits(config: TrainConfig) -> DatasetDict:
     """Load the parts of a run, with the column `dx_type` for its report, cut to `config.limit` images each."""
     data = ham10000.load_ham10000(config.data, split_scheme=config.split_scheme, dx_type=True)
-    return limit_parts(data, config.limit, seed=config.seed)
+    return limit_images(data, config.limit, seed=config.seed)
 
 
 def _assert_tracker(name: str) -> None:
