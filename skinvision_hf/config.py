@@ -8,6 +8,10 @@ from skinvision_hf.errors import DataError
 __all__ = [
     "CAM_METHOD",
     "CAM_METHODS",
+    "DEFAULT_SCHEME",
+    "LEAKY_SCHEME",
+    "SPLITS",
+    "SPLIT_SCHEMES",
     "VIEWS",
     "AugmentConfig",
     "DistillConfig",
@@ -16,6 +20,12 @@ __all__ = [
     "PhaseConfig",
     "TrainConfig",
 ]
+
+SPLITS = ("train", "validation", "test")
+DEFAULT_SCHEME = "ham10000-v1"
+LEAKY_SCHEME = "image-level-leaky"
+SPLIT_SCHEMES = (DEFAULT_SCHEME, LEAKY_SCHEME)
+"""How images are divided into splits; see `skinvision_hf.data.split_schemes`."""
 
 CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 """How heat maps can be computed; EigenCAM's are the same for every diagnosis, the others' are about one."""

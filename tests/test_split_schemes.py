@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.model_selection import train_test_split
 
+from skinvision_hf.config import SPLITS
 from skinvision_hf.data.split_schemes import (
-    SPLIT_NAMES,
     assert_leak_free,
     duplicate_pairs,
     grouped_split,
@@ -39,7 +39,7 @@ def test_a_grouped_split_keeps_groups_whole_and_gives_every_split_its_share(draw
     split_scheme = grouped_split(labels, groups)
     assert_leak_free([str(n) for n in range(len(labels))], groups, split_scheme)
     sizes = Counter(split_scheme)
-    for name, share in zip(SPLIT_NAMES, (0.7, 0.15, 0.15), strict=True):
+    for name, share in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
         assert sizes[name] / len(split_scheme) == pytest.approx(share, abs=0.01)
         inside = Counter(label for label, s in zip(labels, split_scheme, strict=True) if s == name)
         for code, count in Counter(labels).items():

@@ -9,8 +9,9 @@ from huggingface_hub import DatasetCard, DatasetCardData, constants
 from skinvision_hf.card.facts import Links
 from skinvision_hf.card.model import NO_LINKS, WEIGHTS_LICENCE
 from skinvision_hf.card.templating import render_template
+from skinvision_hf.config import LEAKY_SCHEME
 from skinvision_hf.data import fingerprint, scheme_name
-from skinvision_hf.data.split_schemes import LEAKY_SCHEME, duplicate_pairs
+from skinvision_hf.data.split_schemes import duplicate_pairs
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
 
 __all__ = ["Part", "render_dataset_card"]

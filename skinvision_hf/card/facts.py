@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from skinvision_hf.card.sections import read_sections
 from skinvision_hf.card.tables import Section
 from skinvision_hf.card.training import DRAWN, Training, read_training
-from skinvision_hf.data.split_schemes import LEAKY_SCHEME
+from skinvision_hf.config import LEAKY_SCHEME
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.bootstrap import Estimate
 from skinvision_hf.labels import CODES

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeVar
 
 from skinvision_hf.config import AugmentConfig, LossConfig, TrainConfig
-from skinvision_hf.data.split_schemes import LEAKY_SCHEME
+from skinvision_hf.config import LEAKY_SCHEME
 
 __all__ = ["DRAWN", "Best", "Hardware", "Step", "Training", "read_training"]
 

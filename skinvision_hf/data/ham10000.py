@@ -6,14 +6,11 @@ from typing import Any
 
 from datasets import Dataset, DatasetDict
 
+from skinvision_hf.config import DEFAULT_SCHEME, LEAKY_SCHEME, SPLIT_SCHEMES, SPLITS
 from skinvision_hf.data.folder import read_folder, read_zips
 from skinvision_hf.data.hub_source import read_hub
 from skinvision_hf.data.prepared import is_prepared, read_prepared, recorded_split
 from skinvision_hf.data.split_schemes import (
-    LEAKY_SCHEME,
-    DEFAULT_SCHEME,
-    SPLIT_NAMES,
-    SPLIT_SCHEMES,
     assert_leak_free,
     duplicate_pairs,
     grouped_split,
@@ -70,11 +67,11 @@ def load_ham10000(
         verify_images(dataset)
     columns = [*FEATURES, *(["mask"] if masks else []), *(["dx_type"] if dx_type else [])]
     splits = _assign(dataset, split_scheme)
-    rows: dict[str, list[int]] = {name: [] for name in SPLIT_NAMES}
+    rows: dict[str, list[int]] = {name: [] for name in SPLITS}
     for row, split in enumerate(splits):
         rows[split].append(row)
     dataset = dataset.select_columns(columns)
-    return DatasetDict({name: dataset.select(rows[name]) for name in SPLIT_NAMES})
+    return DatasetDict({name: dataset.select(rows[name]) for name in SPLITS})
 
 
 def resolve_scheme(source: str | Path, split_scheme: str | None = None) -> str:

@@ -12,7 +12,7 @@ from datasets.exceptions import DatasetsError
 from datasets.table import embed_table_storage
 from tqdm.auto import tqdm
 
-from skinvision_hf.data.split_schemes import SPLIT_NAMES
+from skinvision_hf.config import SPLITS
 from skinvision_hf.data.table import FEATURES, fingerprint, first_ten
 from skinvision_hf.errors import DataError
 from skinvision_hf.files import is_disk_full, write_json
@@ -120,7 +120,7 @@ def _read_record(folder: Path) -> tuple[str, dict[str, int]]:
     """The split, and how many images each part has."""
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        return str(record["split"]), {name: record["parts"][name]["images"] for name in SPLIT_NAMES}
+        return str(record["split"]), {name: record["parts"][name]["images"] for name in SPLITS}
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(f"the {RECORD_FILE} of {folder} is damaged; prepare the data again") from error
 
@@ -132,7 +132,7 @@ def read_prepared(folder: Path, *, masks: bool) -> Dataset:
         DataError: If it is incomplete, or has no masks and they are asked for.
     """
     _, sizes = _read_record(folder)
-    files = {name: [str(f) for f in sorted((folder / "data").glob(f"{name}-*.parquet"))] for name in SPLIT_NAMES}
+    files = {name: [str(f) for f in sorted((folder / "data").glob(f"{name}-*.parquet"))] for name in SPLITS}
     if not all(files.values()):
         raise DataError(f"{folder} has lost files of a split; prepare the data again")
     try:
@@ -145,7 +145,7 @@ def read_prepared(folder: Path, *, masks: bool) -> Dataset:
         ) from error
     if {name: len(split) for name, split in data.items()} != sizes:
         raise DataError(f"the files of {folder} are not those that it was written with; prepare the data again")
-    dataset = concatenate_datasets([data[name] for name in SPLIT_NAMES])
+    dataset = concatenate_datasets([data[name] for name in SPLITS])
     if masks and "mask" not in dataset.column_names:
         raise DataError(f"{folder} was prepared without masks; prepare it with --masks")
     dataset = dataset.select_columns([*FEATURES, *(["mask"] if masks else [])])

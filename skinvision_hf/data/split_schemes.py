@@ -8,13 +8,10 @@ from importlib.resources import files
 
 import numpy as np
 
+from skinvision_hf.config import DEFAULT_SCHEME, SPLITS
 from skinvision_hf.errors import DataError
 
 __all__ = [
-    "LEAKY_SCHEME",
-    "DEFAULT_SCHEME",
-    "SPLIT_SCHEMES",
-    "SPLIT_NAMES",
     "assert_leak_free",
     "duplicate_pairs",
     "grouped_split",
@@ -22,11 +19,6 @@ __all__ = [
     "load_manifest",
     "merge_duplicates",
 ]
-
-SPLIT_NAMES = ("train", "validation", "test")
-DEFAULT_SCHEME = "ham10000-v1"
-LEAKY_SCHEME = "image-level-leaky"
-SPLIT_SCHEMES = (DEFAULT_SCHEME, LEAKY_SCHEME)
 
 
 def load_manifest(name: str = DEFAULT_SCHEME) -> dict[str, str]:
@@ -94,12 +86,12 @@ def grouped_split(labels: Sequence[str], groups: Sequence[str], *, seed: int = 0
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = StratifiedGroupKFold(n_splits=20, shuffle=True, random_state=seed)
-    split_scheme = np.full(len(labels), SPLIT_NAMES[0], dtype=object)
+    split_scheme = np.full(len(labels), SPLITS[0], dtype=object)
     with warnings.catch_warnings():
         # A diagnosis with fewer images than folds still gets its share of the three splits.
         warnings.filterwarnings("ignore", message="The least populated class")
         for number, (_, rows) in enumerate(folds.split(np.zeros(len(labels)), labels, groups)):
-            split_scheme[rows] = SPLIT_NAMES[(number >= 14) + (number >= 17)]
+            split_scheme[rows] = SPLITS[(number >= 14) + (number >= 17)]
     return split_scheme.tolist()
 
 
@@ -120,8 +112,8 @@ def image_level_split(labels: Sequence[str], *, seed: int = 42) -> list[str]:
     names = np.asarray(labels)
     rest, test = train_test_split(np.arange(len(names)), test_size=0.15, random_state=seed, stratify=names)
     _, validation = train_test_split(rest, test_size=0.176, random_state=seed, stratify=names[rest])
-    split_scheme = np.full(len(names), SPLIT_NAMES[0], dtype=object)
-    split_scheme[validation], split_scheme[test] = SPLIT_NAMES[1], SPLIT_NAMES[2]
+    split_scheme = np.full(len(names), SPLITS[0], dtype=object)
+    split_scheme[validation], split_scheme[test] = SPLITS[1], SPLITS[2]
     return split_scheme.tolist()
 
 
