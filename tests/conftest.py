@@ -82,16 +82,15 @@ def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory
 
     from skinvision_hf.models.modeling import SkinVisionForImageClassification
     from skinvision_hf.models.skinvision import SkinVision
-    from skinvision_hf.ood import FeatureGuard
-    from skinvision_hf.ood.detectors import Mahalanobis, TrainingFeatures
+    from skinvision_hf.ood.detector import Mahalanobis, OODDetector
     from skinvision_hf.ood.features import pooled_features
 
     folder = tmp_path_factory.mktemp("guarded") / "release"
     SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(folder)
     model = SkinVisionForImageClassification.from_pretrained(folder)
     features, _ = pooled_features(model, (draw_lesion(seed) for seed in range(150)))
-    detector = Mahalanobis.fit(TrainingFeatures(features[:100], torch.zeros(100).long(), features[:7], torch.zeros(7)))
-    FeatureGuard("mahalanobis", detector, detector.score(features[100:]).sort().values).save(folder)
+    distance = Mahalanobis.fit(features[:100], torch.zeros(100).long())
+    OODDetector(distance, distance.closeness(features[100:]).sort().values, refused=0.05, unusual=0.1).save(folder)
     return folder
 
 

@@ -34,8 +34,8 @@ from skinvision_hf.models.devices import best_device
 from skinvision_hf.models.ensembles import Ensemble
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import HISTORY_FILE, PREDICTIONS_FILE, resolve_release
-from skinvision_hf.ood import FeatureGuard
-from skinvision_hf.ood.evaluation import measure_acceptance
+from skinvision_hf.ood.detector import OODDetector
+from skinvision_hf.ood.ood_evaluation import measure_ood
 from skinvision_hf.ood.stages import stage_channels
 
 if TYPE_CHECKING:
@@ -96,9 +96,9 @@ def evaluate_model(
     stored = measure_stored_points(folder, predictions, weights)
     sections["stored_thresholds"] = {task: [point.to_dict() for point in points] for task, points in stored.items()}
     network = model.timm_model
-    guard = FeatureGuard.load(folder, dimension=network.head_hidden_size, channels=stage_channels(network))
+    guard = OODDetector.load(folder, dimension=network.head_hidden_size, channels=stage_channels(network))
     if guard is not None:
-        sections["guard_accepted"] = measure_acceptance(model, guard, dataset).to_dict()
+        sections["ood"] = measure_ood(model, guard, dataset).to_dict()
     write_metrics(output_dir, sections)
     predictions.to_csv(output_dir / PREDICTIONS_FILE)
     figures = output_dir / "figures"

@@ -32,7 +32,7 @@ __all__ = [
     "CARD_FILE",
     "CONFIG_FILE",
     "CONFORMAL_FILE",
-    "GUARD_FILE",
+    "OOD_FILE",
     "HISTORY_FILE",
     "METRICS_FILE",
     "PARTS_KEY",
@@ -56,11 +56,11 @@ METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
 TRAINING_FILE = "training.json"
 HISTORY_FILE = "history.jsonl"
-GUARD_FILE = "guard.safetensors"
+OOD_FILE = "ood.safetensors"
 CONFORMAL_FILE = "conformal.json"
 CARD_FILE = "README.md"
 # What an answer needs besides the network, where a release has it.
-PARTS = (GUARD_FILE, CONFORMAL_FILE)
+PARTS = (OOD_FILE, CONFORMAL_FILE)
 PARTS_KEY = "release_files"
 # What belongs to a release; anything else in a folder is not published and in a repository not downloaded.
 RELEASE_FILES = (

@@ -20,7 +20,7 @@ from skinvision_hf.models.evaluation_mode import EvaluationMode
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
 from skinvision_hf.models.release import release_files, resolve_release
-from skinvision_hf.ood import FeatureGuard
+from skinvision_hf.ood.detector import OODDetector
 from skinvision_hf.ood.stages import forward_with_features, stage_channels
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Guard(Protocol):
     """What tells images like the training images from others."""
 
     @property
-    def threshold(self) -> float:
+    def refused(self) -> float:
         """Typicality from which on an image counts as in distribution."""
 
     @property
@@ -110,7 +110,7 @@ class SkinVision:
             model,
             release,
             device=device,
-            guard=FeatureGuard.load(
+            guard=OODDetector.load(
                 release,
                 dimension=model.timm_model.head_hidden_size,
                 channels=stage_channels(model.timm_model),
@@ -244,7 +244,7 @@ class SkinVision:
         return [
             Prediction.from_probabilities(
                 row,
-                in_distribution=typicality[n] >= guard.threshold if guard and typicality else None,
+                in_distribution=typicality[n] >= guard.refused if guard and typicality else None,
                 typicality=typicality[n] if typicality else None,
                 in_set=in_set[n] if in_set else None,
                 coverage=sets[0] if sets else None,

@@ -1,9 +1,5 @@
-"""Tells images like the training images from others.
+"""Out-of-distribution (OOD) detection, and how stable answers are when images are made in other ways.
 
-`detectors` scores features, `fitting` chooses among detectors, `typicality` is the guard that a release carries,
-`inputs` and `shifts` make the pictures that it is tested on, and `evaluation` tests it.
+`detector` is what a release carries, `fitting` fits it, `ood_evaluation` and `robustness` measure, `ood_report` holds
+what was measured.
 """
-
-from skinvision_hf.ood.typicality import FeatureGuard
-
-__all__ = ["FeatureGuard"]

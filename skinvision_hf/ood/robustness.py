@@ -1,0 +1,53 @@
+"""Measures how stable answers are when the same lesion reaches the model as another image."""
+
+import numpy as np
+from datasets import Dataset
+from scipy.special import softmax
+from tqdm.auto import tqdm
+
+from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
+from skinvision_hf.evaluation.metrics import overall_statistics
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.ood.detector import OODDetector
+from skinvision_hf.ood.features import images_of, pooled_features
+from skinvision_hf.ood.image_changes import ENCODINGS, GEOMETRY, Change
+from skinvision_hf.ood.ood_report import ChangedImages, RobustnessReport
+
+__all__ = ["measure_robustness"]
+
+METRICS = ("accuracy", "balanced_accuracy", "ece")
+
+
+def measure_robustness(
+    model: SkinVisionForImageClassification, detector: OODDetector | None, dataset: Dataset
+) -> RobustnessReport:
+    """Classify the images of a split as they are, and again after each of `ENCODINGS` and `GEOMETRY`.
+
+    Args:
+        model: The network.
+        detector: Fitted for it; None to leave out which images are refused.
+        dataset: Images with the columns label and lesion_id.
+    """
+    labels, counts = np.array(dataset["label"][:]), lesion_counts(dataset["lesion_id"][:])
+    changes: dict[str, Change | None] = {"none": None, **ENCODINGS, **GEOMETRY}
+    stage = detector.stage if detector else None
+    rows: list[ChangedImages] = []
+    usual: np.ndarray | None = None
+    for name, change in tqdm(changes.items(), desc="robustness", unit="change"):
+        features, logits = pooled_features(
+            model, images_of(dataset, change), stage=detector.stage if detector else None
+        )
+        answers = logits.argmax(dim=1).numpy()
+        usual = answers if usual is None else usual
+        statistics = overall_statistics(labels, softmax(logits.double().numpy(), axis=1))
+        found = {metric: bootstrap(statistics[metric][0], counts) for metric in METRICS}
+        refused = (detector.score(features) < detector.refused).numpy() if detector else None
+        rows.append(
+            ChangedImages(
+                change=name,
+                **found,
+                relabelled=bootstrap(Mean(answers != usual), counts),
+                refused=None if refused is None else bootstrap(Mean(refused), counts),
+            )
+        )
+    return RobustnessReport(tuple(rows))
