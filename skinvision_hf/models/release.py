@@ -32,9 +32,10 @@ __all__ = [
     "CARD_FILE",
     "CONFIG_FILE",
     "CONFORMAL_FILE",
-    "OOD_FILE",
+    "EVALUATION_FILE",
     "HISTORY_FILE",
     "METRICS_FILE",
+    "OOD_FILE",
     "PARTS_KEY",
     "PREDICTIONS_FILE",
     "RELEASE_FILES",
@@ -59,13 +60,14 @@ HISTORY_FILE = "history.jsonl"
 OOD_FILE = "ood.safetensors"
 CONFORMAL_FILE = "conformal.json"
 CARD_FILE = "README.md"
+EVALUATION_FILE = "EVALUATION.md"
 # What an answer needs besides the network, where a release has it.
 PARTS = (OOD_FILE, CONFORMAL_FILE)
 PARTS_KEY = "release_files"
 # What belongs to a release; anything else in a folder is not published and in a repository not downloaded.
 RELEASE_FILES = (
     *(CONFIG_FILE, WEIGHTS_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
-    *(CARD_FILE, "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
+    *(CARD_FILE, EVALUATION_FILE, "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
 )
 # The client's patterns cross folders, ours do not.
 DEEP = "*/*/*"
