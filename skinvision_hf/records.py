@@ -16,7 +16,7 @@ R = TypeVar("R", bound="Record")
 class Record:
     """Base of frozen dataclasses whose fields are numbers, text, other records, and tuples and dictionaries of them.
 
-    A field with a default is optional: JSON leaves it out while it has its default. Keys that are no fields are ignored.
+    A field with a default is optional: JSON leaves it out while it has its default. Other keys are ignored.
     """
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def _read_record(cls: type[Any], values: Any, place: str) -> Any:
 
 
 def _read(kind: Any, value: Any, place: str) -> Any:
-    """Read a JSON value as a type: a record, `dict[str, ...]`, `tuple[..., ...]`, a literal, a union or a plain type."""
+    """Read a value as a record, `dict[str, ...]`, `tuple[..., ...]`, a literal, an optional one or a plain type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind):
         return _read_record(kind, value, place)  # type: ignore[arg-type]

@@ -6,9 +6,10 @@ from datasets import DatasetDict
 
 from skinvision_hf.card import write_card
 from skinvision_hf.data import scheme_name
-from skinvision_hf.evaluation.bootstrap import lesion_weights
-from skinvision_hf.evaluation.conformal import ConformalPredictor
-from skinvision_hf.evaluation.coverage import measure_conformal
+from skinvision_hf.evaluation.bootstrap import lesion_counts
+from skinvision_hf.evaluation.calibration import calibrate, measure_calibration
+from skinvision_hf.evaluation.conformal import measure_conformal
+from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.evaluation.logits import (
     measured_images,
     measured_weights,
@@ -16,11 +17,8 @@ from skinvision_hf.evaluation.logits import (
     read_metrics,
     write_metrics,
 )
-from skinvision_hf.evaluation.operating_report import measure_operating_points
-from skinvision_hf.evaluation.reliability import measure_calibration
 from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
 from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
-from skinvision_hf.evaluation.temperature import calibrate_release
 from skinvision_hf.figures.calibration import plot_prediction_sets, plot_reliability
 from skinvision_hf.figures.evaluation import draw_evaluation, plot_training
 from skinvision_hf.figures.guard import plot_far, plot_shifts
@@ -28,6 +26,7 @@ from skinvision_hf.figures.operating_points import plot_abstention, plot_decisio
 from skinvision_hf.figures.subgroups import plot_subgroups
 from skinvision_hf.models.devices import best_device
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.prediction_sets import ConformalPredictor
 from skinvision_hf.models.release import HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.evaluation import evaluate_guard
 from skinvision_hf.ood.fitting import fit_guard
@@ -62,11 +61,11 @@ def finish_release(folder: str | Path, data: DatasetDict, *, split_scheme: str) 
 
     report = evaluate_predictions(test, split_scheme=name, split="test")
     tuned = evaluate_predictions(validation, split_scheme=name, split="validation")
-    weights = lesion_weights(test.lesion_ids)
-    calibration = measure_calibration(test, temperature=record.temperature, weights=weights)
-    conformal = measure_conformal(predictor, test, weights=weights)
-    points = measure_operating_points(validation, test, weights=weights)
-    subgroups = measure_subgroups(test, group_columns(data["test"]), weights=weights)
+    counts = lesion_counts(test.lesion_ids)
+    calibration = measure_calibration(test, temperature=record.temperature, counts=counts)
+    conformal = measure_conformal(predictor, test, counts=counts)
+    points = measure_decisions(validation, test, counts=counts)
+    subgroups = measure_subgroups(test, group_columns(data["test"]), counts=counts)
     guarded = evaluate_guard(model, guard, data["test"], comparison)
     about = measured_weights(folder)
     if read_metrics(folder).get("model", about) != about:

@@ -1,1 +1,1 @@
-"""Logits to numbers: metrics with bootstrap confidence intervals, calibration, conformal sets, operating points, subgroups."""
+"""Logits to numbers: metrics with confidence intervals, calibration, conformal sets, operating points, subgroups."""

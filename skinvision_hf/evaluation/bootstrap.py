@@ -1,13 +1,14 @@
-"""A number with its 95 % interval, from resampling lesions with replacement."""
+"""95 % confidence intervals from resampling lesions with replacement."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
 
-__all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "Estimate", "Mean", "Statistic", "bootstrap", "lesion_weights"]
+from skinvision_hf.records import Estimate
+
+__all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "Mean", "Statistic", "bootstrap", "lesion_counts"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -26,14 +27,14 @@ class AbsoluteSum:
     Chance alone makes every term larger than it is, so `bootstrap` gives such a statistic an interval of its own.
 
     Attributes:
-        gaps: From weights (R, n) to the differences with their signs (R, terms).
+        gaps: From counts (R, n) to the differences with their signs (R, terms).
     """
 
     gaps: Statistic
 
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """From weights (R, n) to values (R,)."""
-        return np.abs(self.gaps(weights)).sum(axis=1)
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """From counts (R, n) to values (R,)."""
+        return np.abs(self.gaps(counts)).sum(axis=1)
 
 
 @dataclass(frozen=True)
@@ -50,56 +51,23 @@ class Mean:
     values: np.ndarray
     among: np.ndarray | None = None
 
-    def __call__(self, weights: np.ndarray) -> np.ndarray:
-        """From weights (R, n) to values (R,)."""
-        weights = weights if self.among is None else weights[:, self.among]
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """From counts (R, n) to values (R,)."""
+        counts = counts if self.among is None else counts[:, self.among]
         values = self.values if self.among is None else self.values[self.among]
         with np.errstate(invalid="ignore", divide="ignore"):
-            return (weights @ values) / weights.sum(axis=1)
+            return (counts @ values) / counts.sum(axis=1)
 
-    def exact_interval(self, share: float, weights: np.ndarray) -> tuple[float, float]:
-        """The interval of Clopper and Pearson (1934) for a share that is 0 or 1, over the lesions of weights (R, n)."""
-        weights = weights if self.among is None else weights[:, self.among]
+    def exact_interval(self, share: float, counts: np.ndarray) -> tuple[float, float]:
+        """The interval of Clopper and Pearson (1934) for a share that is 0 or 1, over the lesions of counts (R, n)."""
+        counts = counts if self.among is None else counts[:, self.among]
         # Images of one lesion are drawn together, and those of two lesions never alike in all resamples.
-        lesions = np.unique(weights, axis=1).shape[1]
+        lesions = np.unique(counts, axis=1).shape[1]
         interval = binomtest(round(share) * lesions, lesions).proportion_ci(LEVEL, method="exact")
         return float(interval.low), float(interval.high)
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """A number and how far it can be trusted.
-
-    Attributes:
-        value: The number on the images as they are; None where it is not defined, such as the AUC of a class without
-            images.
-        low: Lower end of its 95 % interval; None where `bootstrap` can give none.
-        high: Upper end.
-        n: Number of images that the number is about.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all attributes as a dictionary that JSON can hold."""
-        return asdict(self)
-
-    def __str__(self) -> str:
-        if self.value is None:
-            return "n/a"
-        return f"{self.value:.3f}" if self.low is None else f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
-
-    def percent(self) -> str:
-        """Return the number and its interval as percentages, for sentences."""
-        if self.value is None:
-            return "n/a"
-        return f"{self.value:.0%}" if self.low is None else f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
-
-
-def lesion_weights(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
+def lesion_counts(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
     """How often each image counts in each resample, when whole lesions are drawn with replacement.
 
     Photographs of one lesion are not independent; drawing images one by one would make intervals too narrow.
@@ -119,7 +87,7 @@ def lesion_weights(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, see
     return draws[:, lesion].astype(np.float64)
 
 
-def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None) -> Estimate:
+def bootstrap(statistic: Statistic, counts: np.ndarray, *, n: int | None = None) -> Estimate:
     """Estimate a statistic and its percentile interval.
 
     Two kinds of statistics get another interval. The resamples of an `AbsoluteSum` lie above its value, which lies
@@ -128,37 +96,37 @@ def bootstrap(statistic: Statistic, weights: np.ndarray, *, n: int | None = None
     that is a share of 0 or 1 is so in all resamples; its interval is the exact one over lesions.
 
     Args:
-        statistic: From weights (resamples, images) to values (resamples,), NaN where undefined. It is called once with
-            ones (1, images) for the value itself and once with `weights`.
-        weights: From `lesion_weights`.
+        statistic: From counts (resamples, images) to values (resamples,), NaN where undefined. It is called once with
+            ones (1, images) for the value itself and once with `counts`.
+        counts: From `lesion_counts`.
         n: Number of images that the statistic is about; all of them when None.
 
     Returns:
         The estimate. It has no interval where more than half of the resamples are not defined, where all of them have
         the same value, or where an `AbsoluteSum` is smaller than chance alone would make it in 39 of 40 cases.
     """
-    images = weights.shape[1]
-    value = float(statistic(np.ones((1, images), dtype=weights.dtype))[0])
+    images = counts.shape[1]
+    value = float(statistic(np.ones((1, images), dtype=counts.dtype))[0])
     n = images if n is None else n
     if not np.isfinite(value):
         return Estimate(None, None, None, n)
     if isinstance(statistic, AbsoluteSum):
-        low, high = _invert(statistic.gaps, weights)
+        low, high = _invert(statistic.gaps, counts)
         return Estimate(value, low, high, n)
     if isinstance(statistic, Mean) and statistic.values.dtype == bool and value in (0.0, 1.0):
-        return Estimate(value, *statistic.exact_interval(value, weights), n)
-    values = np.asarray(statistic(weights), dtype=np.float64)
+        return Estimate(value, *statistic.exact_interval(value, counts), n)
+    values = np.asarray(statistic(counts), dtype=np.float64)
     values = values[np.isfinite(values)]
-    if 2 * len(values) < len(weights) or np.ptp(values) < ROUNDING:
+    if 2 * len(values) < len(counts) or np.ptp(values) < ROUNDING:
         return Estimate(value, None, None, n)
     ends = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Estimate(value, float(ends[0]), float(ends[1]), n)
 
 
-def _invert(gaps: Statistic, weights: np.ndarray) -> tuple[float, float] | tuple[None, None]:
+def _invert(gaps: Statistic, counts: np.ndarray) -> tuple[float, float] | tuple[None, None]:
     """The smallest and the largest true sum of absolute gaps, in proportion to those found, that the data allow."""
-    found = gaps(np.ones((1, weights.shape[1])))
-    noise = gaps(weights) - found
+    found = gaps(np.ones((1, counts.shape[1])))
+    noise = gaps(counts) - found
     value = float(np.abs(found).sum())
 
     def largest_below(quantile: float) -> float:

@@ -32,7 +32,7 @@ ACRONYMS = {"f1": "F1", "auc": "AUC", "ece": "ECE"}
 
 
 def compute(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Compute the overall metrics, without intervals.
+    """Compute the overall metrics, without confidence intervals.
 
     Args:
         probabilities: (n, 7), rows add up to 1.
@@ -54,7 +54,7 @@ def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[st
     """Make the overall metrics of labels (n,) and probabilities (n, 7).
 
     Returns:
-        By name, a function from weights (R, n) to values (R,), NaN where undefined, and the number of images that it is
+        By name, a function from counts (R, n) to values (R,), NaN where undefined, and the number of images that it is
         about. Balanced accuracy and mean AUC average over the classes that a resample has; macro F1 also over classes
         that were only predicted, as in scikit-learn.
     """
@@ -66,19 +66,19 @@ def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[st
     melanoma = CODES.index("mel")
     is_melanoma, says_melanoma = labels == melanoma, predicted == melanoma
 
-    def f1_scores(weights: np.ndarray) -> np.ndarray:
-        return _ratio(2 * weights @ hits, weights @ (truth + answers))
+    def f1_scores(counts: np.ndarray) -> np.ndarray:
+        return _ratio(2 * counts @ hits, counts @ (truth + answers))
 
-    def weighted_f1(weights: np.ndarray) -> np.ndarray:
-        support = weights @ truth
-        return _ratio(np.nansum(f1_scores(weights) * support, axis=1), support.sum(axis=1))
+    def weighted_f1(counts: np.ndarray) -> np.ndarray:
+        support = counts @ truth
+        return _ratio(np.nansum(f1_scores(counts) * support, axis=1), support.sum(axis=1))
 
     statistics: dict[str, Statistic] = {
         "accuracy": Mean(right),
-        "balanced_accuracy": lambda weights: _mean_of_defined(_ratio(weights @ hits, weights @ truth)),
-        "macro_f1": lambda weights: _mean_of_defined(f1_scores(weights)),
+        "balanced_accuracy": lambda counts: _mean_of_defined(_ratio(counts @ hits, counts @ truth)),
+        "macro_f1": lambda counts: _mean_of_defined(f1_scores(counts)),
         "weighted_f1": weighted_f1,
-        "mean_auc": lambda weights: _mean_of_defined(np.stack([area(weights) for area in areas], axis=1)),
+        "mean_auc": lambda counts: _mean_of_defined(np.stack([area(counts) for area in areas], axis=1)),
         "log_loss": Mean(-np.log(likelihood)),
         "brier_score": Mean(((probabilities - truth) ** 2).sum(axis=1)),
         "ece": calibration_error(probabilities.max(axis=1), right),
@@ -99,7 +99,7 @@ def class_statistics(labels: np.ndarray, probabilities: np.ndarray, k: int) -> d
         "sensitivity": (Mean(says, positive), positives),
         "specificity": (Mean(~says, ~positive), negatives),
         "precision": (Mean(positive, says), int(says.sum())),
-        "f1": (lambda weights: _ratio(2 * weights @ hits, weights @ both), len(labels)),
+        "f1": (lambda counts: _ratio(2 * counts @ hits, counts @ both), len(labels)),
         "auc": (area_under_roc(probabilities[:, k], positive), len(labels)),
         "average_precision": (average_precision(probabilities[:, k], positive), len(labels)),
     }
@@ -108,8 +108,8 @@ def class_statistics(labels: np.ndarray, probabilities: np.ndarray, k: int) -> d
 def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> Statistic:
     """Make the statistic that is the area under the ROC curve; NaN in resamples with one class only."""
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        false, true = roc_rates(scores, positive, weights)
+    def statistic(counts: np.ndarray) -> np.ndarray:
+        false, true = roc_rates(scores, positive, counts)
         return (np.diff(false) * (true[:, 1:] + true[:, :-1])).sum(axis=1) / 2
 
     return statistic
@@ -118,8 +118,8 @@ def area_under_roc(scores: np.ndarray, positive: np.ndarray) -> Statistic:
 def average_precision(scores: np.ndarray, positive: np.ndarray) -> Statistic:
     """Make the statistic that is the mean precision over the steps of recall; NaN in resamples without positives."""
 
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        false, true = _counts(scores, positive, weights)
+    def statistic(counts: np.ndarray) -> np.ndarray:
+        false, true = _counts(scores, positive, counts)
         precision = np.nan_to_num(_ratio(true, true + false))
         with np.errstate(invalid="ignore", divide="ignore"):
             return (np.diff(true, axis=1, prepend=0) * precision).sum(axis=1) / true[:, -1]
@@ -127,16 +127,16 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> Statistic:
     return statistic
 
 
-def roc_rates(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def roc_rates(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates (R, 1 + distinct scores) for falling thresholds, from (0, 0) to (1, 1).
 
     Args:
         scores: Higher means more likely positive (n,).
         positive: The truth (n,) bool.
-        weights: Resamples (R, n).
+        counts: Resamples (R, n).
     """
     with np.errstate(invalid="ignore"):
-        false, true = (np.pad(c / c[:, -1:], ((0, 0), (1, 0))) for c in _counts(scores, positive, weights))
+        false, true = (np.pad(c / c[:, -1:], ((0, 0), (1, 0))) for c in _counts(scores, positive, counts))
     return false, true
 
 
@@ -159,9 +159,9 @@ def calibration_error(confidence: np.ndarray, happened: np.ndarray) -> AbsoluteS
     """
     members = equal_bins(confidence) * (confidence - happened)[:, None]
 
-    def gaps(weights: np.ndarray) -> np.ndarray:
+    def gaps(counts: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
-            return (weights @ members) / weights.sum(axis=1, keepdims=True)
+            return (counts @ members) / counts.sum(axis=1, keepdims=True)
 
     return AbsoluteSum(gaps)
 
@@ -172,12 +172,12 @@ def equal_bins(confidence: np.ndarray) -> np.ndarray:
     return rank[:, None] * CALIBRATION_BINS // len(rank) == np.arange(CALIBRATION_BINS)
 
 
-def _counts(scores: np.ndarray, positive: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _counts(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Negatives and positives (R, distinct scores) from each distinct score upwards, the highest score first."""
     order = np.argsort(-scores, kind="stable")
     last_of_ties = np.flatnonzero(np.diff(scores[order], append=np.inf))
     false, true = (
-        np.cumsum(weights[:, order] * chosen[order], axis=1)[:, last_of_ties] for chosen in (~positive, positive)
+        np.cumsum(counts[:, order] * chosen[order], axis=1)[:, last_of_ties] for chosen in (~positive, positive)
     )
     return false, true
 

@@ -1,4 +1,4 @@
-"""All main metrics of a split with their intervals."""
+"""Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,81 +7,138 @@ from typing import Any
 import numpy as np
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import RESAMPLES, Estimate, bootstrap, lesion_weights
+from skinvision_hf.evaluation.bootstrap import bootstrap, lesion_counts
+from skinvision_hf.evaluation.calibration import CalibrationReport
+from skinvision_hf.evaluation.conformal import ConformalReport
+from skinvision_hf.evaluation.decisions import DecisionReport
 from skinvision_hf.evaluation.metrics import CLASS_METRICS, class_statistics, metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.subgroups import SubgroupReport
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.operating_points import OperatingPoint
+from skinvision_hf.records import Estimate, Record
 
-__all__ = ["SCHEMA_VERSION", "EvalReport", "evaluate_predictions"]
+__all__ = ["SCHEMA_VERSION", "EvalReport", "ImageFacts", "ModelFacts", "SplitFacts", "Validation"]
+__all__ += ["evaluate_predictions"]
 
-SCHEMA_VERSION = 2
-READABLE = (1, SCHEMA_VERSION)
-"""In version 1 the main part was the same."""
+SCHEMA_VERSION = 3
 SHOWN = ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy", "melanoma_sensitivity", "melanoma_specificity", "ece")
 
 
 @dataclass(frozen=True)
-class EvalReport:
-    """How good a model is on one part of a split. Every number has n and a 95 % bootstrap interval over lesions.
+class SplitFacts(Record):
+    """The images that were evaluated.
 
     Attributes:
-        split: Name of the split, such as `ham10000-v1`.
-        part: The part of it: `train`, `validation`, `test`, or another name for other data.
-        images: Images in the part.
-        lesions: Lesions in the part.
-        overall: Overall metrics by name; see `skinvision_hf.evaluation.metrics.OVERALL_METRICS`.
-        per_class: One-vs-rest metrics by code, then by name.
-        confusion_matrix: Counts (7, 7); rows are the truth, columns the answers, in the order of `CODES`.
+        scheme: The split scheme, such as `ham10000-v1`, or the name of other data.
+        name: `train`, `validation`, `test`, or `all` for data without splits.
+        images: Number of images.
+        lesions: Number of lesions.
     """
 
-    split_scheme: str
-    split: str
+    scheme: str
+    name: str
     images: int
     lesions: int
-    overall: Mapping[str, Estimate]
-    per_class: Mapping[str, Mapping[str, Estimate]]
-    confusion_matrix: tuple[tuple[int, ...], ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return the main part of metrics.json."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "split": {"name": self.split_scheme, "part": self.split, "images": self.images, "lesions": self.lesions},
-            "overall": {name: estimate.to_dict() for name, estimate in self.overall.items()},
-            "per_class": {
-                c: {name: e.to_dict() for name, e in metrics.items()} for c, metrics in self.per_class.items()
-            },
-            "confusion_matrix": [list(row) for row in self.confusion_matrix],
-        }
+
+@dataclass(frozen=True)
+class ModelFacts(Record):
+    """The network that was evaluated.
+
+    Attributes:
+        weights_sha256: SHA-256 digest of its `model.safetensors`.
+        views: How many right-angle symmetries of each image its answer is the mean over (test-time augmentation).
+    """
+
+    weights_sha256: str
+    views: int = 1
+
+
+@dataclass(frozen=True)
+class ImageFacts(Record):
+    """The images as files.
+
+    Attributes:
+        median_size: Median width and height in pixels.
+    """
+
+    median_size: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Validation(Record):
+    """The same model on the split that its temperature and thresholds were chosen on.
+
+    Attributes:
+        overall: Overall metrics by name.
+    """
+
+    overall: dict[str, Estimate]
+
+
+@dataclass(frozen=True)
+class EvalReport(Record):
+    """How good a model is on one split. Every number has n and a 95 % confidence interval over lesions.
+
+    Attributes:
+        schema_version: `SCHEMA_VERSION`.
+        split: What it was evaluated on.
+        overall: Overall metrics by name; see `skinvision_hf.evaluation.metrics.OVERALL_METRICS`.
+        per_class: One-vs-rest metrics by code, then by name.
+        confusion_matrix: Counts (7, 7); rows are the ground truth, columns the answers, in the order of `CODES`.
+        model: What was evaluated; None for a table of predictions.
+        images: How the images look as files.
+        validation: The same model on validation.
+        calibration: How far its probabilities can be taken at their word.
+        conformal: Coverage and size of its prediction sets.
+        operating_points: Thresholds, net benefit and abstention.
+        stored_thresholds: The thresholds of a release, measured on other data than its test split, by task.
+        subgroups: Metrics by sex, age, body site and confirmation.
+    """
+
+    schema_version: int
+    split: SplitFacts
+    overall: dict[str, Estimate]
+    per_class: dict[str, dict[str, Estimate]]
+    confusion_matrix: tuple[tuple[int, ...], ...]
+    model: ModelFacts | None = None
+    images: ImageFacts | None = None
+    validation: Validation | None = None
+    calibration: CalibrationReport | None = None
+    conformal: ConformalReport | None = None
+    operating_points: DecisionReport | None = None
+    stored_thresholds: dict[str, tuple[OperatingPoint, ...]] | None = None
+    subgroups: SubgroupReport | None = None
 
     @classmethod
-    def from_dict(cls, content: Mapping[str, Any]) -> "EvalReport":
-        """Read the main part of metrics.json.
+    def from_dict(cls, values: Mapping[str, Any], *, source: str = "this") -> "EvalReport":
+        """Read the content of a metrics.json; sections of other packages are ignored.
+
+        Args:
+            values: The content.
+            source: Where it comes from, for the message.
 
         Raises:
-            DataError: If it is none, or of another version.
+            DataError: If it is of another version, incomplete or damaged.
         """
-        if content.get("schema_version") not in READABLE:
-            raise DataError(f"these metrics are not of schema version {SCHEMA_VERSION}; evaluate the model again")
-        try:
-            return cls(
-                split_scheme=content["split"]["name"],
-                split=content["split"]["part"],
-                images=content["split"]["images"],
-                lesions=content["split"]["lesions"],
-                overall={name: Estimate(**e) for name, e in content["overall"].items()},
-                per_class={c: {name: Estimate(**e) for name, e in m.items()} for c, m in content["per_class"].items()},
-                confusion_matrix=tuple(tuple(row) for row in content["confusion_matrix"]),
+        if not isinstance(values, Mapping) or values.get("schema_version") != SCHEMA_VERSION:
+            raise DataError(
+                f"{source} is not a valid metrics.json (schema version {SCHEMA_VERSION}); evaluate the model again"
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise DataError(f"these metrics are incomplete ({error}); evaluate the model again") from error
+        try:
+            return super().from_dict(values)
+        except DataError as error:
+            raise DataError(f"{source} is not a valid metrics.json ({error}); evaluate the model again") from error
 
     def __str__(self) -> str:
         """Two Markdown tables: overall, and by diagnosis."""
+        split = self.split
         lines = [
-            f"{self.split_scheme}, {self.split}: {self.images} images of {self.lesions} lesions; 95 % intervals over lesions",
+            f"{split.scheme}, {split.name}: {split.images} images of {split.lesions} lesions; "
+            "95 % confidence intervals over lesions",
             "",
-            "| metric | value (95 % interval) |",
+            "| metric | value (95 % confidence interval) |",
             "| --- | --- |",
             *(f"| {metric_title(name)} | {self.overall[name]} |" for name in SHOWN),
             "",
@@ -95,41 +152,36 @@ class EvalReport:
 
 
 def evaluate_predictions(
-    predictions: Predictions, *, split_scheme: str, split: str, resamples: int = RESAMPLES, seed: int = 0
+    predictions: Predictions, *, split_scheme: str, split: str, counts: np.ndarray | None = None
 ) -> EvalReport:
-    """Measure everything in an `EvalReport`.
+    """Measure the overall metrics, those of each diagnosis and the confusion matrix.
 
     Args:
-        predictions: Of all images of the part.
+        predictions: Of all images of the split.
+        split_scheme: Name of the split scheme.
         split: Name of the split.
-        part: Name of the part.
-        resamples: Bootstrap resamples of lesions.
-        seed: Seed of the resamples.
+        counts: Bootstrap counts from `lesion_counts`; the default ones when None.
 
     Raises:
         DataError: If there are no predictions, or some are not finite.
     """
     labels, probabilities = predictions.labels, predictions.probabilities
     if not len(labels):
-        raise DataError(f"the part {split} of {split_scheme} has no images to evaluate")
+        raise DataError(f"the split {split} of {split_scheme} has no images to evaluate")
     if not np.isfinite(probabilities).all():
         raise DataError("some predictions are not finite numbers; the model is damaged, download or train it again")
-    weights = lesion_weights(predictions.lesion_ids, resamples=resamples, seed=seed)
-    overall = overall_statistics(labels, probabilities)
+    counts = lesion_counts(predictions.lesion_ids) if counts is None else counts
     matrix = np.zeros((len(CODES), len(CODES)), dtype=int)
     np.add.at(matrix, (labels, probabilities.argmax(axis=1)), 1)
+    by_class = {code: class_statistics(labels, probabilities, k) for k, code in enumerate(CODES)}
     return EvalReport(
-        split_scheme=split_scheme,
-        split=split,
-        images=len(labels),
-        lesions=len(set(predictions.lesion_ids)),
-        overall={name: bootstrap(statistic, weights, n=n) for name, (statistic, n) in overall.items()},
-        per_class={
-            code: {
-                name: bootstrap(statistic, weights, n=n)
-                for name, (statistic, n) in class_statistics(labels, probabilities, k).items()
-            }
-            for k, code in enumerate(CODES)
-        },
-        confusion_matrix=tuple(tuple(row) for row in matrix.tolist()),
+        schema_version=SCHEMA_VERSION,
+        split=SplitFacts(split_scheme, split, len(labels), len(set(predictions.lesion_ids))),
+        overall=_estimates(overall_statistics(labels, probabilities), counts),
+        per_class={code: _estimates(statistics, counts) for code, statistics in by_class.items()},
+        confusion_matrix=tuple(map(tuple, matrix.tolist())),
     )
+
+
+def _estimates(statistics: Mapping[str, Any], counts: np.ndarray) -> dict[str, Estimate]:
+    return {name: bootstrap(statistic, counts, n=n) for name, (statistic, n) in statistics.items()}

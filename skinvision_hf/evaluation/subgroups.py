@@ -1,23 +1,28 @@
-"""The main metrics for women and men, young and old, each body site and each way in which a diagnosis was confirmed."""
+"""The main metrics by sex, age, body site and way of confirmation, and the largest gaps between groups."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 from datasets import Dataset
 
-from skinvision_hf.evaluation.bootstrap import LEVEL, Estimate, bootstrap, lesion_weights
-from skinvision_hf.evaluation.gaps import SHARED_LESIONS, Gap, find_gaps
-from skinvision_hf.evaluation.metrics import overall_statistics
+from skinvision_hf.evaluation.bootstrap import LEVEL, bootstrap, lesion_counts
+from skinvision_hf.evaluation.metrics import SMALLEST_PROBABILITY, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.labels import diagnosis
+from skinvision_hf.labels import CODES
+from skinvision_hf.records import Estimate, Record
 
-__all__ = ["SMALL_GROUP", "Group", "SubgroupReport", "group_columns", "measure_subgroups"]
+__all__ = ["GAP_METRICS", "SHARED_LESIONS", "SMALL_GROUP", "Gap", "Group", "SubgroupReport", "find_gaps"]
+__all__ += ["group_columns", "measure_subgroups"]
 
 SMALL_GROUP = 30
 """Lesions below which a group is flagged, and not compared with others."""
 
+SHARED_LESIONS = 10
+"""Lesions of a diagnosis that both of two groups need to be compared over it."""
+
+SHUFFLES = 2000
 AGE_BANDS = ((0, "under 30"), (30, "30 to 44"), (45, "45 to 59"), (60, "60 to 74"), (75, "75 and over"))
 UNKNOWN = "unknown"
 CONFIRMATIONS = {
@@ -26,14 +31,22 @@ CONFIRMATIONS = {
     "consensus": "consensus or confocal",
     "confocal": "consensus or confocal",
 }
-SKIN_TONE = (
-    "Skin tone is not in the data: HAM10000 records none, and its images come from clinics in Austria and Australia "
-    "with mostly light-skinned patients. Nothing here says how the model does on dark skin."
-)
+MELANOMA = CODES.index("mel")
+OTHERS = tuple(k for k in range(len(CODES)) if k != MELANOMA)
+
+# Whether more is better, and the diagnoses that a metric is about.
+GAP_METRICS = {
+    "balanced_accuracy": (True, tuple(range(len(CODES)))),
+    "melanoma_sensitivity": (True, (MELANOMA,)),
+    "melanoma_specificity": (True, OTHERS),
+    "log_loss": (False, tuple(range(len(CODES)))),
+    "brier_score": (False, tuple(range(len(CODES)))),
+}
+"""All are means over the images of a diagnosis, so that groups with other shares of the diagnoses can be compared."""
 
 
 @dataclass(frozen=True)
-class Group:
+class Group(Record):
     """The images that share a value of an attribute.
 
     Attributes:
@@ -52,7 +65,31 @@ class Group:
 
 
 @dataclass(frozen=True)
-class SubgroupReport:
+class Gap(Record):
+    """The largest difference of a metric between two groups of an attribute.
+
+    Attributes:
+        metric: Name of the metric; here it is the mean over `diagnoses` of its mean over the images of each.
+        best: Group that the model serves better: the larger value, or the smaller one of an error.
+        worst: Group that it serves worse.
+        difference: How far apart they are, from 0 up. Its interval is as wide to both sides as the gap that the largest
+            one of 95 % of the shuffles stays below, so it holds for all pairs at once, as Tukey's test does.
+        p_value: Share of shuffles of the groups, among the lesions of each diagnosis, with a gap at least as large.
+        excludes_zero: Whether the interval does.
+        diagnoses: Codes over which the two are compared.
+    """
+
+    metric: str
+    best: str
+    worst: str
+    difference: Estimate
+    p_value: float
+    excludes_zero: bool
+    diagnoses: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class SubgroupReport(Record):
     """Metrics by subgroup.
 
     Attributes:
@@ -66,45 +103,6 @@ class SubgroupReport:
     def gap(self, attribute: str, metric: str) -> Gap | None:
         """Return the largest gap of a metric; None where no two groups are large enough."""
         return next((gap for gap in self.gaps[attribute] if gap.metric == metric), None)
-
-    @property
-    def summary(self) -> str:
-        """The finding in one paragraph of plain English."""
-        sentences, tests = [], sum(map(len, self.gaps.values()))
-        for attribute in self.groups:
-            gap = self.gap(attribute, "balanced_accuracy")
-            if gap is None or gap.difference.value is None:
-                continue
-            verdict = "more than chance explains" if gap.p_value * tests <= 1 - LEVEL else "which may be chance"
-            sentences.append(
-                f"by {attribute}, it is {100 * gap.difference.value:.0f} percentage points higher for '{gap.best}' "
-                f"than for '{gap.worst}' over {_names(gap.diagnoses)}, {verdict} (p = {gap.p_value:.2g})"
-            )
-        small = sum(group.small for groups in self.groups.values() for group in groups)
-        found = "; ".join(sentences) or "no two groups were large enough to compare"
-        return (
-            "A good average can hide a group for which a model fails. Balanced accuracy, the share of each diagnosis "
-            f"that is recognised, differs between groups of the images measured here: {found}. Two groups are compared "
-            f"only over diagnoses of which both have at least {SHARED_LESIONS} lesions, each counting the same; these "
-            "can still be harder to tell in one group. The pairs were picked because they differ most, so chance is "
-            "judged by the largest gap that appears when the groups are shuffled among the lesions of each diagnosis; "
-            f"and as this was done {tests} times, more than chance is said only where p times {tests} is at most "
-            f"{1 - LEVEL:.2g} (Bonferroni). Groups of fewer than {SMALL_GROUP} lesions ({small} of them) are shown and "
-            f"marked, but not compared. {SKIN_TONE}"
-        )
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the section `subgroups` of metrics.json."""
-        return {
-            "summary": self.summary,
-            "skin_tone": SKIN_TONE,
-            "small_group": SMALL_GROUP,
-            "groups": {name: [asdict(group) for group in groups] for name, groups in self.groups.items()},
-            "gaps": {
-                name: [asdict(gap) | {"diagnoses": list(gap.diagnoses)} for gap in gaps]
-                for name, gaps in self.gaps.items()
-            },
-        }
 
 
 def group_columns(dataset: Dataset) -> dict[str, list[str]]:
@@ -127,26 +125,26 @@ def group_columns(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def measure_subgroups(
-    test: Predictions, columns: Mapping[str, Sequence[str]], *, weights: np.ndarray | None = None
+    test: Predictions, columns: Mapping[str, Sequence[str]], *, counts: np.ndarray | None = None
 ) -> SubgroupReport:
     """Measure the main metrics of every group, and the largest gaps between groups.
 
     Args:
         test: Predictions.
         columns: Group of each image, by attribute; see `group_columns`.
-        weights: Resamples from `lesion_weights`; the default ones when None.
+        counts: Bootstrap counts from `lesion_counts`; the default ones when None.
     """
-    weights = lesion_weights(test.lesion_ids) if weights is None else weights
+    counts = lesion_counts(test.lesion_ids) if counts is None else counts
     groups, gaps = {}, {}
     for attribute, names in columns.items():
         rows = {name: np.flatnonzero(np.asarray(names) == name) for name in _in_order(names)}
-        groups[attribute] = tuple(_measure_group(name, test, row, weights) for name, row in rows.items())
+        groups[attribute] = tuple(_measure_group(name, test, row, counts) for name, row in rows.items())
         compared = [g.name for g in groups[attribute] if not g.small and g.name != UNKNOWN]
         gaps[attribute] = tuple(find_gaps(test, np.asarray(names), compared))
     return SubgroupReport(groups, gaps)
 
 
-def _measure_group(name: str, test: Predictions, rows: np.ndarray, weights: np.ndarray) -> Group:
+def _measure_group(name: str, test: Predictions, rows: np.ndarray, counts: np.ndarray) -> Group:
     statistics = overall_statistics(test.labels[rows], test.probabilities[rows])
     lesions = {test.lesion_ids[row] for row in rows}
     return Group(
@@ -154,12 +152,8 @@ def _measure_group(name: str, test: Predictions, rows: np.ndarray, weights: np.n
         images=len(rows),
         lesions=len(lesions),
         small=len(lesions) < SMALL_GROUP,
-        metrics={metric: bootstrap(s, weights[:, rows], n=n) for metric, (s, n) in statistics.items()},
+        metrics={metric: bootstrap(s, counts[:, rows], n=n) for metric, (s, n) in statistics.items()},
     )
-
-
-def _names(codes: Sequence[str]) -> str:
-    return f"{diagnosis(codes[0]).name.lower()} alone" if len(codes) == 1 else f"{len(codes)} diagnoses"
 
 
 def _age_band(age: float | None) -> str:
@@ -169,6 +163,101 @@ def _age_band(age: float | None) -> str:
 
 
 def _in_order(names: Sequence[str]) -> list[str]:
-    """The names that occur: age bands by age, others by the alphabet, unknown ones last."""
+    """The names that occur: age bands by age, others alphabetically, unknown ones last."""
     bands = [name for _, name in AGE_BANDS]
     return sorted(set(names), key=lambda name: (name == UNKNOWN, bands.index(name) if name in bands else 0, name))
+
+
+def find_gaps(test: Predictions, names: np.ndarray, groups: Sequence[str], *, seed: int = 0) -> list[Gap]:
+    """Find the largest gap of each of `GAP_METRICS`; metrics without two comparable groups are left out.
+
+    Args:
+        test: Predictions.
+        names: Group of each image (n,).
+        groups: Those to compare.
+        seed: Seed of the shuffles.
+    """
+    if len(groups) < 2:
+        return []
+    rows = np.flatnonzero(np.isin(names, groups))
+    group = np.searchsorted(np.sort(groups), names[rows])
+    ordered, labels = sorted(groups), test.labels[rows]
+    # A lesion moves as a whole; if its images are of several groups or labels, each such part does.
+    parts = np.stack([np.unique(np.asarray(test.lesion_ids)[rows], return_inverse=True)[1], labels, group])
+    units, unit, sizes = np.unique(parts, axis=1, return_inverse=True, return_counts=True)
+    lesions = np.zeros((len(ordered), len(CODES)), dtype=int)
+    np.add.at(lesions, (units[2], units[1]), 1)
+    drawn = _shuffled(units[2], units[1], np.random.default_rng(seed))
+    images = np.zeros_like(lesions)
+    np.add.at(images, (group, labels), 1)
+    values = _image_values(test, rows)
+    totals = [np.bincount(unit.ravel(), weights=v, minlength=len(sizes)) for v in values.values()]
+    means = _group_means(totals, sizes, units[1], drawn, len(ordered))
+    found = [_largest(metric, ordered, m, lesions, images) for metric, m in zip(values, means, strict=True)]
+    return [gap for gap in found if gap is not None]
+
+
+def _image_values(test: Predictions, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """What each metric averages, for each image."""
+    probabilities, labels = test.probabilities[rows], test.labels[rows]
+    answer, truth = probabilities.argmax(axis=1), np.eye(len(CODES))[labels]
+    likelihood = np.maximum((probabilities * truth).sum(axis=1), SMALLEST_PROBABILITY)
+    return {
+        "balanced_accuracy": (answer == labels).astype(float),
+        "melanoma_sensitivity": (answer == MELANOMA).astype(float),
+        "melanoma_specificity": (answer != MELANOMA).astype(float),
+        "log_loss": -np.log(likelihood),
+        "brier_score": ((probabilities - truth) ** 2).sum(axis=1),
+    }
+
+
+def _shuffled(group: np.ndarray, label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """Groups (1 + shuffles, units): as they are, and then shuffled within each diagnosis."""
+    drawn = np.tile(group, (1 + SHUFFLES, 1))
+    for k in np.unique(label):
+        columns = np.flatnonzero(label == k)
+        drawn[1:, columns] = generator.permuted(drawn[1:, columns], axis=1)
+    return drawn
+
+
+def _group_means(
+    totals: list[np.ndarray], sizes: np.ndarray, label: np.ndarray, drawn: np.ndarray, groups: int
+) -> list[np.ndarray]:
+    """Means of each metric over the images of each diagnosis in each group (1 + shuffles, groups, 7); NaN without."""
+    member = np.eye(len(CODES))[label]
+    columns = np.concatenate([member * values[:, None] for values in (sizes, *totals)], axis=1)
+    sums = np.stack([(drawn == g).astype(float) @ columns for g in range(groups)], axis=1)
+    count, *rest = np.split(sums, 1 + len(totals), axis=2)
+    with np.errstate(invalid="ignore"):
+        return [total / count for total in rest]
+
+
+def _largest(metric: str, groups: list[str], means: np.ndarray, lesions: np.ndarray, images: np.ndarray) -> Gap | None:
+    """The largest gap of all pairs, beside the largest one of each shuffle."""
+    more_is_better, about = GAP_METRICS[metric]
+    pairs, differences = [], []
+    for first, second in combinations(range(len(groups)), 2):
+        shared = [k for k in about if min(lesions[first, k], lesions[second, k]) >= SHARED_LESIONS]
+        if shared:
+            pairs.append((first, second, shared))
+            differences.append((means[:, first][:, shared] - means[:, second][:, shared]).mean(axis=1))
+    if not pairs:
+        return None
+    gaps = np.stack(differences, axis=1)
+    largest = np.abs(gaps).max(axis=1)
+    place = int(np.abs(gaps[0]).argmax())
+    first, second, shared = pairs[place]
+    best, worst = (first, second) if (gaps[0, place] > 0) == more_is_better else (second, first)
+    value, margin = float(largest[0]), float(np.quantile(largest[1:], LEVEL))
+    count = int(images[[first, second]][:, shared].sum())
+    # The groups as they are count as one of the shuffles, so that p is never zero.
+    p_value = float((1 + (largest[1:] >= value - 1e-12).sum()) / (1 + SHUFFLES))
+    return Gap(
+        metric=metric,
+        best=groups[best],
+        worst=groups[worst],
+        difference=Estimate(value, value - margin, value + margin, count),
+        p_value=p_value,
+        excludes_zero=value > margin,
+        diagnoses=tuple(CODES[k] for k in shared),
+    )

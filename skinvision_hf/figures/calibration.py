@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from skinvision_hf.evaluation.bootstrap import Estimate
-from skinvision_hf.evaluation.coverage import ConformalReport
-from skinvision_hf.evaluation.reliability import CalibrationErrors, CalibrationReport
+from skinvision_hf.evaluation.calibration import CalibrationErrors, CalibrationReport
+from skinvision_hf.evaluation.conformal import ConformalReport
 from skinvision_hf.figures.style import ACCENT, MUTED, PALETTE, new_figure, save_figure
+from skinvision_hf.records import Estimate
 
 __all__ = ["plot_prediction_sets", "plot_reliability"]
 

@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.container import BarContainer
 
 from skinvision_hf.config import CAM_METHODS
-from skinvision_hf.evaluation.bootstrap import Estimate
 from skinvision_hf.explain.collecting import TRAINED, Kind, control
 from skinvision_hf.explain.controls import CENTRE, CONTROLS, NOISE, RANDOMISATIONS
 from skinvision_hf.explain.localisation import MEASURES
 from skinvision_hf.explain.report import ROAD, TITLES, ExplanationReport, PartScores
 from skinvision_hf.figures.style import ACCENT, MUTED, PALETTE, new_figure, save_figure
 from skinvision_hf.labels import CODES
+from skinvision_hf.records import Estimate
 
 __all__ = ["draw_scores", "plot_controls", "plot_localisation_by_class", "plot_randomisation"]
 

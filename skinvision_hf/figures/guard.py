@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 
-from skinvision_hf.evaluation.bootstrap import Estimate
 from skinvision_hf.figures.style import ACCENT, MUTED, PALETTE, new_figure, save_figure
 from skinvision_hf.ood.evaluation import GuardReport, ShiftedAccuracy
 from skinvision_hf.ood.shifts import SEVERITIES, SHIFTS
+from skinvision_hf.records import Estimate
 
 __all__ = ["plot_far", "plot_shifts"]
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from skinvision_hf.evaluation.operating_curves import Curve
-from skinvision_hf.evaluation.operating_report import OperatingPointsReport
+from skinvision_hf.evaluation.curves import Curve
+from skinvision_hf.evaluation.decisions import DecisionReport
 from skinvision_hf.figures.style import ACCENT, MUTED, new_figure, save_figure
 
 __all__ = ["plot_abstention", "plot_decision", "plot_roc"]
@@ -15,7 +15,7 @@ COLOUR = "#0072B2"
 MARKED_LEVELS = (0.8, 0.9, 0.95)
 
 
-def plot_roc(report: OperatingPointsReport, path: str | Path) -> Path:
+def plot_roc(report: DecisionReport, path: str | Path) -> Path:
     """Draw the ROC curve of each question, its band, and the thresholds that were chosen on validation."""
     with new_figure(9, 5) as figure:
         axes = figure.subplots(1, len(report.tasks), sharey=True, squeeze=False)[0]
@@ -33,7 +33,7 @@ def plot_roc(report: OperatingPointsReport, path: str | Path) -> Path:
         return save_figure(figure, path)
 
 
-def plot_decision(report: OperatingPointsReport, path: str | Path) -> Path:
+def plot_decision(report: DecisionReport, path: str | Path) -> Path:
     """Draw the net benefit of acting on the model, on everyone and on no one."""
     with new_figure(9, 4) as figure:
         axes = figure.subplots(1, len(report.tasks), squeeze=False)[0]
@@ -54,7 +54,7 @@ def plot_decision(report: OperatingPointsReport, path: str | Path) -> Path:
         return save_figure(figure, path)
 
 
-def plot_abstention(report: OperatingPointsReport, path: str | Path) -> Path:
+def plot_abstention(report: DecisionReport, path: str | Path) -> Path:
     """Draw how the error rate falls when the least confident images are left to a human."""
     with new_figure(6, 4) as figure:
         axis = figure.subplots()

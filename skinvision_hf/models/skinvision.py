@@ -12,13 +12,13 @@ from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.data.images import ImageSource, is_image_source, open_image
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
-from skinvision_hf.evaluation.conformal import COVERAGE, ConformalPredictor, prediction_sets
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.devices import best_device
 from skinvision_hf.models.evaluation_mode import EvaluationMode
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
+from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor, prediction_sets
 from skinvision_hf.models.release import release_files, resolve_release
 from skinvision_hf.ood.detector import OODDetector
 from skinvision_hf.ood.stages import forward_with_features, stage_channels

@@ -1,0 +1,254 @@
+"""How far probabilities can be taken at their word, and the temperature that brings them closer to it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp, softmax
+
+from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Mean, bootstrap, lesion_counts
+from skinvision_hf.evaluation.metrics import SMALLEST_PROBABILITY, calibration_error, equal_bins
+from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import CODES
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.records import Estimate, Record
+
+__all__ = [
+    "CalibrationErrors",
+    "CalibrationReport",
+    "ChanceErrors",
+    "ErrorRange",
+    "ReliabilityBin",
+    "calibrate",
+    "chance_errors",
+    "fit_temperature",
+    "measure_calibration",
+    "recorded_temperature",
+]
+
+CHANCE_DRAWS = 1000
+LARGEST_TEMPERATURE = 20.0
+NEGLIGIBLE = 1e-3
+"""Difference of a temperature from 1 that the rounding of weights to float16 causes; it is not folded in."""
+
+
+@dataclass(frozen=True)
+class ErrorRange(Record):
+    """A calibration error of a perfectly calibrated model.
+
+    Attributes:
+        mean: Mean over the draws.
+        high: Their 95th percentile.
+    """
+
+    mean: float
+    high: float
+
+
+@dataclass(frozen=True)
+class ChanceErrors(Record):
+    """What a perfectly calibrated model with the same probabilities would show on the same number of images.
+
+    Attributes:
+        ece: Expected calibration error of the most probable diagnosis.
+        classwise_ece: The same for the probability of each diagnosis, averaged over the seven.
+        draws: How often the ground truth was drawn.
+    """
+
+    ece: ErrorRange
+    classwise_ece: ErrorRange
+    draws: int
+
+
+@dataclass(frozen=True)
+class ReliabilityBin(Record):
+    """One fifteenth of the images, by the probability of the most probable diagnosis.
+
+    Attributes:
+        confidence: Mean of that probability.
+        accuracy: Share of right answers.
+    """
+
+    confidence: float
+    accuracy: Estimate
+
+
+@dataclass(frozen=True)
+class CalibrationErrors(Record):
+    """How wrong probabilities are; 0 is best for all of them.
+
+    Attributes:
+        ece: Expected calibration error of the most probable diagnosis: mean difference between its probability and how
+            often it is right, over 15 bins of equally many images.
+        overconfidence: Mean confidence - accuracy; below 0 for an underconfident model.
+        classwise_ece: Calibration error of the probability of each diagnosis, averaged over the seven (Nixon et al.
+            2019).
+        brier_score: Mean squared distance between the seven probabilities and the ground truth, from 0 to 2.
+        log_loss: Mean negative log-likelihood.
+        per_class: The seven terms of `classwise_ece` by code.
+        bins: The 15 bins of `ece`, by rising probability.
+    """
+
+    ece: Estimate
+    overconfidence: Estimate
+    classwise_ece: Estimate
+    brier_score: Estimate
+    log_loss: Estimate
+    per_class: dict[str, Estimate]
+    bins: tuple[ReliabilityBin, ...]
+
+
+@dataclass(frozen=True)
+class CalibrationReport(Record):
+    """Calibration with and without the temperature, on a split that it was not fitted on.
+
+    Attributes:
+        temperature: What the logits of the trained network were divided by.
+        before: Without the temperature.
+        after: With it.
+        chance: The errors that a perfectly calibrated model with these probabilities would show on as many images.
+        mean_probability: Mean probability of each diagnosis, by code, with the temperature.
+        frequency: Share of the images that have it.
+    """
+
+    temperature: float
+    before: CalibrationErrors
+    after: CalibrationErrors
+    chance: ChanceErrors
+    mean_probability: dict[str, float]
+    frequency: dict[str, float]
+
+
+def measure_calibration(
+    test: Predictions, *, temperature: float, counts: np.ndarray | None = None
+) -> CalibrationReport:
+    """Measure calibration with and without the temperature that is folded into the network.
+
+    Args:
+        test: Predictions of the calibrated network.
+        temperature: The temperature in it; see `recorded_temperature`.
+        counts: Bootstrap counts from `lesion_counts`; the default ones when None.
+    """
+    counts = lesion_counts(test.lesion_ids) if counts is None else counts
+    raw = softmax(test.logits.astype(np.float64) * temperature, axis=1)
+    shares = np.bincount(test.labels, minlength=len(CODES)) / len(test.labels)
+    return CalibrationReport(
+        temperature=temperature,
+        before=_errors(raw, test.labels, counts),
+        after=_errors(test.probabilities, test.labels, counts),
+        chance=chance_errors(test),
+        mean_probability=dict(zip(CODES, test.probabilities.mean(axis=0).tolist(), strict=True)),
+        frequency=dict(zip(CODES, shares.tolist(), strict=True)),
+    )
+
+
+def _errors(probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> CalibrationErrors:
+    truth = np.eye(len(CODES))[labels]
+    likelihood = np.maximum((probabilities * truth).sum(axis=1), SMALLEST_PROBABILITY)
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    terms = [calibration_error(probabilities[:, k], truth[:, k]) for k in range(len(CODES))]
+    bins = [
+        ReliabilityBin(float(confidence[members].mean()), bootstrap(Mean(right[members]), counts[:, members]))
+        for members in equal_bins(confidence).T
+        if members.any()
+    ]
+    return CalibrationErrors(
+        ece=bootstrap(calibration_error(confidence, right), counts),
+        overconfidence=bootstrap(Mean(confidence - right), counts),
+        classwise_ece=bootstrap(
+            AbsoluteSum(lambda c: np.concatenate([term.gaps(c) for term in terms], axis=1) / len(terms)), counts
+        ),
+        brier_score=bootstrap(Mean(((probabilities - truth) ** 2).sum(axis=1)), counts),
+        log_loss=bootstrap(Mean(-np.log(likelihood)), counts),
+        per_class={code: bootstrap(term, counts) for code, term in zip(CODES, terms, strict=True)},
+        bins=tuple(bins),
+    )
+
+
+def chance_errors(predictions: Predictions, *, draws: int = CHANCE_DRAWS, seed: int = 0) -> ChanceErrors:
+    """Draw the ground truth from the probabilities and measure the errors that remain (Broecker and Smith 2007).
+
+    Images of one lesion share the draw, because they share the diagnosis.
+
+    Args:
+        predictions: Their labels are not used.
+        draws: How often the ground truth is drawn.
+        seed: Seed of the draws.
+    """
+    probabilities = predictions.probabilities
+    _, lesion = np.unique(np.asarray(predictions.lesion_ids), return_inverse=True)
+    luck = np.random.default_rng(seed).uniform(size=(draws, int(lesion.max()) + 1))[:, lesion]
+    upper = probabilities.cumsum(axis=1)
+    upper[:, -1] = 1.0
+    lower = upper - probabilities
+    answer, rows = probabilities.argmax(axis=1), np.arange(len(lesion))
+
+    def errors(confidence: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        happened = (luck >= low) & (luck < high)
+        return np.abs((confidence - happened) @ equal_bins(confidence)).sum(axis=1) / len(lesion)
+
+    ece = errors(probabilities.max(axis=1), lower[rows, answer], upper[rows, answer])
+    by_class = [errors(probabilities[:, k], lower[:, k], upper[:, k]) for k in range(len(CODES))]
+    return ChanceErrors(_range(ece), _range(np.mean(by_class, axis=0)), draws)
+
+
+def _range(values: np.ndarray) -> ErrorRange:
+    return ErrorRange(float(values.mean()), float(np.quantile(values, 0.95)))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Find the temperature that makes the labels most likely (Guo et al. 2017, arXiv:1706.04599).
+
+    Args:
+        logits: Of validation images (n, 7).
+        labels: Their classes (n,).
+
+    Returns:
+        The temperature, between 1/20 and 20: above 1 for an overconfident network, below 1 for an underconfident one.
+
+    Raises:
+        DataError: If there is no image, or a logit is not finite.
+    """
+    if not len(labels) or not np.isfinite(logits).all():
+        raise DataError("a temperature needs finite logits of at least one validation image; evaluate again")
+    logits, bound = logits.astype(np.float64), np.log(LARGEST_TEMPERATURE)
+
+    def log_loss(log_temperature: float) -> float:
+        scaled = logits / np.exp(log_temperature)
+        return float((logsumexp(scaled, axis=1) - scaled[np.arange(len(labels)), labels]).mean())
+
+    # The loss is convex in the inverse temperature, so it has one minimum on the logarithmic scale too.
+    return float(np.exp(minimize_scalar(log_loss, bounds=(-bound, bound), options={"xatol": 1e-8}).x))
+
+
+def calibrate(model: SkinVisionForImageClassification, validation: Predictions) -> float:
+    """Fit a temperature and divide the classifier by it, so that every library's loader gives calibrated probabilities.
+
+    A network that is calibrated already stays as it is.
+
+    Args:
+        model: The network; it is changed in place.
+        validation: Its predictions of the validation split.
+
+    Returns:
+        The fitted temperature; 1 for a network that was calibrated already.
+
+    Raises:
+        DataError: If the predictions cannot be used.
+    """
+    temperature = fit_temperature(validation.logits, validation.labels)
+    if abs(temperature - 1) < NEGLIGIBLE:
+        return 1.0
+    classifier = model.timm_model.get_classifier()
+    with torch.no_grad():
+        classifier.weight.div_(temperature)
+        classifier.bias.div_(temperature)
+    model.config.calibration_temperature = recorded_temperature(model) * temperature
+    return temperature
+
+
+def recorded_temperature(model: SkinVisionForImageClassification) -> float:
+    """Return the product of all temperatures that the classifier was divided by since training; 1 for none."""
+    return float(getattr(model.config, "calibration_temperature", 1.0))
