@@ -1,16 +1,17 @@
-"""The model card and the data set card: typed data and a template in, a checked README.md out."""
+"""The pages of a release and the card of the data set: typed data and a template in, Markdown out."""
 
-from skinvision_hf.card.dataset import render_dataset_card
-from skinvision_hf.card.facts import Links, ReleaseFacts, read_facts
-from skinvision_hf.card.lint import lint_card
-from skinvision_hf.card.model import render_card, write_card
+from skinvision_hf.card.dataset_card import render_dataset_card
+from skinvision_hf.card.model_card import MAIN_METRICS, render_card, render_page, write_card
+from skinvision_hf.card.release_report import Measurements, ReleaseReport
+from skinvision_hf.card.templating import Links
 
 __all__ = [
+    "MAIN_METRICS",
     "Links",
-    "ReleaseFacts",
-    "lint_card",
-    "read_facts",
+    "Measurements",
+    "ReleaseReport",
     "render_card",
     "render_dataset_card",
+    "render_page",
     "write_card",
 ]

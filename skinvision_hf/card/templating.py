@@ -1,20 +1,45 @@
-"""The templates of the cards, which may use nothing that they were not given."""
+"""The templates of the pages, which may use nothing that they were not given."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import constants
 from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined, UndefinedError
 
-from skinvision_hf.card.tables import interval
+from skinvision_hf.data.split_schemes import duplicate_pairs, load_manifest
 from skinvision_hf.errors import ModelError
 from skinvision_hf.evaluation.bootstrap import LEVEL
 from skinvision_hf.evaluation.metrics import metric_title
+from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
+from skinvision_hf.records import Estimate
 
-__all__ = ["render_template"]
+__all__ = ["LICENCE", "NO_LINKS", "Links", "render_template"]
+
+LICENCE = "cc-by-nc-4.0"
+"""The licence of HAM10000, which the weights inherit."""
 
 # The template of the model card is at the top of a checkout, and in `templates` once the package is built.
 CHECKOUT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where the pieces that belong together are on the Hub; None for one that is not there.
+
+    Attributes:
+        model_id: The model.
+        dataset_id: The data set that it was trained on.
+        space_id: The Space that shows it.
+    """
+
+    model_id: str | None = None
+    dataset_id: str | None = None
+    space_id: str | None = None
+
+
+NO_LINKS = Links()
 
 
 def render_template(name: str, **values: Any) -> str:
@@ -22,11 +47,10 @@ def render_template(name: str, **values: Any) -> str:
 
     Args:
         name: File in `skinvision_hf/templates`, or at the top of the checkout.
-        values: What the template may use, beside `level`, which is that of all intervals; a name that is missing is an
-            error and never an empty place.
+        values: What the template may use, beside what all of them may. A missing name is an error, never empty text.
 
     Raises:
-        ModelError: If the template asks for a value that there is not.
+        ModelError: If the template needs a value that there is not.
     """
     environment = Environment(
         loader=ChoiceLoader([PackageLoader("skinvision_hf"), FileSystemLoader(CHECKOUT)]),
@@ -34,26 +58,42 @@ def render_template(name: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # Markdown is no HTML, and all values come from our own files
+        autoescape=False,  # the output is Markdown, and all values come from our own files
     )
     environment.filters |= {
         "interval": str,
-        "short": interval,
+        "short": _short,
+        "percent": _percent,
         "whole": lambda value: f"{value:,}",
-        "count": _count,
+        "count": lambda number, word: f"{number:,} {word}" + "s" * (number != 1),
         "metric_title": metric_title,
     }
+    shared = {
+        "diagnoses": DIAGNOSES,
+        "disclaimer": DISCLAIMER,
+        "duplicate_pairs": len(duplicate_pairs()),
+        "endpoint": constants.ENDPOINT,
+        "ham10000_images": len(load_manifest()),
+        "level": f"{LEVEL:.0%}",
+    }
     try:
-        text = environment.get_template(name).render({"level": f"{LEVEL:.0%}"} | values)
+        text = environment.get_template(name).render(shared | values)
     except UndefinedError as error:
         raise ModelError(
-            f"{name} asks for a value that this release does not have ({error}); write the release again with this "
-            "version of skinvision_hf"
+            f"{name} needs a value that this release does not have ({error}); evaluate the release again"
         ) from error
-    # What a condition leaves out leaves its empty lines; Markdown needs one at most.
+    # A condition that leaves something out leaves its empty lines.
     return re.sub(r"\n{3,}", "\n\n", text)
 
 
-def _count(number: int, word: str) -> str:
-    """A number of things: 1 epoch, 2 epochs."""
-    return f"{number:,} {word}" + ("" if number == 1 else "s")
+def _short(estimate: Estimate | None) -> str:
+    """A number and its interval with two digits; empty for None."""
+    if estimate is None or estimate.value is None:
+        return "" if estimate is None else "n/a"
+    value = f"{estimate.value:.2f}"
+    return value if estimate.low is None else f"{value} ({estimate.low:.2f} to {estimate.high:.2f})"
+
+
+def _percent(estimate: Estimate | None) -> str:
+    """A share and its interval as percentages; empty for None."""
+    return "" if estimate is None else estimate.percent()
