@@ -90,8 +90,11 @@ def _short(estimate: Estimate | None) -> str:
     """A number and its interval with two digits; empty for None."""
     if estimate is None or estimate.value is None:
         return "" if estimate is None else "n/a"
-    value = f"{estimate.value:.2f}"
-    return value if estimate.low is None else f"{value} ({estimate.low:.2f} to {estimate.high:.2f})"
+    # Adding 0 turns -0.00 into 0.00.
+    value, low, high = (
+        None if x is None else f"{round(x, 2) + 0:.2f}" for x in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value}" if low is None else f"{value} ({low} to {high})"
 
 
 def _percent(estimate: Estimate | None) -> str:

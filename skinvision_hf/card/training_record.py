@@ -82,7 +82,6 @@ class Settings(Record):
     loss: LossSettings
     batch_size: int
     gradient_accumulation_steps: int = 1
-    seed: int = 0
     data: str = ""
 
 
@@ -176,7 +175,6 @@ class TrainingStep(Record):
             "epoch kept": kept.replace("_", " "),
             "optimizer, batch size": f"AdamW, {images} images",
             "loss": str(config.loss),
-            "seed": str(config.seed),
             "duration": self._duration(),
         }
 
@@ -184,4 +182,8 @@ class TrainingStep(Record):
         if self.seconds is None:
             return "not recorded"
         spent = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
-        return f"{spent} on {self.hardware.cores} {self.hardware.machine} cores, {self.hardware.device}" if self.hardware else spent
+        return (
+            f"{spent} on {self.hardware.cores} {self.hardware.machine} cores, {self.hardware.device}"
+            if self.hardware
+            else spent
+        )
