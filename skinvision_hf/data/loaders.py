@@ -10,13 +10,15 @@ from datasets import Image as ImageFeature
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
-from torchvision.transforms.v2.functional import pil_to_tensor
 
-from skinvision_hf.data import decode_image
 from skinvision_hf.data.images import to_rgb
+from skinvision_hf.data.table import decode_image
 from skinvision_hf.errors import DataError, ImageError
 
 __all__ = ["DecodedImages", "iterate", "make_loader"]
+
+# What Pillow spends on a pixel of an RGB image, and of a grey one.
+RGB_BYTES, GREY_BYTES = 4, 1
 
 
 class DecodedImages:
@@ -28,70 +30,79 @@ class DecodedImages:
 
     def __init__(self, room: float = 0.0) -> None:
         self._room = self._all_room = room
-        self._kept: dict[str, Tensor] = {}
+        self._kept: dict[str, tuple[Image.Image, ...]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies start empty: what hashes or pickles a data set that uses this would carry all pixels with it."""
         return DecodedImages, (self._all_room,)
 
-    def __call__(self, source: dict[str, Any], image_id: str) -> Image.Image | Tensor:
-        """Return an RGB image or, if it was kept, its tensor (3, H, W) uint8.
+    def __call__(self, image_id: str, image: dict[str, Any], *masks: dict[str, Any]) -> tuple[Image.Image, ...]:
+        """Return an RGB image and its lesion mask, if there is one, in grey.
 
         Args:
-            source: From a column with the feature `Image(decode=False)`.
             image_id: Its name, one for each image.
+            image: From a column with the feature `Image(decode=False)`.
+            masks: None, or its mask from such a column.
 
         Raises:
-            DataError: If it cannot be read.
+            DataError: If one cannot be read.
         """
         if image_id in self._kept:
             return self._kept[image_id]
         try:
-            image = to_rgb(decode_image(source, image_id), image_id)
+            pixels = to_rgb(decode_image(image, image_id), image_id)
         except ImageError as error:
             raise DataError(str(error)) from error
-        size = 3 * image.width * image.height
+        pixels.load()
+        decoded = (pixels, *(decode_image(mask, image_id).convert("L") for mask in masks))
+        size = RGB_BYTES * pixels.width * pixels.height + sum(GREY_BYTES * m.width * m.height for m in decoded[1:])
         if size <= self._room:
             self._room -= size
-            self._kept[image_id] = pil_to_tensor(image)
-        return image
+            self._kept[image_id] = decoded
+        return decoded
 
 
 @dataclass(frozen=True)
 class _Rows:
     """From rows of a split to tensors; a class, since processes that load images must be able to pickle it."""
 
-    decode: Callable[[dict[str, Any], str], Image.Image | Tensor]
-    transform: Callable[[Any], Tensor]
+    decode: DecodedImages
+    transform: Callable[..., Tensor]
+    pictures: tuple[str, ...]
 
     def __call__(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        images = map(self.decode, rows["image"], rows["image_id"])
-        return {"pixel_values": [self.transform(image) for image in images], "labels": rows["label"]}
+        decoded = map(self.decode, rows["image_id"], *(rows[name] for name in self.pictures))
+        return {"pixel_values": [self.transform(*images) for images in decoded], "labels": rows["label"]}
 
 
 def make_loader(
     dataset: Dataset,
-    transform: Callable[[Any], Tensor],
+    transform: Callable[..., Tensor],
     *,
     batch_size: int,
     shuffle: bool = False,
+    masks: bool = False,
     num_workers: int = 0,
-    decode: Callable[[dict[str, Any], str], Image.Image | Tensor] | None = None,
+    cache_gb: float = 0.0,
 ) -> DataLoader:
-    """Make a loader of batches `{"pixel_values": (n, 3, H, W), "labels": (n,)}` that decodes images as it goes.
+    """Make a loader of batches `{"pixel_values": (n, c, H, W), "labels": (n,)}` that decodes images as it goes.
 
     Args:
         dataset: A split with the columns `image`, `label` and `image_id`.
-        transform: From an RGB image to a tensor.
+        transform: From an RGB image, and its mask in grey where there are masks, to a tensor (c, H, W).
         batch_size: Images a batch.
         shuffle: New order every epoch, without the last incomplete batch; for training.
+        masks: Load the column `mask`, too.
         num_workers: Processes that decode; 0 decodes in this one.
-        decode: `DecodedImages` that other loaders may share; the transform must take what it returns. Processes that
-            decode have a copy each, which starts empty and ends with the epoch.
+        cache_gb: Memory for decoded images, in gigabytes. Processes that decode end with the epoch, and keep none.
     """
-    columns = dataset.select_columns(["image", "label", "image_id"]).cast_column("image", ImageFeature(decode=False))
+    pictures = ("image", "mask") if masks else ("image",)
+    columns = dataset.select_columns(["label", "image_id", *pictures])
+    for name in pictures:
+        columns = columns.cast_column(name, ImageFeature(decode=False))
+    decode = DecodedImages(0.0 if num_workers else 1e9 * cache_gb)
     return DataLoader(
-        columns.with_transform(_Rows(decode or DecodedImages(), transform)),
+        columns.with_transform(_Rows(decode, transform, pictures)),
         batch_size=batch_size,
         shuffle=shuffle,
         drop_last=shuffle and len(dataset) >= batch_size,

@@ -1,6 +1,5 @@
 """The network: a thin subclass of transformers' timm wrapper whose folders load in transformers, timm and here."""
 
-from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from skinvision_hf.config import ModelConfig
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, without_folders, write_json
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.folding import fold_batch_norm
 from skinvision_hf.models.initial_weights import initial_weights, weights_origin
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE, resolve_release
 
@@ -50,7 +48,7 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         state, pretrained_cfg = initial_weights(config.architecture, config.init)
         pretrained_cfg |= {
             "input_size": [3, config.image_size, config.image_size],
-            "crop_mode": config.crop_mode,
+            "crop_mode": "squash",
             "crop_pct": 1.0,
         }
         model_args = {"drop_rate": config.drop_rate, "drop_path_rate": config.drop_path_rate}
@@ -82,16 +80,6 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         self.timm_model.get_classifier().requires_grad_(True)
         self._backbone_frozen = True
         self.train(self.training)
-
-    def with_folded_backbone(self) -> "SkinVisionForImageClassification":
-        """A copy to train the classifier of a frozen network: it computes the same, faster.
-
-        Its classifier is this network's own, not a copy. Its other weights are those of `fold_batch_norm`.
-        """
-        classifier = self.timm_model.get_classifier()
-        copy = deepcopy(self, {id(classifier): classifier})
-        fold_batch_norm(copy.timm_model)
-        return copy
 
     def unfreeze(self) -> None:
         """Train all layers."""

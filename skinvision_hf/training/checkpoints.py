@@ -1,21 +1,22 @@
-"""Checkpoints of a training run: its settings, the whole state after every epoch, and the best network so far."""
+"""Checkpoints of a training run: its settings, and the whole state after the last complete epoch."""
 
 import json
 import logging
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.errors import DataError, RunError
 from skinvision_hf.files import write_json
+from skinvision_hf.models.release import WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Checkpoints", "Progress", "assert_same_settings", "flatten"]
+__all__ = ["Checkpoints", "assert_same_settings", "flatten"]
 
 SETTINGS_FILE = "settings.json"
 WRITER_FAILED = ("PytorchStreamWriter", "unexpected pos", "No space left")
@@ -23,38 +24,9 @@ WRITER_FAILED = ("PytorchStreamWriter", "unexpected pos", "No space left")
 # What a resumed run may set otherwise: where results go, who watches, and how images are loaded.
 FREE_SETTINGS = ("output_dir", "report_to", "num_workers", "cache_gb")
 # Of these only the last part of a path counts, so that a folder may have moved.
-PATH_SETTINGS = ("data", "model.init", "distill.teachers")
+PATH_SETTINGS = ("data", "model.init")
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass
-class Progress:
-    """Where a run stands; saved with every checkpoint.
-
-    Attributes:
-        phase: Index of the current phase.
-        epoch: Epochs of this phase that are done.
-        best: Best value of the monitored metric over both phases, higher is better; None before the first epoch.
-        best_epoch: Name of the phase and number of the epoch that reached it.
-        stale: Epochs of this phase since its best.
-        history: One record an epoch, over all phases.
-    """
-
-    phase: int = 0
-    epoch: int = 0
-    best: float | None = None
-    best_epoch: tuple[str, int] | None = None
-    stale: int = 0
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return all fields, for Accelerate."""
-        return dict(vars(self))
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over all fields."""
-        vars(self).update(state)
 
 
 def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -65,19 +37,20 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def assert_same_settings(config: TrainConfig, recorded: Mapping[str, Any]) -> None:
+def assert_same_settings(config: TrainConfig, launch: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
     """Check that a run goes on with the settings that it was started with.
 
     Args:
-        config: The settings now.
-        recorded: Those of the start, nested or flat; settings that it does not have are not compared.
+        config: The settings now, as launched.
+        launch: What the launcher chose beside them now.
+        recorded: Both at the start, in one dictionary, nested or flat; what it does not have is not compared.
 
     Raises:
         DataError: If one differs that changes the result; names all that do.
     """
-    before, now = flatten(recorded), flatten(asdict(config))
+    before, now = flatten(recorded), flatten(asdict(config)) | {name: launch[name] for name in launch}
     differing = [
-        f"--{name} {before[name]} (now {value})"
+        f"{name if name in launch else '--' + name} {before[name]} (now {value})"
         for name, value in now.items()
         if name in before and name not in FREE_SETTINGS and _compared(name, before[name]) != _compared(name, value)
     ]
@@ -89,9 +62,7 @@ def assert_same_settings(config: TrainConfig, recorded: Mapping[str, Any]) -> No
 
 
 def _compared(name: str, value: Any) -> Any:
-    if name not in PATH_SETTINGS:
-        return value
-    return [Path(path).name for path in value] if isinstance(value, list) else Path(value).name
+    return Path(value).name if name in PATH_SETTINGS else value
 
 
 class Checkpoints:
@@ -101,63 +72,57 @@ class Checkpoints:
     """
 
     def __init__(self, output_dir: Path) -> None:
-        self.folder = output_dir / "checkpoints"
-
-    def best(self, progress: Progress) -> Path | None:
-        """The folder of the best network so far, or None; it stays until a checkpoint knows of a better one."""
-        if progress.best_epoch is None:
-            return None
-        phase, epoch = progress.best_epoch
-        return self.folder / f"best-{phase}-{epoch:04d}"
+        self.output_dir, self.folder = output_dir, output_dir / "checkpoints"
 
     def newest(self) -> Path | None:
         """The last complete checkpoint, or None."""
         found = sorted(self.folder.glob("phase-?-epoch-????"))
         return found[-1] if found else None
 
-    def agree_on_settings(self, config: TrainConfig, accelerator: "Accelerator") -> None:
-        """Record the settings of the run and how it was launched, once; a resumed run must be launched alike.
+    def find(self, *, resume: bool) -> Path | None:
+        """The checkpoint to go on from; refuses to overwrite a run or a release by accident.
 
         Raises:
-            DataError: If it is not.
-            RunError: If a process cannot see what the main one wrote.
+            DataError: If the output folder holds a finished release, or a stopped run that is not to be resumed.
         """
-        path = self.folder / SETTINGS_FILE
-        launch = {"processes": accelerator.num_processes, "precision": accelerator.mixed_precision}
-        # What a run that died before its first checkpoint left there is no beginning to go on from.
-        if accelerator.is_main_process and not (path.is_file() and self.newest()):
-            write_json(path, asdict(config) | {"launch": launch})
-        accelerator.wait_for_everyone()
-        if not path.is_file():
-            raise RunError(f"not all machines see {self.folder}; give an --output_dir that they share")
-        recorded = json.loads(path.read_text(encoding="utf-8")).get("launch", launch)
-        for name in (name for name in launch if recorded[name] != launch[name]):
+        newest = self.newest()
+        if (self.output_dir / WEIGHTS_FILE).is_file() and not (resume and newest):
+            raise DataError(f"{self.output_dir} already holds a finished release; choose another --output_dir")
+        if resume and newest is None:
+            logger.warning("no checkpoint in %s yet; starting from the beginning", self.output_dir)
+        if newest is not None and not resume:
             raise DataError(
-                f"the run in {config.output_dir} was started with {name} {recorded[name]} (now {launch[name]}); launch "
-                "it alike, or choose another --output_dir"
+                f"{self.output_dir} holds a run that was stopped; add --resume to go on, or choose another folder"
             )
+        return newest
 
-    def assert_settings(self, config: TrainConfig) -> None:
-        """Compare settings with the recorded ones; checkpoints without a record are taken as they are.
+    def agree_on_settings(self, config: TrainConfig, launch: Mapping[str, Any], accelerator: "Accelerator") -> None:
+        """Record the settings of a run and how it was launched, or compare those of a resumed one.
 
         Raises:
             DataError: If one differs that changes the result.
+            RunError: If a process cannot see what the main one wrote.
         """
         path = self.folder / SETTINGS_FILE
-        if path.is_file():
-            assert_same_settings(config, json.loads(path.read_text(encoding="utf-8")))
+        # What a run that died before its first checkpoint left there is nothing to go on from.
+        if accelerator.is_main_process and not (path.is_file() and self.newest()):
+            write_json(path, asdict(config) | dict(launch))
+        accelerator.wait_for_everyone()
+        if not path.is_file():
+            raise RunError(f"not all machines see {self.folder}; give an --output_dir that they share")
+        assert_same_settings(config, launch, json.loads(path.read_text(encoding="utf-8")))
 
     def phase_of(self, checkpoint: Path) -> int:
         """The phase that a checkpoint belongs to."""
         return int(checkpoint.name.split("-")[1])
 
-    def save(self, accelerator: "Accelerator", progress: Progress) -> None:
+    def save(self, accelerator: "Accelerator", *, phase: int, epoch: int) -> None:
         """Save the state of all processes after an epoch and drop older checkpoints.
 
         Raises:
             RunError: If it cannot be written.
         """
-        final = self.folder / f"phase-{progress.phase}-epoch-{progress.epoch:04d}"
+        final = self.folder / f"phase-{phase}-epoch-{epoch:04d}"
         temporary = self.folder / "incomplete"
         if accelerator.is_main_process:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -175,10 +140,24 @@ class Checkpoints:
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             temporary.rename(final)
-            for old in (*self.folder.glob("phase-?-epoch-????"), *self.folder.glob("best-*")):
-                if old not in (final, self.best(progress)):
+            for old in self.folder.glob("phase-?-epoch-????"):
+                if old != final:
                     shutil.rmtree(old)
         accelerator.wait_for_everyone()
+
+    def load(self, accelerator: "Accelerator", checkpoint: Path) -> None:
+        """Take over the state of a checkpoint.
+
+        Raises:
+            DataError: If it does not fit what is trained.
+        """
+        try:
+            accelerator.load_state(str(checkpoint))
+        except (RuntimeError, KeyError) as error:
+            raise DataError(
+                f"{checkpoint} is not of this version's training; start again in another --output_dir"
+            ) from error
+        logger.info("resumed from %s", checkpoint)
 
     def remove(self) -> None:
         """Delete all checkpoints, after the run has written its release."""

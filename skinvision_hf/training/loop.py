@@ -1,156 +1,186 @@
-"""One phase of training, on any number of processes: epochs, averaging, validation, checkpoints, early stopping."""
+"""One phase of training, on any number of processes: its passes over the training images, and validation."""
 
-import json
-import logging
 import math
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast, set_seed
+import transformers
+from accelerate import Accelerator
+from accelerate.utils import broadcast
+from timm.optim import param_groups_weight_decay
+from timm.utils import ModelEmaV3
 from torch import Tensor
+from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 
-from skinvision_hf.config import PhaseConfig
+from skinvision_hf.config import PhaseConfig, TrainConfig
+from skinvision_hf.data.augmentation import BatchAugmentation
 from skinvision_hf.data.loaders import iterate
-from skinvision_hf.errors import DataError, RunError
+from skinvision_hf.errors import ModelError, RunError
 from skinvision_hf.evaluation import metrics
 from skinvision_hf.evaluation.logits import collect_logits
-from skinvision_hf.files import atomic_write
-from skinvision_hf.models.release import HISTORY_FILE
-from skinvision_hf.training.setup import PhaseParts, Run
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.training.losses import ClassificationLoss, lesion_focus_loss
 
-__all__ = ["run_phase", "train_epoch"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["Phase"]
 
 SHOWN_EVERY = 20
-LOWER_IS_BETTER = ("log_loss", "brier_score", "ece")
+MAX_GRAD_NORM = 1.0
+SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup"}
 
 
-def run_phase(run: Run, index: int, name: str, phase: PhaseConfig, *, resume: Path | None = None) -> None:
-    """Train one phase to its last epoch, or until it stops getting better.
+class Phase:
+    """The optimiser, schedule and average of one phase, prepared by Accelerate, and what is done with them.
 
     Args:
-        run: What the phases share; its network is trained in place.
-        index: Number of the phase.
-        name: Name of the phase, for the history.
-        phase: Its settings.
-        resume: Checkpoint inside this phase to go on from.
-
-    Raises:
-        DataError: If the checkpoint does not fit.
-        RunError: If the loss stops being a number.
+        config: The settings of the run.
+        name: `head` trains the classifier on the frozen backbone; `finetune` trains all layers on mixed images.
+        network: The network of the run, which is trained in place.
+        loaders: Of training and of validation images, not yet prepared.
+        loss: The loss of the run.
+        accelerator: The accelerator of the run.
     """
-    accelerator = run.accelerator
-    splits = PhaseParts.build(run, phase)
-    if resume:
-        try:
-            accelerator.load_state(str(resume))
-        except RuntimeError as error:
-            raise DataError(
-                f"{resume} is not of this version's training; start again in another --output_dir"
-            ) from error
-        logger.info("resumed from %s", resume)
-    else:
-        run.progress.phase, run.progress.epoch, run.progress.stale = index, 0, 0
-    while run.progress.epoch < phase.epochs and not (phase.patience and run.progress.stale >= phase.patience):
-        epoch = run.progress.epoch
-        # A seed of its own for each epoch makes a resumed run equal to an uninterrupted one.
-        set_seed(run.config.seed + 1000 * (index + 1) + epoch, device_specific=True)
-        splits.train_loader.set_epoch(1000 * index + epoch)
-        splits.transform.set_progress(epoch / max(phase.epochs - 1, 1))
-        record = {"phase": name, "epoch": epoch + 1} | train_epoch(run, splits, f"{name} {epoch + 1}/{phase.epochs}")
-        record |= _validate(run, splits)
-        run.progress.epoch += 1
-        _keep_best(run, splits, record)
-        run.progress.history.append(record)
-        if accelerator.is_main_process:
-            lines = "".join(json.dumps(r) + "\n" for r in run.progress.history)
-            atomic_write(Path(run.config.output_dir) / HISTORY_FILE, lines)
-        accelerator.log({k: v for k, v in record.items() if isinstance(v, float)}, step=len(run.progress.history))
-        run.checkpoints.save(accelerator, run.progress)
-    run.end_phase()
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        name: str,
+        network: SkinVisionForImageClassification,
+        loaders: tuple[DataLoader, DataLoader],
+        loss: ClassificationLoss,
+        accelerator: Accelerator,
+    ) -> None:
+        settings: PhaseConfig = getattr(config, name)
+        self.mix = name != "head"
+        network.unfreeze() if self.mix else network.freeze_backbone()
+        network.to(accelerator.device, memory_format=torch.channels_last)
+        self.network, self.accelerator, self.mask_weight = network, accelerator, config.loss.mask_weight
+        self.loss = loss.to(accelerator.device)
+        self.augment = BatchAugmentation(network.config.pretrained_cfg, config.augment).to(accelerator.device)
+        self.average = ModelEmaV3(network, settings.ema_decay, use_warmup=True) if settings.ema_decay else None
+        self.train_loader, self.validation_loader = accelerator.prepare(*loaders)
+        optimizer = torch.optim.AdamW(
+            param_groups_weight_decay(network, settings.weight_decay),
+            lr=settings.learning_rate,
+            weight_decay=0.0,
+            fused=True,
+        )
+        # Accelerate moves the schedule once for each process.
+        updates = math.ceil(len(self.train_loader) / accelerator.gradient_accumulation_steps)
+        scheduler = transformers.get_scheduler(
+            SCHEDULES[settings.schedule],
+            optimizer,
+            num_warmup_steps=round(settings.warmup_epochs * updates) * accelerator.num_processes,
+            num_training_steps=settings.epochs * updates * accelerator.num_processes,
+        )
+        self.model, self.optimizer, self.scheduler = accelerator.prepare(
+            _Outputs(network, maps=config.loss.mask_weight > 0), optimizer, scheduler
+        )
+        self.updates = 0
+
+    @property
+    def result(self) -> SkinVisionForImageClassification:
+        """The network that is evaluated and kept: the average where there is one."""
+        average: SkinVisionForImageClassification = self.average.module if self.average else self.network
+        return average
+
+    def train_epoch(self, title: str) -> dict[str, float]:
+        """Pass once over the training split.
+
+        Returns:
+            Mean training loss, last learning rate, images per second over all processes, and seconds.
+
+        Raises:
+            RunError: If the loss becomes NaN or infinite.
+        """
+        accelerator, start, images = self.accelerator, time.perf_counter(), 0
+        self.model.train()
+        total = torch.zeros((), device=accelerator.device)
+        with tqdm(total=len(self.train_loader), desc=title, disable=not accelerator.is_local_main_process) as bar:
+            for batch in iterate(self.train_loader):
+                pixels, targets = self.loss.targets(self.augment(batch["pixel_values"]), batch["labels"], mix=self.mix)
+                with accelerator.accumulate(self.model):
+                    loss = self._loss(pixels[:, :3], pixels[:, 3:], targets)
+                    accelerator.backward(loss)
+                    if accelerator.sync_gradients:
+                        accelerator.clip_grad_norm_(self.model.parameters(), MAX_GRAD_NORM)
+                    self.optimizer.step()
+                    self.scheduler.step()
+                    self.optimizer.zero_grad()
+                    if accelerator.sync_gradients:
+                        self._update_average()
+                total += loss.detach()
+                images += len(targets) * accelerator.num_processes
+                if bar.n % SHOWN_EVERY == 0 and not bar.disable:
+                    # Reading the loss waits for the device, so it is not read at every step.
+                    speed = images / (time.perf_counter() - start)
+                    bar.set_postfix({"loss": f"{loss:.3f}", "img_s": f"{speed:.0f}"}, refresh=False)
+                bar.update()
+        seconds = time.perf_counter() - start
+        mean = accelerator.gather(total / len(self.train_loader)).mean().item()
+        if not math.isfinite(mean):
+            raise RunError(f"the loss became NaN or infinite in epoch {title}; lower the learning rate")
+        rate = float(self.scheduler.get_last_lr()[0])
+        return {"train_loss": mean, "learning_rate": rate, "images_per_second": images / seconds, "seconds": seconds}
+
+    def _loss(self, pixels: Tensor, masks: Tensor, targets: Tensor) -> Tensor:
+        """The loss of normalised images (n, 3, H, W); `masks` (n, 1, H, W) has no channel where none are used."""
+        logits, maps = self.model(pixels.contiguous(memory_format=torch.channels_last))
+        loss: Tensor = self.loss(logits, targets)
+        return loss if maps is None else loss + self.mask_weight * lesion_focus_loss(maps, targets, masks)
+
+    def _update_average(self) -> None:
+        self.updates += 1
+        if self.average:
+            self.average.update(self.network, step=self.updates)
+
+    def validate(self) -> dict[str, float]:
+        """The metrics of the validation split by name, each with the prefix `validation_`."""
+        for tensor in self.result.buffers():
+            # Processes see different images, so their batch-norm statistics differ; the main process's count.
+            if tensor.is_floating_point():
+                tensor.copy_(broadcast(tensor))
+        logits, labels = collect_logits(self.result, self.validation_loader, accelerator=self.accelerator)
+        probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
+        return {f"validation_{name}": value for name, value in metrics.compute(probabilities, labels).items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """What Accelerate does not save by itself: the number of updates, and the average."""
+        return {"updates": self.updates, "average": self.average.state_dict() if self.average else None}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.updates = state["updates"]
+        if self.average:
+            self.average.load_state_dict(state["average"])
+
+    def end(self) -> SkinVisionForImageClassification:
+        """Let go of what Accelerate prepared, and return the network that the phase made."""
+        if self.average:
+            self.network.load_state_dict(self.average.module.state_dict())
+        self.accelerator.free_memory()
+        return self.network
 
 
-def train_epoch(run: Run, splits: PhaseParts, title: str) -> dict[str, float]:
-    """Pass once over the training split.
+class _Outputs(torch.nn.Module):
+    """The forward pass of a step of training: logits and, where they are asked for, class activation maps."""
 
-    Returns:
-        Mean training loss, last learning rate, images per second over all processes, and seconds.
-    """
-    accelerator, start, images = run.accelerator, time.perf_counter(), 0
-    splits.model.train()
-    total = torch.zeros((), device=accelerator.device)
-    with tqdm(total=len(splits.train_loader), desc=title, disable=not accelerator.is_local_main_process) as bar:
-        for batch in iterate(splits.train_loader):
-            with accelerator.accumulate(splits.model):
-                loss = _step(run, splits, batch)
-            total += loss
-            images += len(batch["labels"]) * accelerator.num_processes
-            if not bar.disable and bar.n % SHOWN_EVERY == 0:
-                # Reading the loss waits for the device, so it is not read at every step.
-                speed = images / (time.perf_counter() - start)
-                shown = {
-                    "loss": f"{loss:.3f}",
-                    "lr": f"{splits.scheduler.get_last_lr()[0]:.1e}",
-                    "img_s": f"{speed:.0f}",
-                }
-                bar.set_postfix(shown, refresh=False)
-            bar.update()
-    seconds = time.perf_counter() - start
-    mean = accelerator.gather(total / len(splits.train_loader)).mean().item()
-    if not math.isfinite(mean):
-        raise RunError(f"the loss is no number any more in epoch {title}; lower the learning rate")
-    rate = float(splits.scheduler.get_last_lr()[0])
-    return {"train_loss": mean, "learning_rate": rate, "images_per_second": images / seconds, "seconds": seconds}
+    def __init__(self, network: SkinVisionForImageClassification, *, maps: bool) -> None:
+        super().__init__()
+        self.network, self.maps = network, maps
 
-
-def _step(run: Run, splits: PhaseParts, batch: dict[str, Tensor]) -> Tensor:
-    accelerator = run.accelerator
-    pixels, targets = splits.loss.mix(splits.augmentation(batch["pixel_values"]), batch["labels"])
-    with accelerator.autocast():
-        pixels = pixels.contiguous(memory_format=torch.channels_last)
-        logits = splits.model(pixels).logits
-        if run.teachers:
-            targets = run.teachers(pixels, targets)
-    loss = splits.loss(logits, targets)
-    accelerator.backward(loss)
-    if accelerator.sync_gradients:
-        accelerator.clip_grad_norm_(splits.model.parameters(), run.config.max_grad_norm)
-    splits.optimizer.step()
-    splits.scheduler.step()
-    splits.optimizer.zero_grad()
-    if accelerator.sync_gradients:
-        splits.steps += 1
-        if splits.ema:
-            splits.ema.update(splits.network, step=splits.steps)
-    return loss.detach()
-
-
-def _validate(run: Run, splits: PhaseParts) -> dict[str, float]:
-    for tensor in _float_buffers(splits.evaluated):
-        # Processes see different images, so their batch-norm statistics differ; the main process's count.
-        tensor.copy_(broadcast(tensor))
-    logits, labels = collect_logits(splits.evaluated, splits.validation_loader, accelerator=run.accelerator)
-    probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
-    return {f"validation_{name}": value for name, value in metrics.compute(probabilities, labels).items()}
-
-
-def _float_buffers(module: torch.nn.Module) -> Iterator[Tensor]:
-    return (buffer for buffer in module.buffers() if buffer.is_floating_point())
-
-
-def _keep_best(run: Run, splits: PhaseParts, record: dict[str, Any]) -> None:
-    """Save the network if it is the best so far by the monitored metric."""
-    monitor, progress = run.config.monitor, run.progress
-    value = record[f"validation_{monitor}"]
-    value = -value if monitor in LOWER_IS_BETTER else value
-    progress.stale += 1
-    if math.isfinite(value) and (progress.best is None or value > progress.best):
-        progress.best, progress.best_epoch, progress.stale = value, (record["phase"], record["epoch"]), 0
-        folder = run.checkpoints.best(progress)
-        if folder and run.accelerator.is_main_process:
-            splits.evaluated.save_pretrained(folder, half=False)
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return logits (n, 7), and maps (n, 7, height, width) or None, for normalised images (n, 3, H, W)."""
+        network = self.network.timm_model
+        features = network.forward_features(pixels)
+        logits = network.forward_head(features)
+        if not self.maps:
+            return logits, None
+        weight = network.get_classifier().weight
+        if features.ndim != 4 or features.shape[1] != weight.shape[1]:
+            raise ModelError(
+                f"{self.network.config.architecture} has no class activation maps, since its classifier does not work "
+                "on the mean of its feature maps; train with --loss.mask_weight 0"
+            )
+        return logits, torch.einsum("kc,nchw->nkhw", weight, features)

@@ -1,227 +1,191 @@
-"""Training from a configuration to a release folder: the head, then all layers, both through `run_phase`."""
+"""Training from a configuration to a release folder: the head, then all layers."""
 
-import importlib.util
 import json
 import logging
-import os
-import platform
-import shlex
-import sys
-from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from datasets import DatasetDict
+import numpy as np
+from accelerate.utils import set_seed
+from datasets import DatasetDict, concatenate_datasets
 
-import skinvision_hf.data as ham10000
-from skinvision_hf._version import __version__
-from skinvision_hf.config import TrainConfig
-from skinvision_hf.data import limit_images
-from skinvision_hf.errors import DataError, ModelError, RunError
-from skinvision_hf.files import make_folder, sha256, without_folders, write_json
+from skinvision_hf.config import PhaseConfig, TrainConfig
+from skinvision_hf.data import limit_images, load_ham10000, verify_images
+from skinvision_hf.data.augmentation import TrainTransform
+from skinvision_hf.data.loaders import make_loader
+from skinvision_hf.data.transforms import eval_transform
+from skinvision_hf.errors import DataError
+from skinvision_hf.files import atomic_write, make_folder, write_json
+from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.models.release import TRAINING_FILE, WEIGHTS_FILE
+from skinvision_hf.models.release import HISTORY_FILE, TRAINING_FILE
 from skinvision_hf.training.checkpoints import Checkpoints, assert_same_settings, flatten
-from skinvision_hf.training.loop import run_phase
-from skinvision_hf.training.setup import Run
+from skinvision_hf.training.loop import Phase
+from skinvision_hf.training.losses import ClassificationLoss
+from skinvision_hf.training.provenance import portable_settings, read_record, training_history, training_record
+from skinvision_hf.training.setup import as_launched, launch_settings, start_accelerator
 
-__all__ = ["load_splits", "read_record", "run_training", "training_history"]
+__all__ = ["Trainer", "load_training_data"]
+
+PHASES = ("head", "finetune")
+VALIDATION_BATCH = 64
 
 logger = logging.getLogger(__name__)
 
-RECORDED_VERSIONS = ("torch", "torchvision", "transformers", "timm", "datasets", "accelerate", "numpy")
 
-
-def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
-    """Train a network and write its release folder: config.json, model.safetensors, training.json, history.jsonl.
-
-    Args:
-        config: All settings.
-        resume: Go on from the last complete checkpoint in the output folder, with the same settings (only how images
-            are loaded, the tracker and the folders that data, weights and teachers lie in may differ), as many
-            processes and the same precision. A run that is trained already is left as it is.
+def load_training_data(config: TrainConfig) -> DatasetDict:
+    """Load the splits of a run, cut to `config.limit` images each.
 
     Returns:
-        The release folder, which is the output folder. The checkpoints in it are gone once the release is written.
+        The splits with the column `dx_type`, for the report, and `mask` where the loss uses lesion masks.
 
     Raises:
-        DataError: If the data or the output folder cannot be used, an image cannot be read, the tracker is not
-            installed, a teacher learned from another split, or a run is resumed with other settings or launched
-            otherwise.
-        ModelError: If the initial weights or a teacher cannot be had.
-        RunError: If the loss stops being a number, no epoch has a value of the monitored metric, the disk is full, or
-            the machines do not share the output folder.
-        KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
+        DataError: If they cannot be loaded.
     """
-    output_dir = Path(config.output_dir)
-    if resume and (output_dir / TRAINING_FILE).is_file():
-        assert_same_settings(config, read_record(output_dir).get("config", {}))
-        logger.warning("%s is trained already", output_dir)
-        return output_dir
-    _assert_tracker(config.report_to)
-    teachers = _teachers(config)
-    make_folder(output_dir)
-    checkpoint = _checkpoint(config, resume)
-    previous = training_history(Path(config.model.init))
-    run = Run.start(config, load_splits(config))
-    run.verify_images()
-    run.checkpoints.agree_on_settings(config, run.accelerator)
-    run.accelerator.init_trackers("skinvision", config=_tracked(config))
-    try:
-        train_phases(run, resume=checkpoint)
-        if run.accelerator.is_main_process:
-            best = SkinVisionForImageClassification.from_pretrained(_best(run))
-            best.save_pretrained(output_dir)
-            write_json(output_dir / TRAINING_FILE, _training_record(run, previous, teachers))
-            run.checkpoints.remove()
-        run.accelerator.wait_for_everyone()
-    except KeyboardInterrupt:
-        best_folder = run.checkpoints.best(run.progress)
-        kept = f"The best network so far is in {best_folder}. " if best_folder else "No epoch was complete. "
-        raise KeyboardInterrupt(f"{kept}Run the same command with --resume to go on.") from None
-    finally:
-        # Also takes the processes apart, so nothing may wait for them after it.
-        run.accelerator.end_training()
-    return output_dir
-
-
-def train_phases(run: Run, *, resume: Path | None = None) -> None:
-    """Train the head, then all layers; afterwards `run.checkpoints.best(run.progress)` is the best network.
-
-    Args:
-        run: From `Run.start`.
-        resume: A checkpoint of the same configuration to go on from.
-    """
-    first = run.checkpoints.phase_of(resume) if resume else 0
-    for index, (name, phase) in enumerate((("head", run.config.head), ("finetune", run.config.finetune))):
-        if phase.epochs == 0 or index < first:
-            continue
-        if run.progress.best_epoch:
-            run.model = SkinVisionForImageClassification.create(run.config.model)
-            best = SkinVisionForImageClassification.from_pretrained(_best(run))
-            run.model.load_state_dict(best.state_dict())
-        run_phase(run, index, name, phase, resume=resume if index == first else None)
-
-
-def _best(run: Run) -> Path:
-    folder = run.checkpoints.best(run.progress)
-    if folder is None:
-        raise RunError(
-            f"no epoch gave a value of {run.config.monitor}; train for more epochs or monitor another metric"
-        )
-    return folder
-
-
-def load_splits(config: TrainConfig) -> DatasetDict:
-    """Load the parts of a run, with the column `dx_type` for its report, cut to `config.limit` images each."""
-    data = ham10000.load_ham10000(config.data, split_scheme=config.split_scheme, dx_type=True)
+    data = load_ham10000(config.data, split_scheme=config.split_scheme, dx_type=True, masks=config.loss.mask_weight > 0)
     return limit_images(data, config.limit, seed=config.seed)
 
 
-def _assert_tracker(name: str) -> None:
-    if name != "none" and importlib.util.find_spec(name) is None:
-        raise DataError(f"--report_to {name} needs: pip install {name}")
+class Trainer:
+    """A training run, on any number of processes.
 
-
-def _checkpoint(config: TrainConfig, resume: bool) -> Path | None:
-    """The checkpoint to go on from; refuses to overwrite a run or a release by accident."""
-    output_dir, checkpoints = Path(config.output_dir), Checkpoints(Path(config.output_dir))
-    newest = checkpoints.newest()
-    if (output_dir / WEIGHTS_FILE).is_file() and not (resume and newest):
-        raise DataError(f"{output_dir} already holds a finished release; choose another --output_dir")
-    if resume and newest is None:
-        logger.warning("no checkpoint in %s yet; starting from the beginning", output_dir)
-    if newest is not None and not resume:
-        raise DataError(f"{output_dir} holds a run that was stopped; add --resume to go on, or choose another folder")
-    if newest is not None:
-        checkpoints.assert_settings(config)
-    return newest
-
-
-def training_history(folder: Path) -> list[dict[str, Any]]:
-    """The records of all trainings that the weights of a release went through, oldest first; none without a record.
+    Args:
+        config: All settings.
+        data: The splits, from `load_training_data`.
 
     Raises:
-        ModelError: If there is a record that cannot be read.
+        DataError: If the settings do not fit this machine, the launcher or the data, or the output folder cannot be
+            written to.
+        RunError: If fewer processes were started than asked for.
     """
-    if not (folder / TRAINING_FILE).is_file():
-        return []
-    record = read_record(folder)
-    return [*record.pop("previous", []), record]
 
+    def __init__(self, config: TrainConfig, data: DatasetDict) -> None:
+        self.accelerator = start_accelerator(config)
+        self.config, self.data = as_launched(config, self.accelerator), data
+        if len(data["train"]) < self.accelerator.num_processes or not len(data["validation"]):
+            raise DataError("the training or validation split holds too few images; use more data or fewer processes")
+        self.output_dir = make_folder(config.output_dir)
+        self.checkpoints = Checkpoints(self.output_dir)
+        self.epoch, self.history = 0, list[dict[str, Any]]()
+        self.accelerator.register_for_checkpointing(self)
 
-def _teachers(config: TrainConfig) -> list[dict[str, str]]:
-    """Names and weights of the teachers, as they are before training.
+    def train(self, *, resume: bool = False) -> SkinVisionForImageClassification:
+        """Train the head, then all layers, and write config.json, model.safetensors, training.json and history.jsonl.
 
-    Those of another split are refused: they would tell of images that this one keeps for validation and test.
-    """
-    teachers = []
-    for folder in map(Path, config.distill.teachers):
-        if not (folder / WEIGHTS_FILE).is_file():
-            raise ModelError(f"there is no release in {folder}; --distill.teachers takes folders of finished releases")
-        split_schemes = {record.get("split") for record in training_history(folder)} or {"an unknown split"}
-        for split_scheme in split_schemes - {config.split_scheme}:
-            raise DataError(
-                f"the teacher {folder.name} was trained on {split_scheme}, not on {config.split_scheme}, so that its answers may "
-                "leak test images; choose another with --distill.teachers"
-            )
-        teachers.append({"name": folder.name, "weights_sha256": sha256(folder / WEIGHTS_FILE)})
-    return teachers
+        Args:
+            resume: Go on from the last complete checkpoint in the output folder, with the same settings (only how
+                images are loaded, the tracker and the folders that data and weights lie in may differ) and as many
+                processes. A run that is trained already is left as it is.
 
+        Returns:
+            The network after the last epoch, as the release holds it. The checkpoints are gone once it is written.
 
-def read_record(folder: Path) -> dict[str, Any]:
-    """Read the training.json of a release.
+        Raises:
+            DataError: If the output folder cannot be used, an image cannot be read, or a run is resumed with other
+                settings or launched otherwise.
+            ModelError: If the initial weights cannot be had.
+            RunError: If the loss becomes NaN or infinite, the disk is full, or the machines do not share the output
+                folder.
+            KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
+        """
+        config, accelerator, launch = self.config, self.accelerator, launch_settings(self.accelerator)
+        if resume and (self.output_dir / TRAINING_FILE).is_file():
+            record = read_record(self.output_dir)
+            assert_same_settings(config, launch, record | record.get("config", {}))
+            logger.warning("%s is trained already", self.output_dir)
+            return SkinVisionForImageClassification.from_pretrained(self.output_dir)
+        checkpoint = self.checkpoints.find(resume=resume)
+        previous = training_history(Path(config.model.init))
+        self._start_network()
+        self.checkpoints.agree_on_settings(config, launch, accelerator)
+        self._verify_images()
+        accelerator.init_trackers("skinvision", config=flatten(portable_settings(config)))
+        try:
+            first = self.checkpoints.phase_of(checkpoint) if checkpoint else 0
+            for index in range(first, len(PHASES)):
+                self._run_phase(index, checkpoint if index == first else None)
+            if accelerator.is_main_process:
+                self.network.save_pretrained(self.output_dir)
+                seconds = sum(record["seconds"] for record in self.history)
+                record = training_record(config, self.data, accelerator, seconds=seconds)
+                write_json(self.output_dir / TRAINING_FILE, record | {"previous": previous})
+                self.checkpoints.remove()
+            accelerator.wait_for_everyone()
+        except KeyboardInterrupt:
+            saved = "All complete epochs are saved. " if self.checkpoints.newest() else "No epoch was complete. "
+            raise KeyboardInterrupt(f"{saved}Run the same command with --resume to go on.") from None
+        finally:
+            # Also takes the processes apart, so nothing may wait for them after it.
+            accelerator.end_training()
+        # As users load it: with matrices that were rounded to float16.
+        return SkinVisionForImageClassification.from_pretrained(self.output_dir)
 
-    Raises:
-        ModelError: If there is none, or it cannot be read.
-    """
-    try:
-        return dict(json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{folder / TRAINING_FILE} cannot be read; give an intact release") from error
+    def _start_network(self) -> None:
+        """Make the network, the loaders and the loss, which both phases share."""
+        config = self.config
+        set_seed(config.seed)
+        with self.accelerator.main_process_first():
+            self.network = SkinVisionForImageClassification.create(config.model)
+        cfg = self.network.config.pretrained_cfg
+        self.transform = TrainTransform(cfg, config.augment)
+        train_loader = make_loader(
+            self.data["train"],
+            self.transform,
+            batch_size=config.batch_size,
+            shuffle=True,
+            masks=config.loss.mask_weight > 0,
+            num_workers=config.num_workers,
+            cache_gb=config.cache_gb,
+        )
+        validation_loader = make_loader(
+            self.data["validation"],
+            eval_transform(cfg),
+            batch_size=VALIDATION_BATCH,
+            num_workers=config.num_workers,
+        )
+        self.loaders = train_loader, validation_loader
+        labels: np.ndarray = self.data["train"].with_format("numpy")["label"][:]
+        self.loss = ClassificationLoss(labels, len(CODES), config.loss)
 
+    def _verify_images(self) -> None:
+        """Decode every image before hours are spent on the others; each process takes its share."""
+        pictures = ["image", "mask"] if self.config.loss.mask_weight else ["image"]
+        images = concatenate_datasets([split.select_columns([*pictures, "image_id"]) for split in self.data.values()])
+        verify_images(
+            images.shard(self.accelerator.num_processes, self.accelerator.process_index),
+            progress=self.accelerator.is_local_main_process,
+        )
 
-def _settings(config: TrainConfig) -> dict[str, Any]:
-    """All settings but the output folder, without paths of this machine."""
-    settings = asdict(config)
-    settings.pop("output_dir")
-    settings["data"] = without_folders(settings["data"])
-    settings["model"]["init"] = without_folders(settings["model"]["init"])
-    settings["distill"]["teachers"] = [without_folders(teacher) for teacher in settings["distill"]["teachers"]]
-    return settings
+    def _run_phase(self, index: int, checkpoint: Path | None) -> None:
+        """Train one phase to its last epoch, from its start or from a checkpoint inside of it."""
+        name = PHASES[index]
+        settings: PhaseConfig = getattr(self.config, name)
+        if not settings.epochs:
+            return
+        self.epoch = 0
+        self.phase = Phase(self.config, name, self.network, self.loaders, self.loss, self.accelerator)
+        if checkpoint:
+            self.checkpoints.load(self.accelerator, checkpoint)
+        for epoch in range(self.epoch, settings.epochs):
+            # A seed of its own for each epoch makes a resumed run equal to an uninterrupted one.
+            set_seed(self.config.seed + 1000 * (index + 1) + epoch, device_specific=True)
+            self.phase.train_loader.set_epoch(1000 * index + epoch)
+            self.transform.set_progress(epoch / max(settings.epochs - 1, 1))
+            numbers = self.phase.train_epoch(f"{name} {epoch + 1}/{settings.epochs}") | self.phase.validate()
+            self.epoch = epoch + 1
+            self.history.append({"phase": name, "epoch": self.epoch} | numbers)
+            if self.accelerator.is_main_process:
+                lines = "".join(json.dumps(record) + "\n" for record in self.history)
+                atomic_write(self.output_dir / HISTORY_FILE, lines)
+            self.accelerator.log(numbers, step=len(self.history))
+            self.checkpoints.save(self.accelerator, phase=index, epoch=self.epoch)
+        self.network = self.phase.end()
 
+    def state_dict(self) -> dict[str, Any]:
+        """What Accelerate saves of this run beside weights, optimiser and schedule."""
+        return {"epoch": self.epoch, "history": self.history, "phase": self.phase.state_dict()}
 
-def _tracked(config: TrainConfig) -> dict[str, Any]:
-    """All settings under the names of their flags; trackers take no lists."""
-    settings = flatten(_settings(config))
-    return {name: ", ".join(value) if isinstance(value, list) else value for name, value in settings.items()}
-
-
-def _training_record(run: Run, previous: list[dict[str, Any]], teachers: list[dict[str, str]]) -> dict[str, Any]:
-    """What it takes to repeat the run."""
-    phase, epoch = run.progress.best_epoch or ("", 0)
-    # A run that was stopped ends with the same weights as one that was not.
-    arguments = [argument for argument in sys.argv[1:] if argument != "--resume"]
-    return {
-        "skinvision_version": __version__,
-        "command": "accelerate launch " + shlex.join(["scripts/train.py", *map(without_folders, arguments)]),
-        "config": _settings(run.config),
-        "split": run.config.split_scheme,
-        "data_fingerprint": {name: ham10000.fingerprint(d) for name, d in run.data.items()},
-        "images": {name: len(d) for name, d in run.data.items()},
-        "best": {"phase": phase, "epoch": epoch, "metric": run.config.monitor, "value": abs(run.progress.best or 0.0)},
-        # Of all epochs, also those before the run was resumed.
-        "seconds": round(sum(record["seconds"] for record in run.progress.history), 1),
-        "processes": run.accelerator.num_processes,
-        # What was trained in, also where `accelerate launch` chose it.
-        "precision": run.accelerator.mixed_precision,
-        "hardware": {
-            "device": str(run.accelerator.device.type),
-            "cores": os.cpu_count(),
-            "machine": platform.machine(),
-        },
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in RECORDED_VERSIONS},
-        "teachers": teachers,
-        "previous": previous,
-    }
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned."""
+        self.epoch, self.history = state["epoch"], state["history"]
+        self.phase.load_state_dict(state["phase"])
