@@ -131,18 +131,3 @@ def release(tiny_release: Path, tmp_path: Path) -> Path:
     from complete_release import complete_release
 
     return complete_release(tiny_release, tmp_path / "release")
-
-
-@pytest.fixture
-def space_folder(tmp_path: Path) -> Path:
-    """What a Space is made of, and what must not travel with it."""
-    folder = tmp_path / "space"
-    (folder / "__pycache__").mkdir(parents=True)
-    (folder / "__pycache__" / "app.pyc").write_bytes(b"no")
-    (folder / "app.pyi").write_text("a stub\n")
-    (folder / "app.py").write_text("print('a demonstration')\n")
-    (folder / "style.css").write_text("body {}\n")
-    (folder / "requirements.txt").write_text("gradio\n")
-    card = (Path(__file__).resolve().parents[1] / "space" / "README.md").read_text(encoding="utf-8")
-    (folder / "README.md").write_text(card.replace("models: []", "models: [other/model]"), encoding="utf-8")
-    return folder

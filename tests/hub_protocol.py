@@ -78,13 +78,6 @@ def build_app(server: "HubServer") -> Starlette:
             raise Refusal(403, "", f"You don't have the rights to write to {repo_id}")
         return kind, repo_id, repository
 
-    async def whoami(request: Request) -> Response:
-        if not (who := user(request)):
-            raise Refusal(401, "", "Invalid username or password.")
-        token = {"displayName": "test", "role": who["role"]} | ({"fineGrained": s} if (s := who.get("scopes")) else {})
-        orgs = [{"name": name, "roleInOrg": "write"} for name in who.get("orgs", [])]
-        return JSONResponse({"type": "user", "name": who["name"], "orgs": orgs, "auth": {"accessToken": token}})
-
     async def create(request: Request) -> Response:
         body, who = await request.json(), user(request)
         kind, namespace = body.get("type") or "model", body.get("organization") or (who or {}).get("name", "")
@@ -139,19 +132,6 @@ def build_app(server: "HubServer") -> Starlette:
             {"type": "directory", "path": path, "oid": git_oid(path.encode()), "size": 0} for path in sorted(folders)
         ]
         return JSONResponse(items + [tree_item(path, entry) for path, entry in sorted(children.items())])
-
-    async def paths_info(request: Request) -> Response:
-        commit = commit_at(repo_of(request)[2], request.path_params["revision"])
-        paths = (await request.form()).getlist("paths")
-        return JSONResponse([tree_item(path, commit["files"][path]) for path in paths if path in commit["files"]])
-
-    async def refs(request: Request) -> Response:
-        repository = repo_of(request)[2]
-        listed = {
-            name: [{"name": n, "ref": f"refs/{name}/{n}", "targetCommit": oid} for n, oid in repository[key].items()]
-            for name, key in (("branches", "refs"), ("tags", "tags"))
-        }
-        return JSONResponse({**listed, "converts": []})
 
     async def preupload(request: Request) -> Response:
         files = commit_at(repo_of(request, write=True)[2], request.path_params["revision"])["files"]
@@ -230,11 +210,6 @@ def build_app(server: "HubServer") -> Starlette:
             server.save(kind, repo_id, repository)
         return JSONResponse(repository["variables"])
 
-    async def secrets(request: Request) -> Response:
-        request.path_params["kind"] = "spaces"
-        repository = repo_of(request, write=True)[2]
-        return JSONResponse({name: {} for name in repository.get("secrets", [])})
-
     async def resolve(request: Request) -> Response:
         commit = commit_at(repo_of(request)[2], request.path_params["revision"])
         headers = {"X-Repo-Commit": commit["oid"]}
@@ -252,20 +227,16 @@ def build_app(server: "HubServer") -> Starlette:
 
     api, page = "/api/{kind:str}/{user}/{name}", "/{user}/{name}"
     routes = [
-        Route("/api/whoami-v2", whoami),
         Route("/api/repos/create", create, methods=["POST"]),
         Route("/api/validate-yaml", validate_yaml, methods=["POST"]),
         Route("/api/lfs-verify", lfs_verify, methods=["POST"]),
         Route("/lfs/{oid}", lfs_put, methods=["PUT"]),
         Route("/lfs/{oid}", lfs_get),
         Route("/api/spaces/{user}/{name}/variables", variables, methods=["GET", "POST"]),
-        Route("/api/spaces/{user}/{name}/secrets", secrets),
         Route(api, info),
         Route(f"{api}/revision/{{revision}}", info),
         Route(f"{api}/tree/{{revision}}", tree),
         Route(f"{api}/tree/{{revision}}/{{path:path}}", tree),
-        Route(f"{api}/paths-info/{{revision}}", paths_info, methods=["POST"]),
-        Route(f"{api}/refs", refs),
         Route(f"{api}/preupload/{{revision}}", preupload, methods=["POST"]),
         Route(f"{api}/commit/{{revision}}", commit, methods=["POST"]),
         Route(f"{api}/tag/{{revision}}", tag, methods=["POST"]),

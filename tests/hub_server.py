@@ -25,11 +25,9 @@ from starlette.types import Message, Receive, Scope, Send
 
 REPO = "ann/skinvision-b0"
 TOKEN = "hf_writesecret0123456789"
-FINE = {"scoped": [{"entity": {"type": "model", "name": REPO}, "permissions": ["repo.write"]}]}
 TOKENS: dict[str, dict[str, Any]] = {
     TOKEN: {"name": "ann", "role": "write", "orgs": ["clinic"]},
     "hf_readsecret": {"name": "ann", "role": "read"},
-    "hf_finesecret": {"name": "ann", "role": "fineGrained", "scopes": FINE},
 }
 
 

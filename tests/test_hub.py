@@ -1,152 +1,128 @@
-"""Publishing a model against a real server: one commit or none, and a clear line for everything that can go wrong."""
+"""Publishing against a real server: what is sent, what is kept, and what is refused."""
 
 import json
 import logging
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
 from complete_release import draw_figure
-from hub_server import REPO, TOKEN, TOKENS, HubServer
-from huggingface_hub import HfApi, ModelCard
+from hub_server import REPO, TOKEN, HubServer
+from huggingface_hub import HfApi
 
 from skinvision_hf import hub
+from skinvision_hf.data import fingerprint, limit_images, load_ham10000
 from skinvision_hf.errors import HubError, SkinVisionError
-from skinvision_hf.files import sha256
+from skinvision_hf.hub.staging import SPACE_FILES, stage_space
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import release_files
-from skinvision_hf.models.skinvision import SkinVision
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = "synthetic[:210]"
+DATASET, SPACE = "ann/ham10000-leak-free", "ann/skinvision"
+KINDS = ("model", "dataset", "space")
 
 
 def files_of(release: Path) -> dict[str, bytes]:
     return {path.relative_to(release).as_posix(): path.read_bytes() for path in release_files(release)}
 
 
-def test_a_published_release_is_the_folder_byte_for_byte_and_its_card(server: HubServer, release: Path) -> None:
-    plans = []
-    published = hub.publish_release(release, REPO, tag="v1.0", show=plans.append)
+def variables(server: HubServer, space: str = SPACE) -> dict[str, str]:
+    return {key: item["value"] for key, item in server.repository("space", space)["variables"].items()}
+
+
+def card(server: HubServer, kind: str, repo_id: str) -> str:
+    return server.files(kind, repo_id)["README.md"].decode()
+
+
+def test_a_published_release_is_the_folder_and_its_card(server: HubServer, release: Path) -> None:
+    draw_figure(release / "figures" / "old.png")
+    published = hub.publish_model(release, REPO, tag="v1.0")
     content = server.files("model", REPO)
-    card = content.pop("README.md").decode()
     assert content.pop(".gitattributes")
-    assert content == files_of(release)
-    assert f'SkinVision.from_pretrained("{REPO}")' in card
+    assert f'"{REPO}"' in content.pop("README.md").decode()
+    written = files_of(release)
+    assert {name: content[name] for name in written} == written
     assert not (release / "README.md").exists()
     repository = server.repository("model", REPO)
     assert repository["tags"] == {"v1.0": published.commit} == {"v1.0": repository["refs"]["main"]}
     assert len(server.history("model", REPO)) == 2
-    assert {change.action for change in plans[0].changes} == {"add"}
-    assert published.url == f"{server.url}/{REPO}"
-
-
-def test_publishing_again_makes_no_commit_and_sends_nothing(server: HubServer, release: Path) -> None:
-    first = hub.publish_release(release, REPO, tag="v1.0")
-    before = len(server.requests)
-    second = hub.publish_release(release, REPO, tag="v1.0")
-    assert server.sent(before) == []
-    assert (second.changed, second.commit) == (False, first.commit)
-    assert str(second).startswith("Unchanged")
-
-
-def test_only_what_differs_is_sent_and_what_is_gone_is_deleted(server: HubServer, release: Path) -> None:
-    draw_figure(release / "figures" / "old.png")
-    hub.publish_release(release, REPO)
+    assert str(published) == f"Published: {server.url}/{REPO} (commit {published.commit[:12]})"
+    # The same again is no commit.
+    again = hub.publish_model(release, REPO, tag="v1.0")
+    assert (again.changed, again.commit) == (False, published.commit)
+    assert str(again).startswith("Unchanged")
+    # What differs is sent, what is gone is deleted, and what a person added stays.
+    HfApi().upload_file(path_or_fileobj=b"mine", path_in_repo="notes.txt", repo_id=REPO)
     (release / "figures" / "old.png").unlink()
     (release / "history.jsonl").write_text('{"epoch": 1}\n')
-    plans = []
-    hub.publish_release(release, REPO, show=plans.append)
-    actions = {(change.action, change.path) for change in plans[0].changes}
-    assert actions == {("add", "history.jsonl"), ("change", "README.md"), ("delete", "figures/old.png")}
-    assert "figures/old.png" not in server.files("model", REPO)
-    assert len(server.history("model", REPO)) == 3
-
-
-def test_files_that_a_person_added_stay(server: HubServer, release: Path) -> None:
-    hub.publish_release(release, REPO)
-    theirs = ("notes.txt", "tokenizer.json", "onnx/model.safetensors", "figures/notes.txt", "figures/old/roc.png")
-    for name in theirs:
-        HfApi().upload_file(path_or_fileobj=b"mine", path_in_repo=name, repo_id=REPO)
-    (release / "history.jsonl").write_text("{}\n")
-    hub.publish_release(release, REPO)
+    assert hub.publish_model(release, REPO).changed
     content = server.files("model", REPO)
-    assert [content[name] for name in theirs] == [b"mine"] * len(theirs)
+    assert "figures/old.png" not in content
+    assert content["notes.txt"] == b"mine"
+    assert content["history.jsonl"] == b'{"epoch": 1}\n'
+    assert len(server.history("model", REPO)) == 4
 
 
 def test_only_files_of_a_release_are_sent(server: HubServer, release: Path) -> None:
     before = files_of(release)
     for name in ("optimizer.safetensors", "preprocessor_config.json", "comparison.json", "figures/draft.svg"):
         (release / name).write_text("{}")
-    hub.publish_release(release, REPO)
-    assert set(server.files("model", REPO)) == {".gitattributes", "README.md", *before}
+    hub.publish_model(release, REPO)
+    assert set(server.files("model", REPO)) - {"EVALUATION.md"} == {".gitattributes", "README.md", *before}
 
 
-def test_a_dry_run_checks_and_shows_but_sends_nothing(server: HubServer, release: Path) -> None:
-    plans = []
-    published = hub.publish_release(release, REPO, tag="v1.0", dry_run=True, show=plans.append)
-    assert server.sent() == []
-    assert "model.safetensors" in str(plans[0])
-    assert "tag v1.0" in str(plans[0])
+def test_a_dry_run_checks_here_and_asks_the_hub_for_nothing(
+    server: HubServer, release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("HF_TOKEN")
+    published = hub.publish_model(release, REPO, tag="v1.0", dry_run=True)
     assert published.commit is None
+    assert "model.safetensors (" in str(published)
+    with pytest.raises(HubError, match="there is no token; set HF_TOKEN"):
+        hub.publish_model(release, REPO)
     (release / "metrics.json").unlink()
-    with pytest.raises(SkinVisionError):
-        hub.publish_release(release, REPO, dry_run=True)
-
-
-def test_push_to_hub_publishes_the_loaded_release(server: HubServer, release: Path) -> None:
-    published = SkinVision.from_pretrained(release).push_to_hub(REPO, private=True, tag="v1.0")
-    assert published.changed
-    assert server.repository("model", REPO)["private"] is True
-    assert set(server.repository("model", REPO)["tags"]) == {"v1.0"}
-
-
-def test_a_repository_of_an_organisation_takes_a_release(server: HubServer, release: Path) -> None:
-    hub.publish_release(release, "clinic/model")
-    assert "model.safetensors" in server.files("model", "clinic/model")
+    with pytest.raises(SkinVisionError, match=r"metrics\.json"):
+        hub.publish_model(release, REPO)
+    assert server.requests == []
 
 
 @pytest.mark.parametrize(
     ("token", "repo_id", "message"),
     [
-        (None, REPO, "there is no token; set HF_TOKEN"),
         ("hf_unknownsecret", REPO, "does not accept the token"),
-        ("hf_readsecret", REPO, "the token may not write to ann/skinvision-b0; make one with write access"),
-        ("hf_finesecret", "ann/other", "the token may not write to ann/other"),
-        (TOKEN, "bob/model", "the token is of ann, who has no place in bob; publish as ann/model"),
-        (TOKEN, "model", "'model' is no Hub id; write it as user/name"),
-        (TOKEN, "ann/not valid", "'ann/not valid' is no valid Hub id"),
+        ("hf_readsecret", REPO, "the token may not write to ann/skinvision-b0"),
+        (TOKEN, "bob/model", "the token may not write to bob/model"),
+        (TOKEN, "model", "'model' is not a Hub id; write it as user/name"),
+        (TOKEN, "ann/not valid", "'ann/not valid' is not a Hub id"),
     ],
 )
-def test_rights_are_checked_before_any_work(
-    server: HubServer, release: Path, monkeypatch: pytest.MonkeyPatch, token: str | None, repo_id: str, message: str
+def test_a_token_without_rights_is_refused_in_one_line(
+    server: HubServer, release: Path, monkeypatch: pytest.MonkeyPatch, token: str, repo_id: str, message: str
 ) -> None:
-    monkeypatch.delenv("HF_TOKEN")
-    if token:
-        monkeypatch.setenv("HF_TOKEN", token)
-    (release / "config.json").write_text("work would fail here")
+    monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(HubError, match=message) as caught:
-        hub.publish_release(release, repo_id)
-    assert_one_line_without_secret(str(caught.value))
-    assert len(server.requests) <= 1
+        hub.publish_model(release, repo_id)
+    assert "\n" not in str(caught.value) and token not in str(caught.value)
 
 
-def assert_one_line_without_secret(text: str) -> None:
-    assert "\n" not in text
-    assert not any(token in text for token in (*TOKENS, "hf_unknownsecret"))
-
-
-def test_a_fine_grained_token_for_the_repository_is_enough_to_start(
-    server: HubServer, release: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", "hf_finesecret")
-    assert hub.publish_release(release, REPO, dry_run=True).commit is None
+def test_a_repository_of_an_organisation_takes_a_private_release(server: HubServer, release: Path) -> None:
+    hub.publish_model(release, "clinic/model", private=True)
+    assert server.repository("model", "clinic/model")["private"] is True
 
 
 def test_a_tag_never_moves(server: HubServer, release: Path) -> None:
-    first = hub.publish_release(release, REPO, tag="v1.0")
+    first = hub.publish_model(release, REPO, tag="v1.0")
     (release / "history.jsonl").write_text("{}\n")
-    with pytest.raises(HubError, match=r"the tag v1.0 of ann/skinvision-b0 is already on another state"):
-        hub.publish_release(release, REPO, tag="v1.0")
+    with pytest.raises(HubError, match=r"has the new commit \w+, but the tag v1.0 is on an earlier one"):
+        hub.publish_model(release, REPO, tag="v1.0")
+    before = len(server.history("model", REPO))
+    with pytest.raises(HubError, match=r"the tag v1.0 of ann/skinvision-b0 is on an earlier commit"):
+        hub.publish_model(release, REPO, tag="v1.0")
+    assert len(server.history("model", REPO)) == before
     assert server.repository("model", REPO)["tags"] == {"v1.0": first.commit}
-    hub.publish_release(release, REPO, tag="v1.1")
+    hub.publish_model(release, REPO, tag="v1.1")
     assert len(server.repository("model", REPO)["tags"]) == 2
 
 
@@ -164,34 +140,14 @@ def zero_the_classifier(release: Path) -> None:
     (release / "config.json").write_text(json.dumps(listed))
 
 
-def report_on_guard(metrics: dict) -> None:
-    estimate = metrics["overall"]["accuracy"]
-    rates = {"auroc": estimate, "fpr95": estimate, "accepted": estimate}
-    shifted = [{"shift": name, "severity": s, **rates, "accuracy": estimate} for name, s in (("none", 0), ("blur", 1))]
-    splits = {"far": {"all": rates}, "comparison": {"energy": rates}, "ambiguous_accepted": {}, "shifted": shifted}
-    metrics["guard"] = {"summary": "", "method": "energy", "kept": estimate, **splits}
-
-
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda r: change_metrics(r, lambda m: m["overall"]["accuracy"].update(value=None)), "has no accuracy"),
-        (lambda r: change_metrics(r, lambda m: m["overall"]["accuracy"].update(value=7.5)), "an impossible accuracy"),
-        (
-            lambda r: change_metrics(r, lambda m: m["overall"]["accuracy"].update(value=0.5, low=None, high=None)),
-            "no interval for accuracy",
-        ),
-        (lambda r: change_metrics(r, lambda m: m["overall"]["log_loss"].update(low=-1)), "an impossible log_loss"),
-        (lambda r: change_metrics(r, lambda m: m["overall"]["ece"].update(low=0.9, high=0.1)), "an impossible ece"),
-        (lambda r: change_metrics(r, lambda m: m["overall"]["ece"].update(value=float("nan"))), "no finite number"),
-        (lambda r: change_metrics(r, lambda m: m["per_class"].update(mel={})), "has no sensitivity of mel"),
-        (
-            lambda r: change_metrics(r, lambda m: m.pop("model")),
-            "measured with other weights",
-        ),
-        (lambda r: change_metrics(r, report_on_guard), "reports on guard.safetensors, which is missing"),
-        (lambda r: (r / "guard.safetensors").write_bytes(b"x"), "guard.safetensors .* is damaged"),
+        (lambda r: change_metrics(r, lambda m: m["overall"]["accuracy"].update(value=None)), "accuracy"),
+        (lambda r: change_metrics(r, lambda m: m["overall"]["ece"].update(value=float("nan"))), "ece"),
+        (lambda r: change_metrics(r, lambda m: m.pop("model")), "measured with other weights"),
         (zero_the_classifier, "measured with other weights than those of model.safetensors"),
+        (lambda r: (r / "conformal.json").write_text("{}"), r"lists \[\] as release_files, but there are"),
         (lambda r: (r / "metrics.json").unlink(), "has no metrics.json"),
         (lambda r: (r / "model.safetensors").write_bytes(b"12345678"), "damaged"),
     ],
@@ -201,65 +157,16 @@ def test_a_release_that_is_not_fit_is_not_published(
 ) -> None:
     damage(release)
     with pytest.raises(SkinVisionError, match=message):
-        hub.publish_release(release, REPO)
-    assert server.sent() == []
-
-
-def test_a_release_is_published_whose_numbers_leave_nothing_to_resample(server: HubServer, release: Path) -> None:
-    """All answers right, and an error of calibration below that of chance: `bootstrap` gives these no interval."""
-
-    def perfect(metrics: dict) -> None:
-        metrics["overall"]["macro_f1"].update(value=1.0, low=None, high=None)
-        metrics["overall"]["ece"].update(low=None, high=None)
-
-    change_metrics(release, perfect)
-    hub.publish_release(release, REPO)
-    card = ModelCard(server.files("model", REPO)["README.md"].decode())
-    arguments = {result.metric_name: result.metric_args for result in card.data.eval_results}
-    assert "interval_95" not in arguments["Macro F1"]
-    assert "interval_95" in arguments["Accuracy"]
-
-
-def test_a_guard_that_config_does_not_list_is_a_fault(server: HubServer, release: Path, guarded_release: Path) -> None:
-    (release / "guard.safetensors").write_bytes((guarded_release / "guard.safetensors").read_bytes())
-    assert sha256(release / "model.safetensors") == sha256(guarded_release / "model.safetensors")
-    with pytest.raises(HubError, match=r"lists \[\] as release_files, but there are \['guard.safetensors'\]"):
-        hub.publish_release(release, REPO)
-
-
-def test_a_release_that_holds_the_token_is_not_published(server: HubServer, release: Path) -> None:
-    (release / "history.jsonl").write_text(json.dumps({"command": f"HF_TOKEN={TOKEN} train.py"}) + "\n")
-    with pytest.raises(HubError, match=r"history.jsonl holds your token; nothing was sent") as caught:
-        hub.publish_release(release, REPO)
-    assert TOKEN not in str(caught.value)
-    assert server.sent() == []
-
-
-@pytest.mark.parametrize(
-    "tag", ["v 1", "v1..0", "-v1", ".v1", "v1.", "v1.lock", "a//b", "v~1", "v1:2", "@", "v@{1}", ""]
-)
-def test_a_tag_that_git_would_refuse_is_refused_at_once(server: HubServer, release: Path, tag: str) -> None:
-    with pytest.raises(HubError, match="cannot be a tag"):
-        hub.publish_release(release, REPO, tag=tag)
+        hub.publish_model(release, REPO)
     assert server.requests == []
-
-
-def test_a_branch_is_no_tag_and_examples_are_no_fewer_than_none(server: HubServer, release: Path) -> None:
-    with pytest.raises(HubError, match="main is a branch of ann/skinvision-b0; choose another --tag"):
-        hub.publish_release(release, REPO, tag="main")
-    with pytest.raises(HubError, match="--examples -1 is no number of images"):
-        hub.publish_release(release, REPO, examples=-1)
-    assert server.sent() == []
 
 
 def test_the_token_reaches_no_log_no_file_and_no_other_origin(
     server: HubServer, release: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    published = hub.publish_release(release, REPO, tag="v1.0", show=print)
-    print(published)
-    output = "".join([caplog.text, *capfd.readouterr(), repr(published)])
-    assert TOKEN not in output
+    print(published := hub.publish_model(release, REPO, tag="v1.0"))
+    assert TOKEN not in "".join([caplog.text, *capfd.readouterr(), repr(published)])
     contents = [*server.files("model", REPO).values(), *files_of(release).values()]
     assert not any(TOKEN.encode() in content for content in contents)
     storage = [seen for seen in server.requests if seen.host == "localhost"]
@@ -269,9 +176,161 @@ def test_the_token_reaches_no_log_no_file_and_no_other_origin(
 
 
 def test_examples_come_in_turn_from_each_diagnosis(server: HubServer, release: Path) -> None:
-    hub.publish_release(release, REPO, examples=8, examples_from="synthetic[:210]")
+    hub.publish_model(release, REPO, examples=8, examples_from=SOURCE)
     examples = [name for name in server.files("model", REPO) if name.startswith("examples/")]
     assert len(examples) == 8
     assert len({name.rpartition("-")[2] for name in examples}) == 7
-    hub.publish_release(release, REPO)
+    hub.publish_model(release, REPO)
     assert not any(name.startswith("examples/") for name in server.files("model", REPO))
+
+
+FOREIGN = {
+    "model": {"config.json": b'{"model_type": "bert"}', "tokenizer.json": b"{}", "README.md": b"---\ntags: [a]\n---\n"},
+    "dataset": {"data/poems.parquet": b"PAR1", "README.md": b"---\ntags: [poems]\n---\nPoems.\n"},
+    "space": {"app.py": b"print('chess')", "README.md": b"Chess, without metadata.\n"},
+}
+
+
+@pytest.fixture
+def publish(server: HubServer, release: Path, drawn_once: None) -> Callable[..., hub.Published]:
+    """Publish something of a kind in `ann/place`."""
+
+    def call(kind: str, **options: object) -> hub.Published:
+        if kind == "model":
+            return hub.publish_model(release, "ann/place", **options)
+        if kind == "dataset":
+            return hub.publish_dataset(SOURCE, "ann/place", **options)
+        HfApi().create_repo("ann/shown", exist_ok=True)
+        return hub.publish_space("ann/place", "ann/shown", **options)
+
+    return call
+
+
+def fill(kind: str, files: dict[str, bytes]) -> None:
+    api = HfApi()
+    api.create_repo("ann/place", repo_type=kind, space_sdk="gradio" if kind == "space" else None)
+    for name, content in files.items():
+        api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="ann/place", repo_type=kind)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_repository_with_something_else_is_left_alone_unless_told(
+    server: HubServer, publish: Callable[..., hub.Published], kind: str
+) -> None:
+    fill(kind, {**FOREIGN[kind], "notes/mine.txt": b"mine"})
+    before = server.files(kind, "ann/place")
+    with pytest.raises(HubError, match="holds something else; choose another --repo_id, or add --overwrite"):
+        publish(kind)
+    assert server.files(kind, "ann/place") == before
+    assert publish(kind, overwrite=True).changed
+    assert server.files(kind, "ann/place")["notes/mine.txt"] == b"mine"
+    assert not publish(kind).changed, "it is ours now"
+    with pytest.raises(HubError, match=r"ann/place is public; make it private at .*/settings"):
+        publish(kind, private=True)
+
+
+def test_a_repository_with_a_card_alone_is_free(server: HubServer, publish: Callable[..., hub.Published]) -> None:
+    fill("model", {"README.md": b"Coming soon.\n"})
+    assert publish("model").changed
+    assert "Coming soon" not in card(server, "model", "ann/place")
+
+
+def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, release: Path) -> None:
+    model = hub.publish_model(release, REPO)
+    before = len(server.requests)
+    published = hub.publish_space(SPACE, REPO, dataset_id="ann/data")
+    assert not any("variables" in request for request in server.sent(before)), "a new Space is born with them"
+    assert variables(server) == {"MODEL_ID": REPO, "MODEL_REVISION": model.commit}
+    assert server.repository("space", SPACE)["sdk"] == "gradio"
+    assert set(server.files("space", SPACE)) == {".gitattributes", *SPACE_FILES}
+    assert f"models:\n- {REPO}\n" in card(server, "space", SPACE)
+    assert published.url == f"{server.url}/spaces/{SPACE}"
+    assert not hub.publish_space(SPACE, REPO).changed, "the data set's link stays"
+    (release / "history.jsonl").write_text("{}\n")
+    newer = hub.publish_model(release, REPO)
+    package = "skinvision-hf[space] @ git+https://github.com/user/repo@0123abc"
+    before = len(server.requests)
+    hub.publish_space(SPACE, REPO, package=package)
+    order = [request.rpartition(f"{SPACE}/")[2].partition("/")[0] for request in server.sent(before)]
+    assert order.index("variables") < order.index("commit"), "new files never run with the old model"
+    assert variables(server)["MODEL_REVISION"] == newer.commit
+    assert server.files("space", SPACE)["requirements.txt"].decode() == f"{package}\n"
+    with pytest.raises(HubError, match="this token finds no ann/nothing on the Hub"):
+        hub.publish_space(SPACE, "ann/nothing")
+
+
+def test_the_space_of_this_checkout_is_staged_whole(tmp_path: Path) -> None:
+    shipment = stage_space(SPACE, tmp_path / "staged", model_id=REPO, revision="main", dataset_id=None, package=None)
+    kept = {path.name for path in (ROOT / "space").iterdir() if path.is_file() and path.suffix != ".pyi"}
+    assert set(shipment.files) == set(SPACE_FILES) == kept, "a new file of the Space belongs into SPACE_FILES"
+    text = shipment.files["README.md"].read_text(encoding="utf-8")
+    assert f"models:\n- {REPO}\n" in text and "- skinvision\n" in text and "Not a medical device" in text
+
+
+def test_a_data_set_holds_images_in_parquet_and_no_leaking_column(server: HubServer, tmp_path: Path) -> None:
+    from datasets import load_dataset
+
+    hub.publish_dataset(SOURCE, "ann/ham", tag="v1", links=hub.Links(REPO, None, SPACE))
+    assert f"[{REPO}]({server.url}/{REPO})" in card(server, "dataset", "ann/ham")
+    for name, data in server.files("dataset", "ann/ham").items():
+        (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "copy" / name).write_bytes(data)
+    loaded, expected = load_dataset(str(tmp_path / "copy"), cache_dir=str(tmp_path / "cache")), load_ham10000(SOURCE)
+    assert set(loaded) == set(expected) == {"train", "validation", "test"}
+    for split in expected:
+        assert "dx_type" not in loaded[split].column_names
+        assert loaded[split]["image_id"] == expected[split]["image_id"]
+        assert loaded[split].features["label"].names == expected[split].features["label"].names
+        assert loaded[split][0]["image"].tobytes() == expected[split][0]["image"].tobytes()
+    assert not hub.publish_dataset(SOURCE, "ann/ham", tag="v1").changed, "its links stay"
+
+
+@cache
+def fingerprints(limit: int) -> dict[str, str]:
+    splits = limit_images(load_ham10000(SOURCE), limit, seed=3)
+    return {name: fingerprint(split) for name, split in splits.items()}
+
+
+@pytest.fixture
+def trained(release: Path, drawn_once: None) -> Callable[..., Path]:
+    """A release that says that it was trained on `SOURCE`, or on a draw of it."""
+
+    def say(limit: int = 0) -> Path:
+        record = json.loads((release / "training.json").read_text())
+        record["config"] |= {"limit": limit, "seed": 3}
+        (release / "training.json").write_text(json.dumps({**record, "data_fingerprint": fingerprints(limit)}))
+        return release
+
+    return say
+
+
+def test_all_three_are_published_with_links_to_each_other(server: HubServer, trained: Callable[..., Path]) -> None:
+    done = hub.publish_all(trained(), SOURCE, REPO, dry_run=True)
+    assert [one.kind for one in done] == ["dataset", "model", "space"]
+    assert server.requests == []
+    data, model, space = hub.publish_all(trained(), SOURCE, REPO)
+    assert data.url in card(server, "model", REPO) and space.url in card(server, "model", REPO)
+    assert model.url in card(server, "dataset", DATASET) and space.url in card(server, "dataset", DATASET)
+    assert variables(server) == {"MODEL_ID": REPO, "MODEL_REVISION": model.commit}
+    assert not any(one.changed for one in hub.publish_all(trained(), SOURCE, REPO, tag="v1.0"))
+    assert variables(server)["MODEL_REVISION"] == "v1.0"
+    assert not hub.publish_dataset(SOURCE, DATASET).changed, "each alone keeps its links"
+    assert not hub.publish_model(trained(), REPO).changed
+
+
+def test_a_tag_on_another_commit_stops_all_three(server: HubServer, trained: Callable[..., Path]) -> None:
+    HfApi().create_repo(REPO)
+    HfApi().create_tag(REPO, tag="v1.0")
+    HfApi().upload_file(path_or_fileobj=b"---\ntags: [skinvision]\n---\n", path_in_repo="README.md", repo_id=REPO)
+    before = len(server.requests)
+    with pytest.raises(HubError, match=rf"the tag v1.0 of {REPO} is on an earlier commit"):
+        hub.publish_all(trained(), SOURCE, REPO, tag="v1.0")
+    assert server.sent(before) == []
+
+
+def test_a_release_that_was_trained_on_other_data_is_not_linked_to_this(
+    server: HubServer, trained: Callable[..., Path]
+) -> None:
+    with pytest.raises(HubError, match="the release was trained on other data: its train images are not those of"):
+        hub.publish_all(trained(), "synthetic[:217]", REPO, dry_run=True)
+    assert len(hub.publish_all(trained(limit=9), SOURCE, REPO, dry_run=True)) == 3

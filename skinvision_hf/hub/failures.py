@@ -1,9 +1,7 @@
-"""What can go wrong between here and the Hub, each in one line with its remedy."""
+"""What the Hub refuses, in one line with its remedy."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory, gettempdir
 
 from huggingface_hub.errors import (
     HfHubHTTPError,
@@ -11,7 +9,6 @@ from huggingface_hub.errors import (
     # Base of what the client's HTTP library raises, whichever library that is.
     HTTPError,
     LocalEntryNotFoundError,
-    LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -19,17 +16,18 @@ from huggingface_hub.errors import (
 
 from skinvision_hf.errors import HubError
 
-__all__ = ["hub_errors", "staging_folder"]
+__all__ = ["NO_TOKEN", "hub_errors"]
 
-# Whatever else the operating system refuses is about a file on this machine.
 NETWORK = (HTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError)
-AGAIN = "run the same command again: what has arrived is not sent twice, and the repository is never half-written"
+NO_TOKEN = "set HF_TOKEN to a token with write access, or log in with 'hf auth login'"
+AGAIN = "run the same command again; each publish is one commit, and files that arrived are not sent twice"
 STATUS = {
-    401: "the Hub does not accept the token; make a new one at https://huggingface.co/settings/tokens and set HF_TOKEN",
-    402: "the Hub asks for a paid plan for this; see https://huggingface.co/pricing",
-    403: "the token may not write to {repo_id}; use a token with write access to that namespace, or another --repo_id",
-    409: "{repo_id} was changed by someone else at the same moment; " + AGAIN,
-    412: "{repo_id} got another commit in the meantime; nothing was written; look at it, then " + AGAIN,
+    401: f"the Hub does not accept the token; {NO_TOKEN}",
+    402: "the Hub asks for a paid plan: since July 2026 free accounts cannot create Gradio Spaces; publish the Space "
+    "from an account with a plan (https://huggingface.co/pricing), or run 'python space/app.py' on a machine of yours",
+    403: "the token may not write to {repo_id}; use one with write access to that namespace, or another --repo_id",
+    409: "{repo_id} was changed at the same moment; " + AGAIN,
+    412: "{repo_id} got another commit in the meantime, so nothing was written; look at it, then " + AGAIN,
     413: "a file is too large for the Hub",
     429: "the Hub asks to slow down; wait some minutes, then " + AGAIN,
 }
@@ -37,56 +35,39 @@ STATUS = {
 
 @contextmanager
 def hub_errors(repo_id: str) -> Iterator[None]:
-    """Turn whatever the Hub's client raises inside the block into one `HubError`.
+    """Turn what the Hub's client raises inside the block into one `HubError`, which holds no token and no header.
 
     Raises:
-        HubError: With the remedy. It holds neither the token nor a header.
+        HubError: With cause and remedy.
+        OSError: If a file on this machine cannot be read or written.
     """
     try:
         yield
     except (HTTPError, OSError, RuntimeError, ValueError) as error:
-        raise HubError(_explain(error, repo_id)) from error
-
-
-@contextmanager
-def staging_folder() -> Iterator[Path]:
-    """A temporary folder for what will be sent; it is gone after the block.
-
-    Raises:
-        HubError: If the disk is full or something else cannot be read or written.
-    """
-    try:
-        with TemporaryDirectory(prefix="skinvision-") as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise HubError(
-            f"cannot prepare what is to be sent in {gettempdir()} ({error}); free some space there, "
-            "or set TMPDIR to another folder"
-        ) from error
+        cause: BaseException = error
+        # Uploads run in threads whose errors come back wrapped.
+        while isinstance(cause, RuntimeError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, OSError) and not isinstance(cause, NETWORK):
+            raise cause from error
+        raise HubError(_explain(cause, repo_id)) from error
 
 
 def _explain(error: BaseException, repo_id: str) -> str:
-    # Uploads run in threads whose errors come back wrapped.
-    while isinstance(error, RuntimeError) and error.__cause__ is not None:
-        error = error.__cause__
-    if isinstance(error, LocalTokenNotFoundError):
-        return "there is no token; set HF_TOKEN to one with write access, or log in with 'hf auth login'"
     if isinstance(error, OfflineModeIsEnabled):
         return "HF_HUB_OFFLINE is set, so nothing can be sent; unset it"
     if isinstance(error, HFValidationError):
-        return f"{repo_id!r} is no valid Hub id; use letters, digits, '-', '_' and '.' as in user/name"
+        return f"{repo_id!r} is not a Hub id; write it as user/name, with letters, digits, '-', '_' and '.'"
     if isinstance(error, RevisionNotFoundError):
         return f"{repo_id} has no such revision; see its branches and tags on the Hub"
     if isinstance(error, RepositoryNotFoundError):
-        return f"there is no {repo_id} on the Hub that this token can see; check the name and the token's rights"
+        return f"this token finds no {repo_id} on the Hub; check the name and the token's rights"
     if isinstance(error, HfHubHTTPError):
         return _explain_status(error, repo_id)
-    if isinstance(error, OSError) and not isinstance(error, NETWORK):
-        return f"{error.filename or 'a file here'} cannot be read or written ({error.strerror or error}); then {AGAIN}"
-    if isinstance(error, (HTTPError, OSError)):
+    if isinstance(error, NETWORK):
         return f"the connection to the Hub broke ({type(error).__name__}); check the network, then {AGAIN}"
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"the Hub refused {repo_id}: {first.rstrip('.')}; mend that, then {AGAIN}"
+    return f"the Hub refused {repo_id}: {first.rstrip('.')}"
 
 
 def _explain_status(error: HfHubHTTPError, repo_id: str) -> str:

@@ -1,133 +1,83 @@
-"""Publish a release, a data set or a Space: ask for the rights, prepare, show the plan, send one commit."""
+"""Publish a release, a data set, a Space, or all three linked to each other: check here, then one commit each."""
 
-import logging
-from collections.abc import Mapping
+import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from huggingface_hub import HfApi
+from datasets import DatasetDict
+from huggingface_hub.utils import validate_repo_id
 
-from skinvision_hf._version import __version__
 from skinvision_hf.card import Links
-from skinvision_hf.data.split_schemes import MANIFEST_SPLIT
-from skinvision_hf.hub.failures import hub_errors, staging_folder
-from skinvision_hf.hub.preparing import prepare_dataset, prepare_release, prepare_space
-from skinvision_hf.hub.repositories import look_up
-from skinvision_hf.hub.rights import check_rights, check_tag
-from skinvision_hf.hub.sending import Published, Show, send_all
-from skinvision_hf.hub.staging import check_package
-from skinvision_hf.models.release import check_on_hub
+from skinvision_hf.config import DEFAULT_SCHEME
+from skinvision_hf.data import fingerprint, limit_images
+from skinvision_hf.errors import HubError
+from skinvision_hf.hub.failures import hub_errors
+from skinvision_hf.hub.sending import Published, PublishOptions, make_api, send_all
+from skinvision_hf.hub.staging import stage_dataset, stage_model, stage_space
+from skinvision_hf.models.release import TRAINING_FILE, resolve_release
 
-__all__ = ["make_api", "publish_dataset", "publish_release", "publish_space"]
-
-logger = logging.getLogger(__name__)
+__all__ = ["publish_all", "publish_dataset", "publish_model", "publish_space"]
 
 NO_LINKS = Links()
+DATASET_NAME, SPACE_NAME = "ham10000-leak-free", "skinvision"
 
 
-def make_api(token: str | None) -> HfApi:
-    """The Hub's client; the token of the environment or of the login when None."""
-    return HfApi(token=token, library_name="skinvision_hf", library_version=__version__)
-
-
-def publish_release(
+def publish_model(
     release: str | Path | None,
     repo_id: str,
     *,
-    private: bool = False,
-    tag: str | None = None,
-    token: str | None = None,
-    dry_run: bool = False,
-    overwrite: bool = False,
+    links: Links = NO_LINKS,
     examples: int = 0,
     examples_from: str = "synthetic",
-    links: Links = NO_LINKS,
-    show: Show = logger.info,
+    **options: Any,
 ) -> Published:
-    """Publish a release as a model: one commit, or none when nothing has changed.
+    """Publish a release as a model.
 
     Args:
         release: The release folder; the bundled release when None.
         repo_id: Where to, such as `user/skinvision-efficientnet-b0`; made when it does not exist.
-        private: Hide a new repository from others; an existing one must be private already.
-        tag: Tag for the result, such as `v1.0`.
-        token: Token with write access; that of HF_TOKEN or of the login when None.
-        dry_run: Check everything and show the plan, but send nothing.
-        overwrite: Publish over a repository that holds something else; what has other names stays.
-        examples: Number of example images to add, in turn from each diagnosis.
-        examples_from: Their source; `synthetic` draws them.
-        links: The data set and the Space that the card links to; those that it links to already when not given.
-        show: Called with the plan before anything is sent.
+        links: The data set and the Space that the card links to; those of the published card when not given.
+        examples: Number of test images to add as examples, in turn from each diagnosis.
+        examples_from: Their source; see `skinvision_hf.data.load_ham10000`. `synthetic` draws them.
+        options: Those of `PublishOptions`: private, tag, token, overwrite, dry_run.
 
     Raises:
         ModelError: If the release cannot be loaded.
         HubError: If it is not fit to be published, or the Hub refuses.
     """
-    api = make_api(token)
-    check_tag(tag)
-    check_rights(api, repo_id)
-    with staging_folder() as folder:
-        shipment = prepare_release(
-            api,
-            release,
-            repo_id,
-            folder,
-            private=private,
-            tag=tag,
-            overwrite=overwrite,
-            examples=examples,
-            examples_from=examples_from,
-            links=links,
-        )
-        return send_all(api, [shipment], dry_run=dry_run, show=show)[0]
+    _check_ids(repo_id)
+    with TemporaryDirectory(prefix="skinvision-") as folder:
+        more = {"links": links, "examples": examples, "examples_from": examples_from}
+        shipment = stage_model(resolve_release(release), repo_id, Path(folder), **more)
+        return send_all([shipment], PublishOptions(**options))[0]
 
 
 def publish_dataset(
     source: str | Path,
     repo_id: str,
     *,
-    split_scheme: str = MANIFEST_SPLIT,
-    private: bool = False,
-    tag: str | None = None,
-    token: str | None = None,
-    dry_run: bool = False,
-    overwrite: bool = False,
+    split_scheme: str = DEFAULT_SCHEME,
     links: Links = NO_LINKS,
-    show: Show = logger.info,
+    **options: Any,
 ) -> Published:
-    """Publish the prepared data set: Parquet files with the images in their three parts, and a card.
+    """Publish the prepared data set: Parquet files with the images of each split, and a card.
 
     Args:
         source: HAM10000; see `skinvision_hf.data.load_ham10000`.
         repo_id: Where to, such as `user/ham10000-leak-free`; made when it does not exist.
-        split: Name of the split.
-        private: Hide a new repository from others; an existing one must be private already.
-        tag: Tag for the result.
-        token: Token with write access; that of HF_TOKEN or of the login when None.
-        dry_run: Prepare everything and show the plan, but send nothing.
-        overwrite: Publish over a repository that holds something else; what has other names stays.
-        links: The model and the Space that the card links to; those that it links to already when not given.
-        show: Called with the plan before anything is sent.
+        split_scheme: Name of the split scheme.
+        links: The model and the Space that the card links to; those of the published card when not given.
+        options: As for `publish_model`.
 
     Raises:
         DataError: If the source cannot be read.
         HubError: If the Hub refuses.
     """
-    api = make_api(token)
-    check_tag(tag)
-    check_rights(api, repo_id)
-    with staging_folder() as folder:
-        shipment, _ = prepare_dataset(
-            api,
-            source,
-            repo_id,
-            folder,
-            split_scheme=split_scheme,
-            private=private,
-            tag=tag,
-            overwrite=overwrite,
-            links=links,
-        )
-        return send_all(api, [shipment], dry_run=dry_run, show=show)[0]
+    _check_ids(repo_id)
+    with TemporaryDirectory(prefix="skinvision-") as folder:
+        shipment, _ = stage_dataset(source, repo_id, Path(folder), split_scheme=split_scheme, links=links)
+        return send_all([shipment], PublishOptions(**options))[0]
 
 
 def publish_space(
@@ -135,66 +85,102 @@ def publish_space(
     model_id: str,
     *,
     model_revision: str | None = None,
-    folder: str | Path | None = None,
-    package: str | None = None,
-    private: bool = False,
-    token: str | None = None,
-    dry_run: bool = False,
-    overwrite: bool = False,
     dataset_id: str | None = None,
-    show: Show = logger.info,
+    package: str | None = None,
+    **options: Any,
 ) -> Published:
-    """Publish the Space, which shows a published model.
+    """Publish the Space of this checkout, which shows a published model.
 
     Args:
         repo_id: Where to, such as `user/skinvision`; made when it does not exist.
         model_id: The model on the Hub that it shows.
-        model_revision: Branch, tag or commit of the model. When None, the newest commit now; what the Space shows
-            already stays if it names that commit.
-        folder: The files of the Space; those of this checkout when None.
+        model_revision: Branch, tag or commit of the model; its newest commit when None.
+        dataset_id: The data set on the Hub that the card links to; that of the published card when None.
         package: Requirement to install this package by, such as `skinvision-hf[space] @ git+https://...@REV`; the
             version on PyPI when None.
-        private: Hide a new Space from others; an existing one must be private already.
-        token: Token with write access; that of HF_TOKEN or of the login when None.
-        dry_run: Check everything and show the plan, but send nothing.
-        overwrite: Publish over a Space that holds something else; what has other names stays.
-        dataset_id: The data set on the Hub that the card links to; the one that it links to already when None.
-        show: Called with the plan before anything is sent.
+        options: As for `publish_model`; a Space has no tag. While the model is private, the Space needs a secret
+            HF_TOKEN that may read it, set in its settings on the Hub.
 
     Raises:
-        ModelError: If the model is no SkinVision release.
-        HubError: If there is no such model or revision, the folder is no Space, or the Hub refuses.
+        HubError: If there is no such model or revision, this is not a checkout, or the Hub refuses.
     """
-    api = make_api(token)
-    check_package(package)
-    check_rights(api, repo_id)
-    with hub_errors(model_id):
-        model = api.model_info(model_id, revision=model_revision)
-    check_on_hub(model_id, revision=model.sha, token=token)
-    if model_revision is None:
-        present = look_up(api, repo_id, "space", private=private, overwrite=overwrite).variables
-        model_revision = _kept_revision(api, present, model_id, str(model.sha))
-    with staging_folder() as staged:
-        shipment = prepare_space(
-            api,
-            repo_id,
-            staged,
-            variables={"MODEL_ID": model_id, "MODEL_REVISION": model_revision},
-            hidden_model=bool(model.private),
-            source=folder,
-            package=package,
-            private=private,
-            overwrite=overwrite,
-            dataset_id=dataset_id,
-        )
-        return send_all(api, [shipment], dry_run=dry_run, show=show)[0]
+    _check_ids(repo_id, model_id)
+    chosen = PublishOptions(**options)
+    if model_revision is None and not chosen.dry_run:
+        with hub_errors(model_id):
+            model_revision = make_api(chosen.token).model_info(model_id).sha
+    revision = model_revision or "main"
+    with TemporaryDirectory(prefix="skinvision-") as folder:
+        more = {"model_id": model_id, "revision": revision, "dataset_id": dataset_id, "package": package}
+        return send_all([stage_space(repo_id, Path(folder) / "space", **more)], chosen)[0]
 
 
-def _kept_revision(api: HfApi, present: Mapping[str, str], model_id: str, commit: str) -> str:
-    """The tag by which the Space shows this very commit already, or else the commit."""
-    shown = present.get("MODEL_REVISION", commit)
-    if present.get("MODEL_ID") != model_id or shown == commit:
-        return commit
-    with hub_errors(model_id):
-        tags = {ref.name: ref.target_commit for ref in api.list_repo_refs(model_id).tags}
-    return shown if tags.get(shown) == commit else commit
+def publish_all(
+    release: str | Path | None,
+    source: str | Path,
+    repo_id: str,
+    *,
+    links: Links = NO_LINKS,
+    examples: int = 0,
+    examples_from: str = "synthetic",
+    package: str | None = None,
+    **options: Any,
+) -> list[Published]:
+    """Publish a data set, the release that was trained on it, and the Space that shows it, linked to each other.
+
+    All three are prepared and checked before anything is sent.
+
+    Args:
+        release: As for `publish_model`.
+        source: HAM10000; see `skinvision_hf.data.load_ham10000`.
+        repo_id: Where the model goes.
+        links: Where the data set and the Space go; beside the model, as `ham10000-leak-free` and `skinvision`, when
+            not given.
+        examples: As for `publish_model`.
+        examples_from: As for `publish_model`.
+        package: As for `publish_space`.
+        options: As for `publish_model`.
+
+    Returns:
+        What was published: data set, model, Space.
+
+    Raises:
+        DataError: If the source cannot be read.
+        ModelError: If the release cannot be loaded.
+        HubError: If the release is not fit to be published or was trained on other data, or the Hub refuses.
+    """
+    namespace = repo_id.rpartition("/")[0]
+    dataset_id = links.dataset_id or f"{namespace}/{DATASET_NAME}"
+    space_id = links.space_id or f"{namespace}/{SPACE_NAME}"
+    _check_ids(repo_id, dataset_id, space_id)
+    here = Links(repo_id, dataset_id, space_id)
+    with TemporaryDirectory(prefix="skinvision-") as name:
+        folder = Path(name)
+        more = {"links": here, "examples": examples, "examples_from": examples_from}
+        model = stage_model(resolve_release(release), repo_id, folder / "model", **more)
+        data, splits = stage_dataset(source, dataset_id, folder / "data", split_scheme=DEFAULT_SCHEME, links=here)
+        _check_same_data(model.folder, splits)
+        to = {"model_id": repo_id, "revision": "", "dataset_id": dataset_id, "package": package}
+        space = stage_space(space_id, folder / "space", **to)
+        return send_all([data, model, space], PublishOptions(**options))
+
+
+def _check_ids(*repo_ids: str) -> None:
+    for repo_id in repo_ids:
+        with hub_errors(repo_id):
+            validate_repo_id(repo_id)
+        if repo_id.count("/") != 1:
+            raise HubError(f"{repo_id!r} is not a Hub id; write it as user/name")
+
+
+def _check_same_data(release: Path, data: DatasetDict) -> None:
+    """Check that the release was trained on this data set, to which its card would link."""
+    record = json.loads((release / TRAINING_FILE).read_text(encoding="utf-8"))
+    config = record["config"]
+    seen = limit_images(data, config.get("limit") or 0, seed=config["seed"])
+    for split, expected in record["data_fingerprint"].items():
+        if split not in seen or fingerprint(seen[split]) != expected:
+            raise HubError(
+                f"the release was trained on other data: its {split} images are not those of --dataset; publish "
+                "those, or each repository alone"
+            )

@@ -1,130 +1,236 @@
-"""Carry out plans: at most one commit each, which replaces the old state as a whole or not at all, then the tag."""
+"""One atomic commit for each repository, then its tag."""
 
-import mmap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.hf_api import DatasetInfo, ModelInfo, SpaceInfo
+from huggingface_hub.utils import filter_repo_objects
 
+from skinvision_hf._version import __version__
+from skinvision_hf.card import Links
 from skinvision_hf.errors import HubError
-from skinvision_hf.hub.failures import hub_errors
-from skinvision_hf.hub.plans import Change, Plan
-from skinvision_hf.hub.repositories import url_of
+from skinvision_hf.hub.failures import NO_TOKEN, hub_errors
+from skinvision_hf.models.release import CARD_FILE
 
-__all__ = ["Published", "Shipment", "Show", "refuse_token", "send", "send_all"]
+__all__ = ["MARKER", "Kind", "PublishOptions", "Published", "Shipment", "make_api", "send_all"]
 
-Show = Callable[[Plan], object]
-SPACE_SDK = "gradio"
+Kind = Literal["model", "dataset", "space"]
+MARKER = "skinvision"
+"""Tag in the metadata of each repository that this package publishes."""
+REVISION = "MODEL_REVISION"
+"""Variable of a Space: the commit or tag of the model that it shows."""
+# What the Hub itself puts into a new repository.
+EMPTY = {".gitattributes", CARD_FILE}
+
+
+@dataclass(frozen=True)
+class PublishOptions:
+    """How to publish.
+
+    Attributes:
+        private: Hide a new repository from others; an existing one must be private already.
+        tag: Tag for the commit of the model and the data set, such as `v1.0`; a tag never moves.
+        token: Token with write access; that of HF_TOKEN or of the login when None.
+        overwrite: Publish over a repository that holds something else; its files of other names stay.
+        dry_run: Check everything on this machine, but ask the Hub for nothing; no token is needed.
+    """
+
+    private: bool = False
+    tag: str | None = None
+    token: str | None = None
+    overwrite: bool = False
+    dry_run: bool = False
 
 
 @dataclass(frozen=True)
 class Shipment:
-    """What is ready to be sent.
+    """A folder that is checked and ready to be sent.
 
     Attributes:
-        plan: What it would change.
+        kind: What kind of repository it is for.
+        repo_id: The repository.
         folder: The files.
         message: First line of the commit.
+        owned: Patterns of files that are deleted from the repository when the folder lacks them.
+        links: What the card links to.
+        write_card: Writes the card again, with the links that the published one has already.
+        variables: Variables of a Space; a `MODEL_REVISION` of "" becomes the commit of the model sent before it.
     """
 
-    plan: Plan
+    kind: Kind
+    repo_id: str
     folder: Path
     message: str
+    owned: Sequence[str]
+    links: Links
+    write_card: Callable[[Links], object]
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """The repository's address."""
+        return f"{constants.ENDPOINT}/{constants.REPO_TYPES_URL_PREFIXES.get(self.kind, '')}{self.repo_id}"
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files by their paths in the repository."""
+        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return {path.relative_to(self.folder).as_posix(): path for path in paths}
 
 
 @dataclass(frozen=True)
 class Published:
-    """What was published.
+    """What was published, or would be.
 
     Attributes:
-        plan: What was planned.
-        url: Address of the repository.
-        commit: The commit that holds the content; None after a dry run.
-        changed: Whether a commit was made.
+        kind: What kind of repository it is.
+        url: Its address.
+        files: Size in bytes of each file, by its path.
+        commit: The commit that holds them; None after a dry run.
+        changed: Whether a new commit was made.
     """
 
-    plan: Plan
+    kind: Kind
     url: str
-    commit: str | None
-    changed: bool
+    files: Mapping[str, int]
+    commit: str | None = None
+    changed: bool = False
 
     def __str__(self) -> str:
-        if self.commit is None:
-            return f"Dry run: nothing was sent to {self.url}"
-        done = f"{'Published' if self.changed else 'Unchanged'}: {self.url} (commit {self.commit[:12]})"
-        return "\n".join([done, *(f"Note: {note}" for note in self.plan.notes)])
+        if self.commit:
+            return f"{'Published' if self.changed else 'Unchanged'}: {self.url} (commit {self.commit[:12]})"
+        listed = [f"  {name} ({size / 1e3:,.1f} kB)" for name, size in self.files.items()]
+        return "\n".join([f"Dry run, nothing was sent. The {self.kind} {self.url} would hold:", *listed])
 
 
-def send_all(api: HfApi, shipments: Sequence[Shipment], *, dry_run: bool, show: Show) -> list[Published]:
-    """Show all plans, then carry them out, unless it is a dry run.
+def make_api(token: str | None) -> HfApi:
+    """The Hub's client."""
+    return HfApi(token=token, library_name="skinvision_hf", library_version=__version__)
+
+
+def send_all(shipments: Sequence[Shipment], options: PublishOptions) -> list[Published]:
+    """Look at all repositories, then publish one after the other.
 
     Raises:
-        HubError: As `send`.
+        HubError: If there is no token, a repository holds something else, or the Hub refuses.
     """
+    if options.dry_run:
+        return [_result(shipment) for shipment in shipments]
+    if not (options.token or get_token()):
+        raise HubError(f"there is no token; {NO_TOKEN}")
+    api = make_api(options.token)
+    heads = []
     for shipment in shipments:
-        show(shipment.plan)
-    return [unsent(shipment.plan) if dry_run else send(api, shipment) for shipment in shipments]
+        with hub_errors(shipment.repo_id):
+            heads.append(_look_up(api, shipment, options))
+    done: dict[Kind, Published] = {}
+    for shipment, head in zip(shipments, heads, strict=True):
+        if shipment.variables.get(REVISION) == "":
+            revision = options.tag or str(done["model"].commit)
+            shipment = replace(shipment, variables={**shipment.variables, REVISION: revision})
+        with hub_errors(shipment.repo_id):
+            done[shipment.kind] = _send(api, shipment, head, options)
+    return list(done.values())
 
 
-def send(api: HfApi, shipment: Shipment) -> Published:
-    """Carry out one plan. A Space gets its variables first, so that its files never run with those of another model.
-
-    Raises:
-        HubError: If the Hub refuses, or the repository was changed since the plan was made.
-    """
-    plan = shipment.plan
-    head = plan.head
-    with hub_errors(plan.repo_id):
-        if head is None:
-            _create(api, plan)
-        else:
-            for name, value in plan.variables.items():
-                api.add_space_variable(plan.repo_id, name, value)
-        if plan.changes:
-            head = api.create_commit(
-                plan.repo_id,
-                [_operation(change, shipment.folder) for change in plan.changes],
-                commit_message=shipment.message,
-                repo_type=plan.kind,
-                parent_commit=plan.head,
-            ).oid
-        if plan.tag and not plan.tag_exists:
-            api.create_tag(plan.repo_id, tag=plan.tag, revision=head, repo_type=plan.kind)
-    return Published(plan, url_of(plan.repo_id, plan.kind), head, changed=bool(plan.changes))
+def _look_up(api: HfApi, shipment: Shipment, options: PublishOptions) -> ModelInfo | DatasetInfo | SpaceInfo | None:
+    """What is there now; None for a new repository. The card keeps the links of the published one."""
+    repo_id, kind, tag = shipment.repo_id, shipment.kind, options.tag
+    try:
+        info = api.repo_info(repo_id, repo_type=kind)
+    except RepositoryNotFoundError:
+        return None
+    names = {sibling.rfilename for sibling in info.siblings or ()}
+    metadata = info.card_data.to_dict() if info.card_data else {}
+    if names - EMPTY and MARKER not in (metadata.get("tags") or []) and not options.overwrite:
+        raise HubError(f"the {kind} {repo_id} holds something else; choose another --repo_id, or add --overwrite")
+    if options.private and not info.private:
+        raise HubError(f"the {kind} {repo_id} is public; make it private at {shipment.url}/settings first")
+    if tag and kind != "space" and (taken := _commit_of(api, shipment, tag)) and taken != info.sha:
+        raise HubError(f"the tag {tag} of {repo_id} is on an earlier commit; choose another --tag")
+    if CARD_FILE in names:
+        card = Path(api.hf_hub_download(repo_id, CARD_FILE, repo_type=kind, revision=info.sha))
+        text = card.read_text(encoding="utf-8", errors="replace")
+        shipment.write_card(_keep_links(shipment.links, text, metadata.get("datasets") if kind == "space" else None))
+    return info
 
 
-def unsent(plan: Plan) -> Published:
-    """The result of a dry run."""
-    return Published(plan, url_of(plan.repo_id, plan.kind), commit=None, changed=False)
+def _commit_of(api: HfApi, shipment: Shipment, tag: str) -> str | None:
+    try:
+        return api.repo_info(shipment.repo_id, repo_type=shipment.kind, revision=tag).sha
+    except RevisionNotFoundError:
+        return None
 
 
-def refuse_token(folder: Path, token: str | None) -> None:
-    """Check that no file holds the token with which it would be sent.
+def _keep_links(given: Links, text: str, datasets: Sequence[str] | None) -> Links:
+    """Take the links that are not given from the published card."""
 
-    Raises:
-        HubError: If one does; the message names the file only.
-    """
-    secret = (token or get_token() or "").encode()
-    for path in sorted(folder.rglob("*")):
-        if secret and path.is_file() and path.stat().st_size:
-            with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                if content.find(secret) >= 0:
-                    name = path.relative_to(folder).as_posix()
-                    raise HubError(f"{name} holds your token; nothing was sent; take it out, and make a new token")
+    def linked(prefix: str) -> str | None:
+        address = re.escape(f"{constants.ENDPOINT}/{prefix}")
+        found = re.search(rf"\[([\w.-]+/[\w.-]+)\]\({address}\1\)", text)
+        return found[1] if found else None
+
+    return Links(
+        model_id=given.model_id or linked(""),
+        dataset_id=given.dataset_id or (datasets[0] if datasets else linked("datasets/")),
+        space_id=given.space_id or linked("spaces/"),
+    )
 
 
-def _create(api: HfApi, plan: Plan) -> None:
-    if plan.kind == "space":
-        variables = [{"key": name, "value": value} for name, value in plan.variables.items()]
-        api.create_repo(
-            plan.repo_id, repo_type="space", private=plan.private, space_sdk=SPACE_SDK, space_variables=variables
+def _send(
+    api: HfApi, shipment: Shipment, there: ModelInfo | DatasetInfo | SpaceInfo | None, options: PublishOptions
+) -> Published:
+    repo_id, kind, files = shipment.repo_id, shipment.kind, shipment.files
+    if there is None:
+        _create(api, shipment, private=options.private)
+    elif kind == "space":
+        # Before the files, so that new files never run with the variables of another model.
+        present = api.get_space_variables(repo_id)
+        for name, value in shipment.variables.items():
+            if name not in present or present[name].value != value:
+                api.add_space_variable(repo_id, name, value)
+    names = [sibling.rfilename for sibling in (there and there.siblings) or ()]
+    gone = [name for name in filter_repo_objects(names, allow_patterns=list(shipment.owned)) if name not in files]
+    # `upload_folder` would do this, but with Xet it splits slow uploads into several commits.
+    commit = api.create_commit(
+        repo_id,
+        [CommitOperationDelete(name) for name in gone] + [CommitOperationAdd(*item) for item in files.items()],
+        commit_message=shipment.message,
+        repo_type=kind,
+        parent_commit=there and there.sha,
+    ).oid
+    if options.tag and kind != "space":
+        _tag(api, shipment, options.tag, commit)
+    return _result(shipment, commit, changed=there is None or commit != there.sha)
+
+
+def _create(api: HfApi, shipment: Shipment, *, private: bool) -> None:
+    variables = [{"key": name, "value": value} for name, value in shipment.variables.items()]
+    api.create_repo(
+        shipment.repo_id,
+        repo_type=shipment.kind,
+        private=private,
+        space_sdk="gradio" if shipment.kind == "space" else None,
+        space_variables=variables or None,
+    )
+
+
+def _tag(api: HfApi, shipment: Shipment, tag: str, commit: str) -> None:
+    taken = _commit_of(api, shipment, tag)
+    if taken is None:
+        api.create_tag(shipment.repo_id, tag=tag, revision=commit, repo_type=shipment.kind)
+    elif taken != commit:
+        raise HubError(
+            f"{shipment.repo_id} has the new commit {commit[:12]}, but the tag {tag} is on an earlier one; publish "
+            "again with another --tag"
         )
-    else:
-        api.create_repo(plan.repo_id, repo_type=plan.kind, private=plan.private)
 
 
-def _operation(change: Change, folder: Path) -> CommitOperationAdd | CommitOperationDelete:
-    if change.action == "delete":
-        return CommitOperationDelete(change.path)
-    return CommitOperationAdd(change.path, folder / change.path)
+def _result(shipment: Shipment, commit: str | None = None, *, changed: bool = False) -> Published:
+    sizes = {name: path.stat().st_size for name, path in shipment.files.items()}
+    return Published(shipment.kind, shipment.url, sizes, commit, changed)

@@ -1,58 +1,133 @@
 """The folders as they will be on the Hub, written to a temporary place, so that what is checked is what is sent."""
 
 import shutil
+from dataclasses import replace
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 
 from datasets import DatasetDict
 from huggingface_hub import RepoCard
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
+from skinvision_hf._version import __version__
 from skinvision_hf.card import Links, render_dataset_card, write_card
 from skinvision_hf.data import FEATURES, load_ham10000
 from skinvision_hf.data.prepared import write_parquet
 from skinvision_hf.errors import HubError
 from skinvision_hf.files import atomic_write
-from skinvision_hf.hub.repositories import MARKER
+from skinvision_hf.hub.checks import check_release
+from skinvision_hf.hub.sending import MARKER, REVISION, Shipment
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.release import CARD_FILE, release_files
+from skinvision_hf.models.release import CARD_FILE, RELEASE_FILES, release_files
 
-__all__ = ["SPACE_FILES", "check_package", "stage_dataset", "stage_release", "stage_space"]
+__all__ = ["SPACE_FILES", "stage_dataset", "stage_model", "stage_space"]
 
+SPACE_FOLDER = Path(__file__).resolve().parents[2] / "space"
 REQUIREMENTS = "requirements.txt"
 SPACE_FILES = ("app.py", "style.css", CARD_FILE, REQUIREMENTS)
-PACKAGE, EXTRA = "skinvision-hf", "space"
 
 
-def stage_release(
-    release: Path,
-    target: Path,
-    *,
-    links: Links,
-    examples: int = 0,
-    examples_from: str = "synthetic",
-) -> None:
-    """Copy a release, add example images, and write its card for where it will be.
+def stage_model(
+    release: Path, repo_id: str, folder: Path, *, links: Links, examples: int = 0, examples_from: str = "synthetic"
+) -> Shipment:
+    """Copy a release into a folder, add example images, write its card for where it will be, and check it.
 
-    Args:
-        release: The release folder; it is not changed.
-        target: Folder to fill.
-        links: Where it will be on the Hub, with its data set and its Space.
-        examples: Number of example images to add, in turn from each diagnosis of the test part.
-        examples_from: Where they come from: any source of `skinvision_hf.data.load_ham10000`.
+    Raises:
+        ModelError: If the release cannot be loaded.
+        HubError: If it is not fit to be published.
     """
+    # timm and the card take the name from the folder.
+    staged = folder / repo_id.rpartition("/")[2]
     for source in release_files(release):
-        copy = target / source.relative_to(release)
+        copy = staged / source.relative_to(release)
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, copy)
     if examples:
-        _add_examples(target / "examples", examples, examples_from)
-    write_card(target, links=links)
+        _add_examples(staged / "examples", examples, examples_from)
+    here = replace(links, model_id=repo_id)
+    write = partial(_write_model_card, staged)
+    write(here)
+    check_release(staged)
+    message = f"Publish the release with skinvision_hf {__version__}"
+    return Shipment("model", repo_id, staged, message, owned=RELEASE_FILES, links=here, write_card=write)
+
+
+def stage_dataset(
+    source: str | Path, repo_id: str, folder: Path, *, split_scheme: str, links: Links
+) -> tuple[Shipment, DatasetDict]:
+    """Write a prepared data set into a folder: Parquet files that hold the images, and a card.
+
+    Returns:
+        What is to be sent, and its splits.
+
+    Raises:
+        DataError: If the source cannot be read.
+    """
+    loaded = load_ham10000(source, split_scheme=split_scheme)
+    data = DatasetDict({name: rows.select_columns(list(FEATURES)) for name, rows in loaded.items()})
+    for name, rows in data.items():
+        write_parquet(rows, folder, name)
+
+    def write(links: Links) -> None:
+        card = render_dataset_card(data, split_scheme=split_scheme, repo_id=repo_id, links=links)
+        _mark(folder, card.content)
+
+    write(links)
+    message = f"Publish the split scheme {split_scheme}"
+    shipment = Shipment("dataset", repo_id, folder, message, owned=["data/*.parquet"], links=links, write_card=write)
+    return shipment, data
+
+
+def stage_space(
+    repo_id: str, folder: Path, *, model_id: str, revision: str, dataset_id: str | None, package: str | None
+) -> Shipment:
+    """Copy the Space's files into a folder and name its model and its data set in its card.
+
+    Args:
+        repo_id: Where it will be on the Hub.
+        folder: Folder to fill.
+        model_id: The model on the Hub that it shows.
+        revision: Commit or tag of the model; "" for the one that is published before the Space.
+        dataset_id: The model's data set on the Hub, to link to.
+        package: Requirement to install this package by; that of the checkout when None.
+
+    Raises:
+        HubError: If this is not a checkout of the code.
+    """
+    if not all((SPACE_FOLDER / name).is_file() for name in SPACE_FILES):
+        raise HubError("the Space is part of a checkout of the code; clone the repository and publish from there")
+    folder.mkdir(parents=True)
+    for name in SPACE_FILES:
+        shutil.copyfile(SPACE_FOLDER / name, folder / name)
+    if package:
+        atomic_write(folder / REQUIREMENTS, f"{package}\n")
+    text = (folder / CARD_FILE).read_text(encoding="utf-8")
+
+    def write(links: Links) -> None:
+        datasets = [links.dataset_id] if links.dataset_id else []
+        _mark(folder, text, models=[model_id], datasets=datasets)
+
+    links = Links(dataset_id=dataset_id)
+    write(links)
+    variables = {"MODEL_ID": model_id, REVISION: revision}
+    return Shipment("space", repo_id, folder, f"Show {model_id}", SPACE_FILES, links, write, variables)
+
+
+def _write_model_card(folder: Path, links: Links) -> None:
+    _mark(folder, write_card(folder, links=links).read_text(encoding="utf-8"))
+
+
+def _mark(folder: Path, text: str, **metadata: list[str]) -> None:
+    """Write a card with the tag by which the next publish knows its own, and more metadata."""
+    card = RepoCard(text)
+    card.data["tags"] = [*dict.fromkeys([*(card.data.get("tags") or []), MARKER])]
+    for name, value in metadata.items():
+        card.data[name] = value
+    atomic_write(folder / CARD_FILE, str(card))
 
 
 def _add_examples(folder: Path, number: int, source: str) -> None:
-    """Save the first images of each diagnosis in turn, so that the choice is nobody's."""
+    """Save the first test images of each diagnosis in turn, so that nobody chose them."""
     test = load_ham10000(source)["test"]
     by_label: dict[int, list[int]] = {}
     for row, label in enumerate(test["label"]):
@@ -62,84 +137,3 @@ def _add_examples(folder: Path, number: int, source: str) -> None:
     folder.mkdir(exist_ok=True)
     for item in test.select(rows):
         item["image"].convert("RGB").save(folder / f"{item['image_id']}-{CODES[item['label']]}.png")
-
-
-def stage_dataset(source: str | Path, target: Path, *, split_scheme: str, repo_id: str, links: Links) -> DatasetDict:
-    """Write a prepared data set: Parquet files that hold the images, and a card.
-
-    Args:
-        source: See `skinvision_hf.data.load_ham10000`.
-        target: Folder to fill.
-        split: Name of the split.
-        repo_id: Where it will be on the Hub.
-        links: The model that was trained on it and its Space, to link to.
-
-    Returns:
-        What was written, by part.
-    """
-    data = DatasetDict(
-        {k: d.select_columns(list(FEATURES)) for k, d in load_ham10000(source, split_scheme=split_scheme).items()}
-    )
-    for split, dataset in data.items():
-        write_parquet(dataset, target, split)
-    card = render_dataset_card(data, split_scheme=split_scheme, repo_id=repo_id, links=links)
-    _mark(card)
-    atomic_write(target / CARD_FILE, str(card))
-    return data
-
-
-def check_package(package: str | None) -> None:
-    """Check a requirement that is to stand for this package in a Space; None is its version on PyPI.
-
-    Raises:
-        HubError: If pip could not read it, or it is not this package with its extra for Spaces.
-    """
-    if package is None:
-        return
-    example = f"write it as '{PACKAGE}[{EXTRA}] @ git+https://...'"
-    try:
-        requirement = Requirement(package)
-    except InvalidRequirement as error:
-        raise HubError(f"pip cannot read --package {package!r}; {example}") from error
-    if canonicalize_name(requirement.name) != PACKAGE or EXTRA not in requirement.extras or "\n" in package:
-        raise HubError(f"--package {package!r} is not this package for a Space; {example}")
-
-
-def stage_space(
-    folder: Path, target: Path, *, model_id: str, dataset_id: str | None = None, package: str | None = None
-) -> None:
-    """Copy the Space's files and name its model and data set in its card.
-
-    Args:
-        folder: The folder `space` of a checkout.
-        target: Folder to fill.
-        model_id: The model on the Hub that it shows.
-        dataset_id: The model's data set on the Hub, to link to.
-        package: Requirement to install this package by; that of the folder when None.
-
-    Raises:
-        HubError: If the folder lacks a file of a Space.
-    """
-    for name in SPACE_FILES:
-        if not (folder / name).is_file():
-            raise HubError(
-                f"{folder} has no {name}; the Space is part of a checkout of the code, so run this there, or name "
-                "its folder"
-            )
-    target.mkdir(parents=True, exist_ok=True)
-    for name in SPACE_FILES:
-        shutil.copyfile(folder / name, target / name)
-    if package:
-        atomic_write(target / REQUIREMENTS, f"{package}\n")
-    card = RepoCard.load(target / CARD_FILE)
-    card.data["models"] = [model_id]
-    if dataset_id:
-        card.data["datasets"] = [dataset_id]
-    _mark(card)
-    atomic_write(target / CARD_FILE, str(card))
-
-
-def _mark(card: RepoCard) -> None:
-    """Add the tag by which the next publishing knows its own."""
-    tags = card.data.get("tags") or []
-    card.data["tags"] = [*tags, *({MARKER} - set(tags))]
