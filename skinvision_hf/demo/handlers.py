@@ -10,7 +10,7 @@ from skinvision_hf.demo.overlay import OPACITY, overlay_html
 from skinvision_hf.demo.uploads import read_upload
 from skinvision_hf.demo.wording import NO_GUARD, UNLIKE
 from skinvision_hf.errors import SkinVisionError
-from skinvision_hf.explain import Explanation, check_choice
+from skinvision_hf.explain.explanation import Explanation, check_choice
 from skinvision_hf.labels import DISCLAIMER
 from skinvision_hf.models.prediction import Prediction
 from skinvision_hf.models.skinvision import SkinVision

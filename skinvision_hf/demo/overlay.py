@@ -8,9 +8,8 @@ import numpy as np
 from PIL import Image
 
 from skinvision_hf.demo.wording import in_sentence
-from skinvision_hf.explain import Explanation
-from skinvision_hf.explain.geometry import shrink
-from skinvision_hf.figures.heat_layer import heat_layer
+from skinvision_hf.explain.explanation import Explanation, heat_layer
+from skinvision_hf.explain.placement import shrink
 
 __all__ = ["OPACITY", "overlay_html"]
 

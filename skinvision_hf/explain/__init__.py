@@ -1,6 +1,5 @@
-"""Where a network looks: heat maps, and scores that tell good heat maps from bad ones."""
+"""Where a network looks: heat maps, and measures of how far they can be trusted.
 
-from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.explanation import Explanation, check_choice, explain_maps
-
-__all__ = ["Explanation", "check_choice", "explain_maps", "heat_maps"]
+`explanation` explains one image, `cam` computes heat maps and `placement` lays them over the image;
+`explanation_evaluation` measures them against lesion masks, baselines and random networks.
+"""

@@ -1,4 +1,4 @@
-"""Class activation maps through pytorch-grad-cam, computed so that the network is only ever read."""
+"""Class activation maps, computed so that the network is only ever read."""
 
 import copy
 from collections.abc import Sequence
@@ -6,33 +6,62 @@ from typing import Any
 
 import numpy as np
 import torch
-from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor
 
-from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.errors import ModelError
 
-__all__ = ["heat_maps"]
+__all__ = ["heat_maps", "weighted_maps"]
+
+FLAT = 1e-6
+"""Contrast of a map, as a share of its largest value, below which it is rounding."""
 
 
-class _EigenCAM(EigenCAM):
-    """EigenCAM with as many directions as there are cells.
+def heat_maps(network: torch.nn.Module, maps: Tensor, targets: Sequence[int], method: str) -> np.ndarray:
+    """Weight the last feature maps of a network by what they mean for a diagnosis.
 
-    pytorch-grad-cam asks for one a channel, of which all but the first few are of no use, and takes 30 times longer.
+    Grad-CAM (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74), Grad-CAM++ (Chattopadhay et al. 2018,
+    doi:10.1109/WACV.2018.00097), LayerCAM (Jiang et al. 2021, doi:10.1109/TIP.2021.3089943), HiResCAM (Draelos and
+    Carin 2020, arXiv:2011.08891), and EigenCAM (Muhammad and Yeasin 2020, doi:10.1109/IJCNN48605.2020.9206626), which
+    does not look at the diagnosis. Behind a pooled linear classifier, Grad-CAM and HiResCAM are both the classifier's
+    weights times the feature maps (Zhou et al. 2016, doi:10.1109/CVPR.2016.319), which needs no gradient.
+
+    Args:
+        network: A timm network; it is read, never changed.
+        maps: What its `forward_features` returns for n images, (n, channels, h, w), under any grad mode and autocast.
+        targets: Index of the class to explain, one an image.
+        method: One of `skinvision_hf.config.CAM_METHODS`.
+
+    Returns:
+        Heat maps (n, h, w) float32, each stretched to [0, 1]. A map without any positive part, or without any contrast,
+        says nothing about where to look and becomes all zeros.
+
+    Raises:
+        ModelError: If the network ends in no feature maps, as transformers do.
     """
+    if maps.ndim != 4 or maps.shape[1] != network.num_features:
+        raise ModelError(
+            f"{type(network).__name__} has no feature maps (n, channels, h, w) before its classifier; "
+            "explain a convolutional network, such as efficientnet_b0"
+        )
+    with torch.inference_mode(False), torch.enable_grad(), torch.autocast(maps.device.type, enabled=False):
+        maps = maps.detach().clone().float()
+        if method == "eigencam":
+            return _eigencam(maps.cpu().numpy())
+        head = _Head(network)
+        if method in ("gradcam", "hirescam") and (weights := head.class_weights(maps)) is not None:
+            return weighted_maps(maps.cpu().numpy(), weights[list(targets)].cpu().numpy())
+        return _library_maps(head, maps, targets, method)
 
-    def get_cam_image(
-        self, tensor: Tensor, layer: Any, target: Any, activations: np.ndarray, grads: Any, smooth: bool
-    ) -> np.ndarray:
-        """Project each cell on the direction in which the cells of the image differ most."""
-        cells = activations.reshape(*activations.shape[:2], -1).swapaxes(1, 2)
-        cells = cells - cells.mean(axis=1, keepdims=True)
-        _, _, directions = np.linalg.svd(cells, full_matrices=False)
-        return (cells @ directions[:, 0, :, None]).reshape(len(cells), *activations.shape[2:])
+
+def weighted_maps(maps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Add up feature maps (n, channels, h, w) with weights (n, channels), and stretch each sum as `heat_maps` does."""
+    return _stretch(np.einsum("nchw,nc->nhw", maps, weights).clip(min=0))
 
 
-CAMS = dict(zip(CAM_METHODS, (GradCAM, GradCAMPlusPlus, LayerCAM, HiResCAM, _EigenCAM), strict=True))
+def _stretch(heat: np.ndarray) -> np.ndarray:
+    low, high = heat.min(axis=(1, 2), keepdims=True), heat.max(axis=(1, 2), keepdims=True)
+    flat = high - low <= FLAT * np.abs(high)
+    return np.where(flat, 0, (heat - low) / np.where(flat, 1, high - low)).astype(np.float32)
 
 
 class _Head(torch.nn.Module):
@@ -50,39 +79,34 @@ class _Head(torch.nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         return self.network.forward_head(self.maps(maps))
 
+    def class_weights(self, maps: Tensor) -> Tensor | None:
+        """Weights (classes, channels) of the classifier, if it is linear in the mean of each feature map."""
+        classifier = self.network.get_classifier()
+        means, pooled = maps.mean(dim=(2, 3)), self.network.forward_head(maps, pre_logits=True)
+        linear = isinstance(classifier, torch.nn.Linear) and pooled.shape == means.shape
+        return classifier.weight.float() if linear and torch.allclose(pooled, means, rtol=1e-4, atol=1e-6) else None
 
-def heat_maps(network: torch.nn.Module, maps: Tensor, targets: Sequence[int], method: str) -> np.ndarray:
-    """Weigh the last feature maps of a network by what they mean for a diagnosis.
 
-    Grad-CAM (Selvaraju et al. 2017, doi:10.1109/ICCV.2017.74), Grad-CAM++ (Chattopadhay et al. 2018,
-    doi:10.1109/WACV.2018.00097), LayerCAM (Jiang et al. 2021, doi:10.1109/TIP.2021.3089943), HiResCAM (Draelos and
-    Carin 2020, arXiv:2011.08891), and EigenCAM (Muhammad and Yeasin 2020, doi:10.1109/IJCNN48605.2020.9206626), which
-    does not look at the diagnosis. Behind a pooled linear classifier, Grad-CAM and HiResCAM are both the classifier's
-    weights times the feature maps (Zhou et al. 2016, doi:10.1109/CVPR.2016.319).
+def _library_maps(head: _Head, maps: Tensor, targets: Sequence[int], method: str) -> np.ndarray:
+    """Maps of pytorch-grad-cam, which takes long to import."""
+    from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
+    from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-    Args:
-        network: A timm network; it is read, never changed.
-        maps: What its `forward_features` returns for n images, (n, channels, h, w), under any grad mode.
-        targets: Index of the class to explain, one an image.
-        method: One of `CAM_METHODS`.
+    methods = {"gradcam": GradCAM, "gradcam++": GradCAMPlusPlus, "layercam": LayerCAM, "hirescam": HiResCAM}
+    with methods[method](head, [head.maps]) as cam:
+        return cam(maps.requires_grad_(), [ClassifierOutputTarget(k) for k in targets])
 
-    Returns:
-        Heat maps (n, h, w) float32, each stretched to [0, 1]. A map without any positive part, or without any contrast,
-        says nothing about where to look and becomes all zeros.
 
-    Raises:
-        ModelError: If the network ends in no feature maps, as transformers do.
+def _eigencam(maps: np.ndarray) -> np.ndarray:
+    """Project each cell on the direction in which the cells of the image differ most.
+
+    pytorch-grad-cam computes as many directions as there are channels, and takes 30 times longer.
     """
-    if maps.ndim != 4 or maps.shape[1] != network.num_features:
-        raise ModelError(
-            f"{type(network).__name__} has no feature maps (n, channels, h, w) before its classifier; "
-            "explain a convolutional network, such as efficientnet_b0"
-        )
-    wanted = [ClassifierOutputTarget(k) for k in targets]
-    with torch.inference_mode(False), torch.enable_grad():
-        head = _Head(network)
-        with CAMS[method](head, [head.maps]) as cam:
-            return cam(maps.detach().clone().requires_grad_(), wanted)
+    cells = maps.reshape(*maps.shape[:2], -1).swapaxes(1, 2)
+    cells = cells - cells.mean(axis=1, keepdims=True)
+    _, _, directions = np.linalg.svd(cells, full_matrices=False)
+    heat = (cells @ directions[:, 0, :, None]).reshape(len(maps), *maps.shape[2:])
+    return _stretch(heat.clip(min=0))
 
 
 def _frozen_view(module: torch.nn.Module) -> torch.nn.Module:

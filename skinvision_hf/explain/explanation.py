@@ -1,6 +1,7 @@
 """The heat map of one image, and how to look at it."""
 
-from dataclasses import dataclass
+import io
+from dataclasses import dataclass, field
 
 import numpy as np
 from PIL import Image
@@ -11,17 +12,26 @@ from skinvision_hf.data.transforms import crop_box
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.geometry import place_maps, relative, shrink
+from skinvision_hf.explain.placement import place_maps, relative, shrink
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
 
-__all__ = ["Explanation", "check_choice", "explain_maps"]
+__all__ = ["Explanation", "check_choice", "explain_maps", "heat_layer"]
+
+OPACITY = 0.5
+VIRIDIS = (
+    "440154 471669 472a79 433c84 3c4d8a 355d8c 2e6c8e 287a8e 23898d 1e978a 20a585 2eb27c 45bf6f 64cb5d 88d547 "
+    "afdc2e d7e219 fde724"
+)
+"""Every fifteenth of the 256 colours of matplotlib's viridis, in hexadecimal."""
 
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
     """Which parts of an image speak for a diagnosis. Educational; it explains the network, not the skin.
+
+    A notebook shows it as the image under its heat map.
 
     Attributes:
         heatmap: How much each pixel speaks for the target, float32 (height, width) in [0, 1], relative to the pixel
@@ -32,30 +42,45 @@ class Explanation:
         prediction: What the model says about the image.
         image: The image, upright and in RGB, of the heat map's size.
         cells: Rows and columns of the network's own map, between which the heat map is interpolated.
+        hottest_at_border: Whether the hottest of these cells is one of the outermost, so that the network may have
+            looked at something beside the lesion. False where nothing speaks for the target.
     """
 
-    heatmap: np.ndarray
+    heatmap: np.ndarray = field(repr=False)
     target: str
     method: str
-    prediction: Prediction
-    image: Image.Image
+    prediction: Prediction = field(repr=False)
+    image: Image.Image = field(repr=False)
     cells: tuple[int, int]
+    hottest_at_border: bool
 
-    def overlay(self, opacity: float = 0.5) -> Image.Image:
+    def overlay(self, opacity: float = OPACITY) -> Image.Image:
         """Lay the heat map over the image; this does not run the network again.
 
         Args:
             opacity: Of the hottest pixel, in [0, 1]; colder ones show more of the image.
         """
-        from skinvision_hf.figures.explain import blend
+        layer = heat_layer(self.heatmap)
+        alpha = layer.getchannel("A").point(lambda value: round(value * opacity))
+        return Image.composite(layer.convert("RGB"), self.image, alpha)
 
-        return blend(self.image, self.heatmap, opacity)
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.overlay().save(buffer, "PNG")
+        return buffer.getvalue()
 
-    def figure(self) -> Image.Image:
-        """Draw the image, the heat map and the overlay side by side, with the prediction and the disclaimer."""
-        from skinvision_hf.figures.explain import draw_explanation
 
-        return draw_explanation(self)
+def heat_layer(heatmap: np.ndarray) -> Image.Image:
+    """Colour a heat map, the colder the more transparent: laid over the image it gives `Explanation.overlay(1.0)`.
+
+    Args:
+        heatmap: (height, width) in [0, 1].
+
+    Returns:
+        An RGBA image of the same size.
+    """
+    values = (heatmap * 255).astype(np.uint8)
+    return Image.fromarray(np.dstack([_viridis()[values], values]))
 
 
 def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
@@ -101,4 +126,13 @@ def explain_maps(
     heatmap = relative(place_maps(heat, box, image.size, target=shown.size, centres=cell_centres(model)))[0]
     heatmap.setflags(write=False)
     rows, columns = heat.shape[-2:]
-    return Explanation(heatmap, target, method, prediction, shown, (rows, columns))
+    row, column = divmod(int(heat[0].argmax()), columns)
+    at_border = bool(heat.any()) and (row in (0, rows - 1) or column in (0, columns - 1))
+    return Explanation(heatmap, target, method, prediction, shown, (rows, columns), at_border)
+
+
+def _viridis() -> np.ndarray:
+    """The colours of heat (256, 3) uint8."""
+    anchors = np.frombuffer(bytes.fromhex(VIRIDIS), np.uint8).reshape(-1, 3)
+    channels = [np.interp(np.arange(256), np.arange(0, 256, 15), channel) for channel in anchors.T]
+    return np.stack(channels, axis=1).round().astype(np.uint8)

@@ -13,10 +13,11 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.transforms import eval_transform
+from skinvision_hf.explain.baselines import centre_prior, noise_maps
 from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.collecting import TRAINED, Kind, explain_batch
-from skinvision_hf.explain.controls import CENTRE, NOISE, centre_prior, noise_maps
-from skinvision_hf.explain.geometry import place_maps
+from skinvision_hf.explain.explanation_report import CENTRE, NOISE, TRAINED
+from skinvision_hf.explain.localisation import Kind, explain_batch
+from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 __all__ = ["KEPT_PERCENTAGES", "collect_faithfulness", "road_scores"]
@@ -28,24 +29,23 @@ BATCH_SIZE = 8
 
 
 def collect_faithfulness(
-    model: SkinVisionForImageClassification, dataset: Dataset, *, description: str = "ROAD", seed: int = 0
+    model: SkinVisionForImageClassification, dataset: Dataset, *, seed: int = 0
 ) -> dict[str, np.ndarray]:
     """Measure how faithful every kind of heat map is to the network, for the predicted diagnosis of each image.
 
     Args:
         model: The network, in evaluation mode.
         dataset: The images; each takes seconds.
-        description: What the progress bar says.
         seed: Seed of the noise.
 
     Returns:
-        ROAD scores (n,) by method and by control; see `road_scores`.
+        ROAD scores (n,) by method and by baseline; see `road_scores`.
     """
     transform, generator = eval_transform(model.config.pretrained_cfg), np.random.default_rng(seed)
     device, centres = next(model.parameters()).device, cell_centres(model)
     view = dataset.select_columns(["image"])
     scores: dict[str, list[np.ndarray]] = {}
-    for start in tqdm(range(0, len(view), BATCH_SIZE), desc=description, unit="batch"):
+    for start in tqdm(range(0, len(view), BATCH_SIZE), desc="ROAD", unit="batch"):
         images = view[start : start + BATCH_SIZE]["image"]
         pixels = torch.stack([transform(to_rgb(image)) for image in images]).to(device)
         targets, by_kind = explain_batch({TRAINED: model}, pixels)
@@ -74,7 +74,7 @@ def road_scores(
 ) -> np.ndarray:
     """Remove the most and the least important pixels and compare (ROAD, Rong et al. 2022, arXiv:2202.00449).
 
-    Removed pixels are filled in from their neighbours, so that the network sees no holes.
+    Removed pixels are filled in from their neighbours, so that the network sees no gaps.
 
     Args:
         network: A timm network in evaluation mode.
@@ -85,7 +85,7 @@ def road_scores(
 
     Returns:
         For each image, half of how much more probability it loses when the most important pixels go than when the least
-        important ones go, in [-0.5, 0.5]; 0 for a map that knows nothing.
+        important ones go, in [-0.5, 0.5]; about 0 for noise.
     """
     generator = np.random.default_rng(seed)
     ranks = np.stack([_ranks(heat, generator) for heat in maps])

@@ -1,128 +1,216 @@
-"""Scores of many images to estimates with intervals."""
+"""One pass over a split: every kind of heat map for each image, and where its heat lies beside the lesion mask."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+import torch
+from datasets import Dataset
+from scipy.stats import rankdata
+from torch import Tensor
+from tqdm.auto import tqdm
 
-from skinvision_hf.evaluation.bootstrap import Estimate, Mean, Statistic, bootstrap
-from skinvision_hf.explain.collecting import Collected, Kind, control
-from skinvision_hf.explain.controls import CENTRE
-from skinvision_hf.explain.scores import LEVELS, LocalisationScores
-from skinvision_hf.labels import CODES
+from skinvision_hf.config import CAM_METHODS
+from skinvision_hf.data.images import to_rgb
+from skinvision_hf.data.transforms import crop_box, eval_transform
+from skinvision_hf.errors import DataError
+from skinvision_hf.explain.baselines import centre_prior, noise_maps
+from skinvision_hf.explain.cam import heat_maps
+from skinvision_hf.explain.cells import cell_centres
+from skinvision_hf.explain.explanation_report import CENTRE, NO_NETWORK, NOISE, TRAINED
+from skinvision_hf.explain.placement import place_maps
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
-__all__ = ["CRITERIA", "MEASURES", "Localisation", "best_level", "summarise"]
+__all__ = ["Kind", "ScoredMaps", "baseline", "explain_batch", "rank_correlation", "score_dataset", "score_map"]
 
-CRITERIA = ("pointing_game", "energy_inside", "iou")
-RATIO = "inside_outside_ratio"
-MEASURES = (*CRITERIA, RATIO)
-
-Estimates = Mapping[str, Estimate]
+BATCH_SIZE = 32
 
 
-@dataclass(frozen=True)
-class Localisation:
-    """How well one kind of heat map finds the lesion on a part of a split.
+class Kind(NamedTuple):
+    """A kind of heat map: a method, and the network that it looks into."""
+
+    map: str
+    network: str = TRAINED
+
+
+def baseline(name: str) -> Kind:
+    """A map that looks into no network; see `skinvision_hf.explain.baselines`."""
+    return Kind(name, NO_NETWORK)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredMaps:
+    """Scores of k kinds of heat map on the n images whose lesion mask has an inside and an outside.
 
     Attributes:
-        kind: The kind of heat map.
-        overall: Over all images, by name: `pointing_game`, `energy_inside`, `iou` at the level, and
-            `inside_outside_ratio`, the mean heat on the lesion by the mean heat around it.
-        over_centre: How much larger the first three are than those of the centre prior on the same images.
-        per_class: The numbers of `overall` for the images of each diagnosis, by its code.
-        by_outcome: The same for the images that the network classifies `correct`ly, and for the `incorrect` ones.
-        level: Heat from which on a pixel counts as found; chosen on validation.
-        empty_maps: Number of maps that are all zeros.
+        kinds: Every method on every network, then the baselines.
+        pointing: Whether the hottest pixel lies on the lesion (k, n); never in a map of zeros.
+        energy: Share of the heat that lies on the lesion (k, n); none of it in a map of zeros.
+        corner: Whether the hottest cell of the network's own map is in a corner (k, n); False for baselines.
+        similarity: Spearman's correlation of a map with the one of the same method on the trained network, (n,), for
+            each kind on another network.
+        area: Share of the image that the lesion fills (n,).
+        labels: True class of each image (n,).
+        predicted: Class that the trained network predicts (n,), which is the one that is explained.
+        lesion_ids: Lesion of each image.
+        rows: Row of each image in the data set.
     """
 
-    kind: Kind
-    overall: Estimates
-    over_centre: Estimates
-    per_class: Mapping[str, Estimates]
-    by_outcome: Mapping[str, Estimates]
-    level: float
-    empty_maps: int
-
-    def to_dict(self, *, groups: bool = True) -> dict[str, Any]:
-        """Return the attributes as a dictionary that JSON can hold.
-
-        Args:
-            groups: Whether those by diagnosis and outcome are among them.
-        """
-        result = {
-            **self.kind._asdict(),
-            **_plain(self.overall),
-            "over_centre": _plain(self.over_centre),
-            "iou_threshold": self.level,
-            "empty_maps": self.empty_maps,
-        }
-        if groups:
-            result["per_class"] = {code: _plain(estimates) for code, estimates in self.per_class.items()}
-            result["by_outcome"] = {outcome: _plain(estimates) for outcome, estimates in self.by_outcome.items()}
-        return result
+    kinds: tuple[Kind, ...]
+    pointing: np.ndarray
+    energy: np.ndarray
+    corner: np.ndarray
+    similarity: Mapping[Kind, np.ndarray]
+    area: np.ndarray
+    labels: np.ndarray
+    predicted: np.ndarray
+    lesion_ids: tuple[str, ...]
+    rows: np.ndarray
 
 
-def best_level(scores: LocalisationScores, kind: int) -> int:
-    """Index of the level in `LEVELS` with the highest mean IoU. Call it with validation scores only."""
-    return int(scores.iou[kind].mean(axis=0).argmax())
-
-
-def summarise(collected: Collected, levels: Mapping[Kind, int], weights: np.ndarray) -> dict[Kind, Localisation]:
-    """Estimate how well each kind of heat map finds the lesion.
+def score_dataset(
+    model: SkinVisionForImageClassification,
+    dataset: Dataset,
+    *,
+    others: Mapping[str, SkinVisionForImageClassification] | None = None,
+    seed: int = 0,
+) -> ScoredMaps:
+    """Explain the predicted diagnosis of every image in every way, and score the maps against the masks.
 
     Args:
-        collected: Scores of n images.
-        levels: Index of the level for the IoU, by kind.
-        weights: How often each image counts in each resample, from `skinvision_hf.evaluation.lesion_weights`.
+        model: The network, in evaluation mode.
+        dataset: A split with the columns image, mask, label and lesion_id.
+        others: Networks by name that are explained on the same images and for the same diagnoses.
+        seed: Seed of the noise.
+
+    Raises:
+        DataError: If there is no usable mask.
     """
-    labels, right = collected.labels, collected.predicted == collected.labels
-    groups = {code: np.flatnonzero(labels == k) for k, code in enumerate(CODES)}
-    outcomes = {"correct": np.flatnonzero(right), "incorrect": np.flatnonzero(~right)}
-    prior = _values(collected, control(CENTRE), levels)
-    result = {}
-    for kind in collected.kinds:
-        values, row = _values(collected, kind, levels), collected.kinds.index(kind)
-        heat = collected.scores.inside[row], collected.scores.outside[row]
-        result[kind] = Localisation(
-            kind=kind,
-            overall=_estimates(values, heat, slice(None), weights),
-            over_centre={name: bootstrap(Mean(values[name] - prior[name]), weights) for name in CRITERIA},
-            per_class={code: _estimates(values, heat, rows, weights) for code, rows in groups.items()},
-            by_outcome={name: _estimates(values, heat, rows, weights) for name, rows in outcomes.items()},
-            level=float(LEVELS[levels[kind]]),
-            empty_maps=int(collected.scores.empty[row].sum()),
+    if "mask" not in dataset.column_names:
+        raise DataError(
+            "these images have no masks; use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"
         )
-    return result
+    networks = {TRAINED: model, **(others or {})}
+    looking = tuple(Kind(method, name) for name in networks for method in CAM_METHODS)
+    cfg, centres, generator = model.config.pretrained_cfg, cell_centres(model), np.random.default_rng(seed)
+    scores: list[np.ndarray] = []
+    corner: list[np.ndarray] = []
+    similarity: dict[Kind, list[np.ndarray]] = {kind: [] for kind in looking if kind.network != TRAINED}
+    predicted: list[int] = []
+    rows: list[int] = []
+    area: list[float] = []
+    with tqdm(total=len(dataset), desc="heat maps", unit="image") as bar:
+        for batch in _batches(dataset, cfg):
+            targets, maps = explain_batch(networks, batch.pixels)
+            for kind, values in similarity.items():
+                values.append(rank_correlation(maps[Kind(kind.map)], maps[kind]))
+            corner.append(np.stack([_hottest_in_corner(maps[kind]) for kind in looking]))
+            noise = noise_maps(len(targets), maps[looking[0]].shape[1:], generator)
+            for n, (size, lesion) in enumerate(zip(batch.sizes, batch.lesions, strict=True)):
+                target = lesion.shape[::-1]
+                coarse = np.stack([*(maps[kind][n] for kind in looking), noise[n]])
+                placed = place_maps(coarse, crop_box(cfg, size), size, target=target, centres=centres)
+                heat = [*placed[:-1], centre_prior(target), placed[-1]]
+                scores.append(np.array([score_map(one, lesion) for one in heat]))
+                area.append(lesion.mean())
+            rows += batch.rows
+            predicted += targets
+            bar.update(batch.seen)
+    if not rows:
+        raise DataError("no image has a mask with a lesion on it; check the folder with the masks")
+    labels, lesion_ids = dataset["label"][:], dataset["lesion_id"][:]
+    pointing, energy = np.stack(scores, axis=2).transpose(1, 0, 2)
+    corners = np.concatenate(corner, axis=1)
+    return ScoredMaps(
+        kinds=(*looking, baseline(CENTRE), baseline(NOISE)),
+        pointing=pointing.astype(bool),
+        energy=energy,
+        corner=np.concatenate([corners, np.zeros((2, len(rows)), bool)]),
+        similarity={kind: np.concatenate(values) for kind, values in similarity.items()},
+        area=np.array(area),
+        labels=np.array([labels[row] for row in rows]),
+        predicted=np.array(predicted),
+        lesion_ids=tuple(lesion_ids[row] for row in rows),
+        rows=np.array(rows),
+    )
 
 
-def _values(collected: Collected, kind: Kind, levels: Mapping[Kind, int]) -> dict[str, np.ndarray]:
-    """The score of each image, for the measures that are means over images."""
-    scores, row = collected.scores, collected.kinds.index(kind)
-    columns = (scores.pointing[row], scores.energy[row], scores.iou[row, :, levels[kind]])
-    return {name: column.astype(np.float64) for name, column in zip(CRITERIA, columns, strict=True)}
+def explain_batch(
+    networks: Mapping[str, SkinVisionForImageClassification], pixels: Tensor
+) -> tuple[list[int], dict[Kind, np.ndarray]]:
+    """Explain images in every way; each network sees them once.
+
+    Args:
+        networks: By name; the first one predicts what all of them explain.
+        pixels: Normalised images (n, 3, height, width).
+
+    Returns:
+        The predicted classes, and the heat maps (n, h, w) by kind.
+    """
+    targets: Sequence[int] = []
+    maps: dict[Kind, np.ndarray] = {}
+    for name, model in networks.items():
+        network = model.timm_model
+        with torch.inference_mode():
+            device = next(network.parameters()).device
+            features = network.forward_features(pixels.to(device).contiguous(memory_format=torch.channels_last))
+            targets = targets or network.forward_head(features).argmax(dim=1).tolist()
+        maps |= {Kind(method, name): heat_maps(network, features, targets, method) for method in CAM_METHODS}
+    return list(targets), maps
 
 
-def _estimates(
-    values: Mapping[str, np.ndarray],
-    heat: tuple[np.ndarray, np.ndarray],
-    rows: np.ndarray | slice,
-    weights: np.ndarray,
-) -> dict[str, Estimate]:
-    drawn = weights[:, rows]
-    means = {name: bootstrap(Mean(value[rows]), drawn) for name, value in values.items()}
-    return {**means, RATIO: bootstrap(_ratio_of_means(heat[0][rows], heat[1][rows]), drawn)}
+def score_map(heat: np.ndarray, lesion: np.ndarray) -> tuple[bool, float]:
+    """Tell whether the hottest pixel lies on the lesion, and which share of the heat does.
+
+    Args:
+        heat: (height, width) in [0, 1].
+        lesion: Whether a pixel lies on the lesion (height, width), bool.
+    """
+    total = float(heat.sum(dtype=np.float64))
+    if total == 0:
+        return False, 0.0
+    return bool(lesion.flat[heat.argmax()]), float(heat[lesion].sum(dtype=np.float64)) / total
 
 
-def _ratio_of_means(upper: np.ndarray, lower: np.ndarray) -> Statistic:
-    """A ratio of means, since the mean of ratios breaks when one map has nothing outside."""
-
-    def statistic(weights: np.ndarray) -> np.ndarray:
-        with np.errstate(invalid="ignore", divide="ignore"):
-            return (weights @ upper) / (weights @ lower)
-
-    return statistic
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of maps (n, h, w), cell by cell; 0 where one of them has no contrast."""
+    a, b = (rankdata(maps.reshape(len(maps), -1), axis=1) for maps in (first, second))
+    a, b = a - a.mean(axis=1, keepdims=True), b - b.mean(axis=1, keepdims=True)
+    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return (a * b).sum(axis=1) / np.where(norm == 0, 1, norm)
 
 
-def _plain(estimates: Estimates) -> dict[str, Any]:
-    return {name: estimate.to_dict() for name, estimate in estimates.items()}
+def _hottest_in_corner(maps: np.ndarray) -> np.ndarray:
+    """Whether the hottest cell of each map (n, h, w) is in a corner; never in a map of zeros."""
+    height, width = maps.shape[1:]
+    hottest = maps.reshape(len(maps), -1).argmax(axis=1)
+    return np.isin(hottest, (0, width - 1, (height - 1) * width, height * width - 1)) & maps.any(axis=(1, 2))
+
+
+@dataclass(frozen=True, eq=False)
+class _Batch:
+    """Normalised pixels, and row, size and lesion of each image with a lesion; how many rows were read for them."""
+
+    pixels: Tensor
+    rows: list[int]
+    sizes: list[tuple[int, int]]
+    lesions: list[np.ndarray]
+    seen: int
+
+
+def _batches(dataset: Dataset, cfg: dict[str, Any]) -> Iterator[_Batch]:
+    transform, view = eval_transform(cfg), dataset.select_columns(["image", "mask"])
+    for start in range(0, len(view), BATCH_SIZE):
+        pixels, rows, sizes, lesions = [], [], [], []
+        end = min(start + BATCH_SIZE, len(view))
+        for row in range(start, end):
+            record = view[row]
+            lesion = np.asarray(record["mask"].convert("L")) > 127
+            if lesion.any() and not lesion.all():
+                pixels.append(transform(to_rgb(record["image"])))
+                rows.append(row)
+                sizes.append(record["image"].size)
+                lesions.append(lesion)
+        if rows:
+            yield _Batch(torch.stack(pixels), rows, sizes, lesions, end - start)

@@ -24,7 +24,7 @@ from skinvision_hf.ood.detector import OODDetector
 from skinvision_hf.ood.stages import forward_with_features, stage_channels
 
 if TYPE_CHECKING:
-    from skinvision_hf.explain import Explanation
+    from skinvision_hf.explain.explanation import Explanation
     from skinvision_hf.hub import Links, Published
 
 __all__ = ["Guard", "Prediction", "SkinVision"]
@@ -208,7 +208,7 @@ class SkinVision:
             ImageError: If the image cannot be used.
             ModelError: If there is no such diagnosis or method, or the network has no feature maps to look at.
         """
-        from skinvision_hf.explain import check_choice, explain_maps
+        from skinvision_hf.explain.explanation import check_choice, explain_maps
 
         check_choice(target, method)
         picture = open_image(image)

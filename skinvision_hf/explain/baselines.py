@@ -1,4 +1,4 @@
-"""What a heat map must beat: the centre, noise, and networks that know nothing."""
+"""What heat maps must beat: the centre-bias baseline, noise, and networks with random weights."""
 
 import copy
 
@@ -8,18 +8,14 @@ from torch import Tensor
 
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
-__all__ = ["CENTRE", "CONTROLS", "NOISE", "RANDOMISATIONS", "centre_prior", "noise_maps", "randomise"]
-
-CENTRE, NOISE = "centre", "noise"
-CONTROLS = (CENTRE, NOISE)
-RANDOMISATIONS = ("classifier", "all")
+__all__ = ["centre_prior", "noise_maps", "randomise"]
 
 SPREAD = 0.25
-"""Standard deviation of the centre prior, as a share of the image's sides."""
+"""Standard deviation of the centre-bias baseline, as a share of the image's sides."""
 
 
 def centre_prior(size: tuple[int, int]) -> np.ndarray:
-    """A photographer's habit as a heat map: a Gaussian in the middle of the image, the same for every image.
+    """The centre-bias baseline: a Gaussian in the middle, the same for every image, since photographers centre lesions.
 
     Args:
         size: Width and height of the image.
@@ -39,13 +35,13 @@ def noise_maps(count: int, shape: tuple[int, int], generator: np.random.Generato
 def randomise(
     model: SkinVisionForImageClassification, what: str, pixels: Tensor, *, seed: int = 0
 ) -> SkinVisionForImageClassification:
-    """Copy a network and make it forget, to see whether its heat maps notice (Adebayo et al. 2018, arXiv:1810.03292).
+    """Copy a network with random weights, to see whether its heat maps change (Adebayo et al. 2018, arXiv:1810.03292).
 
     Args:
         model: The network; it is not changed.
         what: `classifier` for the last layer alone, `all` for every layer.
         pixels: Normalised images (n, 3, height, width) from which a fully random network takes the statistics of its
-            batch norms; without them its signal would die on the way and no map could be drawn at all.
+            batch norms; without them its signal would vanish and it would have no heat map.
         seed: Seed of the new weights.
 
     Returns:

@@ -14,7 +14,7 @@ def place_maps(
     target: tuple[int, int],
     centres: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> np.ndarray:
-    """Lay maps of what the network saw over the image, with bilinear interpolation.
+    """Lay maps of what the network saw over the image, with bicubic interpolation (Keys 1981).
 
     Args:
         maps: Maps (..., h, w) that cover the box.
@@ -25,14 +25,15 @@ def place_maps(
             `skinvision_hf.explain.cells.cell_centres` returns them; evenly spread when None.
 
     Returns:
-        Maps (..., target height, target width) float32; zero where the network did not look.
+        Maps (..., target height, target width) float32, not negative; zero where the network did not look.
     """
     left, top, right, bottom = box
     (width, height), (columns, rows) = size, target
     middle = centres or tuple((np.arange(cells) + 0.5) / cells for cells in maps.shape[-2:])
     down = _weights(middle[0], top / height, bottom / height, rows)
     across = _weights(middle[1], left / width, right / width, columns)
-    return down @ maps.astype(np.float32) @ across.T
+    # Cubic curves swing past the values that they join.
+    return (down @ maps.astype(np.float32) @ across.T).clip(min=0)
 
 
 def relative(maps: np.ndarray) -> np.ndarray:
@@ -51,8 +52,23 @@ def shrink(image: Image.Image, side: int) -> Image.Image:
 
 
 def _weights(centres: np.ndarray, low: float, high: float, pixels: int) -> np.ndarray:
-    """How much each cell of an axis counts in each pixel (pixels, cells), when the view fills [low, high] of [0, 1]."""
+    """How much each cell of an axis counts in each pixel (pixels, cells), when the view fills [low, high] of [0, 1].
+
+    Beyond the first and the last centre the map stays as it is there.
+    """
+    cells = len(centres)
     position = ((np.arange(pixels) + 0.5) / pixels - low) / (high - low)
-    weights = np.stack([np.interp(position, centres, cell) for cell in np.eye(len(centres))], axis=1)
+    steps = np.interp(position, centres, np.arange(cells))
+    first = np.floor(steps).astype(int)
+    weights = np.zeros((pixels, cells), np.float32)
+    for cell in (first - 1, first, first + 1, first + 2):
+        np.add.at(weights, (np.arange(pixels), cell.clip(0, cells - 1)), _cubic(np.abs(steps - cell)))
     weights[(position < 0) | (position > 1)] = 0
-    return weights.astype(np.float32)
+    return weights
+
+
+def _cubic(distance: np.ndarray) -> np.ndarray:
+    """The kernel of cubic convolution with a = -0.5, as Pillow has it."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0))
