@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from skinvision_hf.cli.commands import positive, require_training
+from skinvision_hf.cli.options import positive, require_training
 from skinvision_hf.errors import run_command
 
 SPACE = Path(__file__).resolve().parents[1] / "space" / "app.py"

@@ -1,1 +1,1 @@
-"""The `skinvision` command."""
+"""The `skinvision` command. Nothing here imports a library before the arguments are checked."""
