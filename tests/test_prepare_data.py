@@ -16,7 +16,7 @@ from PIL import Image
 
 from skinvision_hf.data import count_table, load_ham10000
 from skinvision_hf.data.summary import colour_statistics, count_lesions
-from skinvision_hf.figures.data import draw_data
+from skinvision_hf.figures.data_plots import draw_data
 from skinvision_hf.labels import CODES
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "prepare_data.py"

@@ -14,14 +14,14 @@ from skinvision_hf.evaluation.calibration import calibrate, measure_calibration,
 from skinvision_hf.evaluation.conformal import measure_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.evaluation.logits import measured_images, measured_weights, predict_dataset
-from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_predictions
 from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
+from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import write_json
 from skinvision_hf.models.devices import best_device
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction_sets import ConformalPredictor
-from skinvision_hf.models.release import HISTORY_FILE, METRICS_FILE, PREDICTIONS_FILE, list_parts
+from skinvision_hf.models.release import METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.fitting import fit_detector
 from skinvision_hf.ood.ood_evaluation import measure_ood
 from skinvision_hf.ood.robustness import measure_robustness
@@ -76,7 +76,7 @@ def finish_release(
         ood=measure_ood(model, detector, data["test"]), robustness=measure_robustness(model, detector, data["test"])
     )
     write_json(folder / METRICS_FILE, evaluation.to_dict() | measured.to_dict())
-    _draw_figures(folder, test, evaluation, measured)
+    draw_release(folder, test, evaluation, ood=measured.ood, robustness=measured.robustness)
     write_card(folder, report=ReleaseReport.compose(folder, evaluation, measured))
     return evaluation
 

@@ -46,7 +46,7 @@ def prepare(argv: Sequence[str]) -> int:
     )
     from skinvision_hf.data.dataverse import SERVER
     from skinvision_hf.data.prepared import assert_replaceable
-    from skinvision_hf.figures.data import draw_data
+    from skinvision_hf.figures.data_plots import draw_data
 
     assert_replaceable(folder)
     if source == "dataverse":

@@ -1,1 +1,4 @@
-"""Every picture, from arrays and reports; the only room that imports matplotlib."""
+"""Every figure, drawn from reports and arrays; the only package that imports matplotlib.
+
+`release_plots` draws all figures of a release; figures that show images of the data set stay with the user.
+"""

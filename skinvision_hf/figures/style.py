@@ -1,25 +1,30 @@
-"""How every picture looks: one size of type, one set of colours that survives colour blindness, one way to save."""
+"""How every figure looks: one size of type, colours that survive colour blindness, one way to save."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
+from skinvision_hf.records import Estimate
 
-__all__ = ["ACCENT", "CLASS_COLOURS", "MUTED", "PALETTE", "SPLIT_COLOURS", "new_figure", "save_figure"]
+__all__ = [
+    *("ACCENT", "CLASS_COLOURS", "IMAGE_NOTE", "MAIN", "MUTED", "PALETTE", "SPLIT_COLOURS"),
+    *("hide_axes", "new_figure", "save_figure", "with_error_bars"),
+]
 
 # The palette of Okabe and Ito (2008), which readers with any colour vision can tell apart.
 PALETTE = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#D55E00", "#0072B2", "#CC79A7")
 CLASS_COLOURS = dict(zip(CODES, PALETTE, strict=True))
 SPLIT_COLOURS = {"train": "#0072B2", "validation": "#E69F00", "test": "#009E73"}
-ACCENT = "#D55E00"
-MUTED = "#8A8A8A"
+MAIN, ACCENT, MUTED = "#0072B2", "#D55E00", "#8A8A8A"
 
 STYLE: Any = {
     "figure.dpi": 110,
@@ -34,6 +39,7 @@ STYLE: Any = {
     "legend.frameon": False,
 }
 NOTE = "Educational, not a medical device"
+IMAGE_NOTE = f"HAM10000 images are CC BY-NC 4.0. {NOTE}"
 
 
 @contextmanager
@@ -54,9 +60,21 @@ def save_figure(figure: Figure, path: str | Path, *, note: str = NOTE) -> Path:
     Returns:
         The path.
     """
-    if note:
-        figure.supxlabel(note, fontsize=7, color=MUTED, x=0.995, ha="right")
+    figure.supxlabel(note, fontsize=7, color=MUTED, x=0.995, ha="right")
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return atomic_write(path, buffer.getvalue())
+
+
+def with_error_bars(estimates: Iterable[Estimate]) -> tuple[np.ndarray, np.ndarray]:
+    """Values (n,) and the lengths of their error bars (2, n); NaN where unknown."""
+    value, low, high = np.array([[e.value, e.low, e.high] for e in estimates], dtype=float).T
+    return value, np.stack([value - low, high - value]).clip(min=0)
+
+
+def hide_axes(axis: Axes) -> None:
+    """Leave nothing of a pair of axes but what is drawn in it and its labels."""
+    axis.set(xticks=[], yticks=[])
+    axis.grid(visible=False)
+    axis.spines[:].set_visible(False)

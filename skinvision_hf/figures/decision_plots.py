@@ -1,32 +1,31 @@
-"""Pictures of acting on a probability: ROC, decision curve, risk against coverage."""
+"""Figures of acting on a probability: ROC, decision curve, risk against coverage."""
 
 from pathlib import Path
 
 from matplotlib.axes import Axes
 
 from skinvision_hf.evaluation.curves import Curve
-from skinvision_hf.evaluation.decisions import DecisionReport
-from skinvision_hf.figures.style import ACCENT, MUTED, new_figure, save_figure
+from skinvision_hf.evaluation.decisions import Abstention, DecisionReport
+from skinvision_hf.figures.style import ACCENT, MAIN, MUTED, new_figure, save_figure
 
 __all__ = ["plot_abstention", "plot_decision", "plot_roc"]
 
 TITLES = {"malignant": "Malignant or benign", "melanoma": "Melanoma or anything else"}
-COLOUR = "#0072B2"
 MARKED_LEVELS = (0.8, 0.9, 0.95)
 
 
 def plot_roc(report: DecisionReport, path: str | Path) -> Path:
     """Draw the ROC curve of each question, its band, and the thresholds that were chosen on validation."""
     with new_figure(9, 5) as figure:
-        axes = figure.subplots(1, len(report.tasks), sharey=True, squeeze=False)[0]
+        axes = figure.subplots(1, len(report.tasks), sharey=True)
         for axis, (name, task) in zip(axes, report.tasks.items(), strict=True):
             _draw(axis, task.roc, f"AUC {task.auc}")
-            axis.plot([0, 1], [0, 1], color=MUTED, linestyle=":", label="guessing")
+            axis.plot([0, 1], [0, 1], color=MUTED, linestyle=":", label="chance")
             marked = [task.point("sensitivity", level) for level in MARKED_LEVELS]
             rates = [(1 - (p.specificity.value or 0), p.sensitivity.value or 0) for p in marked]
             axis.scatter(*zip(*rates, strict=True), color=ACCENT, zorder=3, label="threshold from validation")
             for (x, y), point in zip(rates, marked, strict=True):
-                axis.annotate(f"aim {point.level:.0%}", (x, y), (7, -12), textcoords="offset points", fontsize=8)
+                axis.annotate(f"target {point.level:.0%}", (x, y), (7, -12), textcoords="offset points", fontsize=8)
             axis.set(title=TITLES[name], xlabel="False positive rate (1 - specificity)", aspect="equal")
             axis.legend(loc="lower right", fontsize=8)
         axes[0].set_ylabel("Sensitivity")
@@ -36,40 +35,32 @@ def plot_roc(report: DecisionReport, path: str | Path) -> Path:
 def plot_decision(report: DecisionReport, path: str | Path) -> Path:
     """Draw the net benefit of acting on the model, on everyone and on no one."""
     with new_figure(9, 4) as figure:
-        axes = figure.subplots(1, len(report.tasks), squeeze=False)[0]
+        axes = figure.subplots(1, len(report.tasks))
         for axis, (name, task) in zip(axes, report.tasks.items(), strict=True):
+            x = task.net_benefit.x
             _draw(axis, task.net_benefit, "act on the model")
-            axis.plot(
-                task.net_benefit.x, task.net_benefit_of_all, color=ACCENT, linestyle="--", label="act on everyone"
-            )
+            axis.plot(x, task.net_benefit_of_all, color=ACCENT, linestyle="--", label="act on everyone")
             axis.axhline(0, color=MUTED, linestyle=":", label="act on no one")
-            axis.set(
-                title=TITLES[name],
-                xlabel="Probability from which one would act",
-                ylim=(-0.05, 1.15 * task.prevalence),
-                xlim=(0, task.net_benefit.x[-1]),
-            )
+            axis.set(title=TITLES[name], xlabel="Threshold probability")
+            axis.set(ylim=(-0.05, 1.15 * task.prevalence), xlim=(0, x[-1]))
         axes[0].set_ylabel("Net benefit (true positives per image)")
         axes[0].legend(fontsize=8)
         return save_figure(figure, path)
 
 
-def plot_abstention(report: DecisionReport, path: str | Path) -> Path:
+def plot_abstention(report: Abstention, path: str | Path) -> Path:
     """Draw how the error rate falls when the least confident images are left to a human."""
     with new_figure(6, 4) as figure:
         axis = figure.subplots()
-        _draw(axis, report.abstention.risk, f"AURC {report.abstention.aurc}")
-        axis.set(
-            title="Error when the least certain images are left to a human",
-            xlabel="Share of images that the model answers",
-            ylabel="Error rate among them",
-            xlim=(0, 1),
-        )
+        _draw(axis, report.risk, f"AURC {report.aurc}")
+        axis.set(title="Error rate when the least confident images are left to a human", xlim=(0, 1))
+        axis.set(xlabel="Share of images that the model answers", ylabel="Error rate among them")
         axis.set_ylim(bottom=0)
         axis.legend(loc="upper left")
         return save_figure(figure, path)
 
 
 def _draw(axis: Axes, curve: Curve, label: str) -> None:
-    axis.fill_between(curve.x, curve.low, curve.high, color=COLOUR, alpha=0.18, linewidth=0, label="95% interval")
-    axis.plot(curve.x, curve.y, color=COLOUR, label=label)
+    band = "95 % confidence band"
+    axis.fill_between(curve.x, curve.low, curve.high, color=MAIN, alpha=0.18, linewidth=0, label=band)
+    axis.plot(curve.x, curve.y, color=MAIN, label=label)
