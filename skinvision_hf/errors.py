@@ -1,11 +1,11 @@
-"""The package's own errors: one line each that names the remedy; commands print them without a traceback.
+"""The package's own errors, one line each with cause and remedy; how commands print them; Pillow's errors."""
 
-And those of Pillow, which say that an image is broken.
-"""
-
+import errno
+import os
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 __all__ = [
     "DECODE_ERRORS",
@@ -15,7 +15,10 @@ __all__ = [
     "ModelError",
     "RunError",
     "SkinVisionError",
+    "describe",
+    "first_ten",
     "run_command",
+    "system_error",
 ]
 
 
@@ -31,6 +34,9 @@ DECODE_ERRORS = (
     struct.error,
 )
 """What Pillow's decoders raise on broken files; they validate little before they compute."""
+
+# Where libraries keep files of their own, and the variable that moves them elsewhere.
+CACHES = (("HF_HOME", "~/.cache/huggingface"), ("MPLCONFIGDIR", "~/.config/matplotlib"), ("TMPDIR", "/tmp"))
 
 
 class SkinVisionError(Exception):
@@ -57,6 +63,50 @@ class RunError(SkinVisionError):
     """A run that started well and then failed: exit code 1 instead of 2."""
 
 
+def system_error(error: BaseException | None) -> OSError | None:
+    """Find the file or disk that an error is about.
+
+    Returns:
+        The first error of the file system among an error and its causes; None when there is none, as for a network
+        that cannot be reached or a damaged file.
+    """
+    disk = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+    while error is not None:
+        if isinstance(error, OSError) and error.errno and (error.filename or error.errno in disk):
+            return error
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def describe(error: OSError, path: str | os.PathLike[str] | None = None) -> str:
+    """Say what the system refused: "PATH: Permission denied".
+
+    Args:
+        error: With an errno.
+        path: Instead of the error's own path, or where it has none.
+    """
+    place = path or error.filename
+    return (f"{os.fspath(place)}: " if place else "") + (error.strerror or str(error))
+
+
+def first_ten(names: Iterable[str]) -> str:
+    """The first ten names, and how many more there are."""
+    names = list(names)
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def _remedy(error: OSError) -> str:
+    """What helps: space, another folder for caches or temporary files, or other permissions."""
+    if "temporary directory" in (error.strerror or ""):
+        return "set TMPDIR to a folder that can be written"
+    path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
+    for variable, default in CACHES:
+        place = Path(os.path.expanduser(os.environ.get(variable) or default))  # noqa: PTH111 - works without a home
+        if path and place in (path, *path.parents):
+            return f"free some space, or set {variable} to a folder that can be written"
+    return "check the disk and the permissions, and run again"
+
+
 def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a command's body and turn its errors into one line on standard error and an exit code.
 
@@ -65,11 +115,11 @@ def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[
         argv: The arguments, or None for those of the process.
 
     Returns:
-        The body's own exit code, 2 for an error that the user can mend, 1 for a run or a disk that failed, 130 after
-        Ctrl-C.
+        The body's own exit code, 2 for an error that the user can correct, 1 for a run or a disk that failed, 130
+        after Ctrl-C.
 
     Raises:
-        OSError: If it is about no file, such as BrokenPipeError when the reader of the output went away.
+        OSError: If it is about no file, such as BrokenPipeError when the reader of the output has gone.
     """
     try:
         return function(argv)
@@ -78,12 +128,10 @@ def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[
     except SkinVisionError as error:
         code, message = 2, f"error: {error}"
     except OSError as error:
-        # Of others, such as a server's, nothing is known here; the reader of a pipe may go when it likes.
+        # Nothing is known here about other errors, such as a server's.
         if error.errno is None or isinstance(error, (ConnectionError, TimeoutError)):
             raise
-        place = f" {error.filename}" if error.filename else ""
-        code = 1
-        message = f"error: cannot read or write{place}: {error.strerror or error}; check the disk and run again"
+        code, message = 1, f"error: cannot read or write {describe(error)}; {_remedy(error)}"
     except KeyboardInterrupt as error:
         code, message = 130, f"stopped. {error}".rstrip()
     print(message, file=sys.stderr)  # noqa: T201 - the one place where a command's error reaches the user

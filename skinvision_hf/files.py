@@ -1,6 +1,5 @@
-"""Writing files so that a reader sees the old file or the new one, never half of one, and no path of this machine."""
+"""Files that appear whole or not at all, and texts that name no path of the machine that wrote them."""
 
-import errno
 import hashlib
 import json
 import os
@@ -8,13 +7,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DataError, describe
 
-__all__ = ["atomic_write", "is_disk_full", "make_folder", "sha256", "without_folders", "write_json"]
+__all__ = ["atomic_write", "make_folder", "sha256", "without_folders", "write_json"]
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Write a file to a temporary name in its own folder, then rename it; parent folders are made.
+    """Write a file under a temporary name in its own folder, then rename it; parent folders are made.
 
     Args:
         path: Where the file ends up.
@@ -29,22 +28,16 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     try:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         temporary.replace(path)
+    except OSError as error:
+        error.filename = str(path)  # the name that the user knows
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     return path
 
 
-def is_disk_full(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that there is no space left."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            return True
-        error = error.__cause__
-    return False
-
-
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make the folder of a command's results, before its work, so that a wrong path costs no hours.
+    """Make the folder of a command's results before the work begins, so that a wrong path costs no hours.
 
     Raises:
         DataError: If it cannot be made or written to.
@@ -55,21 +48,21 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise DataError(f"cannot write to {folder} ({error.strerror}); choose another --output_dir") from error
+        raise DataError(f"cannot write {describe(error, folder)}; choose another --output_dir") from error
     return folder
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
-    """Write a value as indented JSON, atomically. NaN is refused, since JSON has none.
+    """Write a value as indented JSON, atomically.
 
     Raises:
-        ValueError: If the value holds NaN or an infinity.
+        ValueError: If the value holds NaN or an infinity, which JSON does not have.
     """
     return atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file, in hexadecimal, read by parts."""
+    """SHA-256 of a file in hexadecimal, read piece by piece."""
     digest = hashlib.sha256()
     with Path(path).open("rb") as file:
         while chunk := file.read(1 << 20):

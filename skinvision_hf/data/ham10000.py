@@ -1,15 +1,19 @@
-"""`load_ham10000`: any source, checked, in a named split."""
+"""`load_ham10000`: any source, checked, in the splits of a split scheme. A new kind of source is a row of `READERS`."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 from datasets import Dataset, DatasetDict
 
 from skinvision_hf.config import DEFAULT_SCHEME, LEAKY_SCHEME, SPLIT_SCHEMES, SPLITS
-from skinvision_hf.data.folder import read_folder, read_zips
-from skinvision_hf.data.hub_source import read_hub
-from skinvision_hf.data.prepared import is_prepared, read_prepared, recorded_split
+from skinvision_hf.data.hub_source import is_copy, is_hub_id, read_copy, read_hub
+from skinvision_hf.data.labelled import load_labelled
+from skinvision_hf.data.official import is_official, read_official
+from skinvision_hf.data.prepared import is_prepared, read_prepared, recorded_scheme
+from skinvision_hf.data.schema import FEATURES, verify_images
 from skinvision_hf.data.split_schemes import (
     assert_leak_free,
     duplicate_pairs,
@@ -19,13 +23,34 @@ from skinvision_hf.data.split_schemes import (
     merge_duplicates,
 )
 from skinvision_hf.data.synthetic import DEFAULT_IMAGES, draw_dataset, is_drawn
-from skinvision_hf.data.table import FEATURES, first_ten, verify_images
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DataError, first_ten
 from skinvision_hf.labels import CODES
 
-__all__ = ["limit_images", "load_ham10000", "resolve_scheme", "scheme_name"]
+__all__ = ["limit_images", "load_ham10000", "load_split", "resolve_scheme", "scheme_name"]
 
 SYNTHETIC = re.compile(r"synthetic(?:\[:(\d+)\])?")
+
+
+class Reader(NamedTuple):
+    """A kind of source.
+
+    Attributes:
+        accepts: Whether a source is of this kind.
+        read: Reads all its rows, in the order of image_id, with the columns of `FEATURES`, `dx_type` and, if asked for,
+            `mask`; gets the source, `masks` and `revision`.
+    """
+
+    accepts: Callable[[str], Any]
+    read: Callable[[str, bool, str | None], Dataset]
+
+
+READERS = (
+    Reader(SYNTHETIC.fullmatch, lambda source, masks, _: _draw(source, masks=masks)),
+    Reader(is_prepared, lambda source, masks, _: read_prepared(source, masks=masks)),
+    Reader(is_copy, lambda source, masks, _: read_copy(source, masks=masks)),
+    Reader(is_official, lambda source, masks, _: read_official(source, masks=masks)),
+    Reader(is_hub_id, lambda source, masks, revision: read_hub(source, masks=masks, revision=revision)),
+)
 
 
 def load_ham10000(
@@ -42,10 +67,11 @@ def load_ham10000(
     Args:
         source: A folder in the layout of the Dataverse or Kaggle downloads, a folder of its zip files or one zip file,
             a data set that `save_prepared` wrote, a Hub data set id with the columns of `marmal88/skin_cancer` or of a
-            data set that this package published, or `synthetic` (or `synthetic[:N]`), lesion-like images drawn in code.
-        split: `ham10000-v1`, leak-free by lesion, or `image-level-leaky`, for comparison with older work only. None
-            means the split that `save_prepared` wrote, and `ham10000-v1` for every other source. Drawn images are
-            split by lesion in the same way, since they are in no manifest.
+            data set that this package published, a folder with such a data set downloaded or written by
+            `save_to_disk`, or `synthetic` (or `synthetic[:N]`), lesion-like images drawn in code.
+        split_scheme: `ham10000-v1`, leak-free by lesion, or `image-level-leaky`, for comparison with older work only.
+            None means the scheme that `save_prepared` wrote, and `ham10000-v1` for every other source. Drawn images
+            are split by lesion in the same way, since they are in no manifest.
         masks: Add the column `mask`, an image that is white on the lesion.
         dx_type: Add the column `dx_type`, how the diagnosis was confirmed. It leaks the label (`follow_up` means nv),
             so it is for reports only.
@@ -59,65 +85,110 @@ def load_ham10000(
 
     Raises:
         DataError: If the source cannot be found or used; the message counts all offenders and names the first ten.
-            Also if there is no such split, or the source was prepared in another one.
+            Also if there is no such split scheme, or the source was prepared in another one.
     """
     split_scheme = resolve_scheme(source, split_scheme)
-    dataset = _read(source, masks=masks, revision=revision)
+    dataset = _reader(source).read(str(source), masks, revision)
     if verify:
         verify_images(dataset)
-    columns = [*FEATURES, *(["mask"] if masks else []), *(["dx_type"] if dx_type else [])]
-    splits = _assign(dataset, split_scheme)
     rows: dict[str, list[int]] = {name: [] for name in SPLITS}
-    for row, split in enumerate(splits):
+    for row, split in enumerate(_assign(dataset, split_scheme)):
         rows[split].append(row)
-    dataset = dataset.select_columns(columns)
+    dataset = dataset.select_columns([*FEATURES, *(["mask"] if masks else []), *(["dx_type"] if dx_type else [])])
     return DatasetDict({name: dataset.select(rows[name]) for name in SPLITS})
 
 
+def load_split(
+    source: str | Path, *, split: str, split_scheme: str | None, skip_unknown: bool = False
+) -> tuple[Dataset, str, str]:
+    """Load what a model is to be measured on.
+
+    Args:
+        source: Any source of `load_ham10000` or of `load_labelled`.
+        split: train, validation or test; labelled images are always used whole.
+        split_scheme: Split scheme of HAM10000; None for the source's own, see `load_ham10000`.
+        skip_unknown: Of labelled images, leave out those with other diagnoses than the seven.
+
+    Returns:
+        The images, for HAM10000 with the column `dx_type`; the name of the split scheme or of the labelled data; and
+        the split.
+
+    Raises:
+        DataError: If the source cannot be found or used.
+    """
+    path = Path(source)
+    if path.exists() and not any(reader.accepts(str(source)) for reader in READERS):
+        return load_labelled(path, skip_unknown=skip_unknown), path.stem, "all"
+    split_scheme = resolve_scheme(source, split_scheme)
+    data = load_ham10000(source, split_scheme=split_scheme, dx_type=True)
+    if not len(data[split]):
+        raise DataError(f"{source} has no images of the split {split} of {split_scheme}; choose another --split")
+    return data[split], scheme_name(data, split_scheme), split
+
+
 def resolve_scheme(source: str | Path, split_scheme: str | None = None) -> str:
-    """The name of the split in which `load_ham10000` loads a source.
+    """The name of the split scheme in which `load_ham10000` loads a source.
 
     Args:
         source: As for `load_ham10000`.
-        split: The split that is asked for; None for the source's own.
+        split_scheme: The split scheme that is asked for; None for the source's own.
 
     Raises:
-        DataError: If there is no such split, or the source was prepared in another one.
+        DataError: If there is no such split scheme, or the source was prepared in another one.
     """
     if split_scheme is not None and split_scheme not in SPLIT_SCHEMES:
-        raise DataError(f"there is no split named {split_scheme!r}; use {' or '.join(map(repr, SPLIT_SCHEMES))}")
-    recorded = recorded_split(Path(source)) if is_prepared(Path(source)) else None
+        raise DataError(f"there is no split scheme named {split_scheme!r}; use {' or '.join(map(repr, SPLIT_SCHEMES))}")
+    recorded = recorded_scheme(Path(source)) if is_prepared(source) else None
     if split_scheme and recorded and split_scheme != recorded:
         raise DataError(
-            f"{source} was prepared in the split {recorded}, not in {split_scheme}; "
+            f"{source} was prepared in the split scheme {recorded}, not in {split_scheme}; "
             f"ask for {recorded}, or prepare the data again from its source"
         )
     return split_scheme or recorded or DEFAULT_SCHEME
 
 
 def scheme_name(data: DatasetDict, split_scheme: str = DEFAULT_SCHEME) -> str:
-    """The name under which numbers on these splits are reported: drawn images are no HAM10000."""
+    """The name under which results on these splits are reported: drawn images are not HAM10000."""
     return f"synthetic, {split_scheme}" if is_drawn(data["test"]["image_id"][:]) else split_scheme
 
 
-def _read(source: str | Path, *, masks: bool, revision: str | None) -> Dataset:
-    text, path = str(source), Path(source)
-    if match := SYNTHETIC.fullmatch(text):
-        return draw_dataset(int(match[1] or DEFAULT_IMAGES), masks=masks)
-    if path.is_file() and path.suffix.lower() == ".zip":
-        return read_zips([path], masks=masks)
+def limit_images(data: DatasetDict, limit: int, *, seed: int) -> DatasetDict:
+    """Draw images of each split at random, since a data set may be sorted by diagnosis.
+
+    Args:
+        data: The splits.
+        limit: Largest number of images of each; 0 keeps all, in their order.
+        seed: Seed of the draw.
+    """
+    if not limit:
+        return data
+    return DatasetDict(
+        {
+            name: split.select(np.random.default_rng(seed).permutation(len(split))[:limit])
+            for name, split in data.items()
+        }
+    )
+
+
+def _reader(source: str | Path) -> Reader:
+    path = Path(source)
+    for reader in READERS:
+        if reader.accepts(str(source)):
+            return reader
+    if path.is_dir() and not any(path.iterdir()):
+        raise DataError(f"the folder {path} is empty; give the folder with HAM10000's metadata and images")
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        raise DataError(
+            f"{path} holds no HAM10000_metadata.csv or .tab; give the folder with HAM10000's metadata and images"
+        )
     if path.is_file():
         raise DataError(f"{path} is a file; give the folder with HAM10000's metadata and images, or a zip file")
-    if path.is_dir():
-        if not any(path.iterdir()):
-            raise DataError(f"the folder {path} is empty; give the folder with HAM10000's metadata and images")
-        return read_prepared(path, masks=masks) if is_prepared(path) else read_folder(path, masks=masks)
-    if text.count("/") == 1 and not text.startswith((".", "/", "~")):
-        try:
-            return read_hub(text, masks=masks, revision=revision)
-        except DataError as error:
-            raise DataError(f"there is no folder {text}, and {error}") from error
-    raise DataError(f"there is no folder {text}; give a folder, a zip file, a Hub data set id, or 'synthetic'")
+    raise DataError(f"there is no folder {source}; give a folder, a zip file, a Hub data set id, or 'synthetic'")
+
+
+def _draw(source: str, *, masks: bool) -> Dataset:
+    match = SYNTHETIC.fullmatch(source)
+    return draw_dataset(int((match and match[1]) or DEFAULT_IMAGES), masks=masks)
 
 
 def _assign(dataset: Dataset, split_scheme: str) -> list[str]:
@@ -126,36 +197,23 @@ def _assign(dataset: Dataset, split_scheme: str) -> list[str]:
     image_ids, lesion_ids = dataset["image_id"][:], dataset["lesion_id"][:]
     if split_scheme == LEAKY_SCHEME:
         return _possible(image_level_split, labels)
-    manifest = load_manifest(split_scheme)
     groups = merge_duplicates(image_ids, lesion_ids, duplicate_pairs())
     if is_drawn(image_ids):
         splits = _possible(grouped_split, labels, groups)
     else:
-        unknown = [name for name in image_ids if name not in manifest]
-        if unknown:
+        manifest = load_manifest(split_scheme)
+        if unknown := [name for name in image_ids if name not in manifest]:
             raise DataError(
-                f"{len(unknown)} images are not in the split {split_scheme}: {first_ten(unknown)}; use HAM10000's own images"
+                f"{len(unknown)} images are not in the split scheme {split_scheme}: {first_ten(unknown)}; "
+                "use HAM10000's own images"
             )
         splits = [manifest[name] for name in image_ids]
     assert_leak_free(image_ids, groups, splits)
     return splits
 
 
-def _possible(split_scheme: Any, *arguments: list[Any]) -> list[str]:
+def _possible(split: Callable[..., list[str]], *arguments: list[Any]) -> list[str]:
     try:
-        return split_scheme(*arguments)
+        return split(*arguments)
     except ValueError as error:
         raise DataError(f"these images cannot be split ({error}); use more images") from error
-
-
-def limit_images(data: DatasetDict, limit: int, *, seed: int) -> DatasetDict:
-    """Draw images of each part by lot, since a data set may be sorted by diagnosis.
-
-    Args:
-        data: The parts.
-        limit: Largest number of images of each; 0 keeps all, in their order.
-        seed: Seed of the draw.
-    """
-    if not limit:
-        return data
-    return DatasetDict({k: d.shuffle(seed=seed).select(range(min(limit, len(d)))) for k, d in data.items()})

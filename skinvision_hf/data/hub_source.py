@@ -1,16 +1,28 @@
-"""HAM10000 from a data set on the Hugging Face Hub, whatever its own splits are."""
+"""HAM10000 as a data set of the `datasets` library: on the Hub, downloaded by hand, or written by `save_to_disk`."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, concatenate_datasets, load_dataset
+import pyarrow as pa
+import pyarrow.parquet as pq
+from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
-from skinvision_hf.data.table import DX_TYPE, FEATURES, MASK, code_of, first_ten
-from skinvision_hf.errors import DataError
-from skinvision_hf.files import is_disk_full
-from skinvision_hf.labels import CODES
+from skinvision_hf.data.folders import cached_folder, list_files
+from skinvision_hf.data.schema import DX_TYPE, FEATURES, MASK, clean_columns
+from skinvision_hf.data.tables import column_of, columns_of
+from skinvision_hf.errors import DataError, describe, system_error
+from skinvision_hf.labels import code_of
 
-__all__ = ["read_hub", "unify"]
+__all__ = ["is_copy", "is_hub_id", "read_copy", "read_hub", "read_parquet", "unify"]
+
+ROWS_PER_BATCH = 100
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source looks like `owner/name` and is not a path."""
+    return source.count("/") == 1 and not source.startswith((".", "/", "~")) and not Path(source).exists()
 
 
 def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) -> Dataset:
@@ -22,24 +34,77 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
         revision: Branch, tag or commit.
 
     Raises:
-        DataError: If it cannot be reached, or is no HAM10000.
+        DataError: If it cannot be reached, or is not HAM10000.
     """
     try:
         splits = load_dataset(repo_id, revision=revision)
     except DatasetNotFoundError as error:
-        raise DataError(f"there is no folder and no data set on the Hub named {repo_id}; check the name") from error
-    except (DatasetsError, ValueError, RuntimeError, OSError) as error:
-        if is_disk_full(error):
-            raise DataError(f"no space left for the cache of {repo_id}; free some, or set HF_HOME") from error
-        if isinstance(error, OSError):  # the Hub's own errors are among them
-            raise DataError(
-                f"cannot load {repo_id} from the Hub ({type(error).__name__}); check the network, or give a folder"
-            ) from error
-        reason = str(error).partition("\n")[0]
         raise DataError(
-            f"{repo_id} cannot be loaded ({type(error).__name__}: {reason}); choose another copy"
+            f"there is no folder {repo_id}, and there is no data set on the Hub named {repo_id}; check the name"
+        ) from error
+    except (DatasetsError, ValueError, RuntimeError, OSError) as error:
+        if refused := system_error(error):
+            raise DataError(
+                f"cannot write the cache of {repo_id} ({describe(refused)}); "
+                "set HF_HOME to a folder with space that can be written"
+            ) from error
+        reason = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
+        raise DataError(
+            f"there is no folder {repo_id}, and it cannot be loaded from the Hub ({reason}); "
+            "check the network, or give a folder"
         ) from error
     return unify(concatenate_datasets(list(splits.values())), repo_id, masks=masks)
+
+
+def is_copy(source: str) -> bool:
+    """Whether a folder holds Parquet or Arrow files."""
+    return Path(source).is_dir() and bool(list_files(Path(source), (".parquet", ".arrow")))
+
+
+def read_copy(source: str, *, masks: bool) -> Dataset:
+    """Read a folder of Parquet files, such as a data set of the Hub downloaded by hand, or one of `save_to_disk`.
+
+    Raises:
+        DataError: If its files cannot be read, or are not HAM10000.
+    """
+    folder = Path(source)
+    if files := list_files(folder, (".parquet",)):
+        return unify(read_parquet(files), source, masks=masks)
+    shards = [path for path in list_files(folder, (".arrow",)) if not path.name.startswith("cache-")]
+    try:
+        data = concatenate_datasets([Dataset.from_file(str(path)) for path in shards])
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise _unreadable(folder, error) from error
+    return unify(data, source, masks=masks)
+
+
+def read_parquet(files: Sequence[Path]) -> Dataset:
+    """Read Parquet files as one data set, which an Arrow file in the cache backs.
+
+    Paths are taken as they are, which `load_dataset` does not do: it takes them for patterns.
+
+    Raises:
+        DataError: If they are damaged, or the cache cannot be written.
+    """
+    try:
+        folder = cached_folder(files, lambda target: _to_arrow(files, target / "rows.arrow"))
+        return Dataset.from_file(str(folder / "rows.arrow"))
+    except (pa.ArrowException, ValueError, OSError) as error:
+        raise _unreadable(files[0].parent, error) from error
+
+
+def _to_arrow(files: Sequence[Path], target: Path) -> None:
+    schema = pq.read_schema(files[0])
+    with target.open("wb") as sink, pa.ipc.new_stream(sink, schema) as writer:
+        for file in files:
+            with file.open("rb") as source:
+                for batch in pq.ParquetFile(source).iter_batches(ROWS_PER_BATCH):
+                    writer.write_table(pa.Table.from_batches([batch]).cast(schema))
+
+
+def _unreadable(folder: Path, error: Exception) -> DataError:
+    reason = str(error).partition("\n")[0]
+    return DataError(f"the files of {folder} cannot be read ({reason}); download or prepare them again")
 
 
 def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
@@ -49,36 +114,42 @@ def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
     of their own splits, so repetitions and splits are both dropped.
 
     Args:
-        dataset: With the columns image, image_id, lesion_id, `dx` (code or long name) or `label`, and, where known,
-            age, sex, localization, dx_type and mask.
+        dataset: With the columns image, image_id, lesion_id, `dx` or `label`, and, where known, age, sex, localization,
+            dx_type and mask; see `skinvision_hf.data.tables.COLUMNS` for their other names.
         name: How messages call it.
         masks: Keep the column `mask`.
 
     Raises:
         DataError: If a column is missing, or a diagnosis is unknown.
     """
-    label = "dx" if "dx" in dataset.column_names else "label"
-    wanted = ["image", "image_id", "lesion_id", label, *(["mask"] if masks else [])]
-    missing = [column for column in wanted if column not in dataset.column_names]
+    others = [column for column in dataset.column_names if column not in ("image", "mask")]
+    found = {column: column_of(others, column) for column in (*FEATURES, *DX_TYPE) if column not in ("image", "label")}
+    labels = columns_of(others, "dx")
+    missing = [column for column in ("image", *(MASK if masks else ())) if column not in dataset.column_names]
+    missing += [column for column in ("image_id", "lesion_id") if not found[column]] + ([] if labels else ["label"])
     if missing:
-        raise DataError(f"{name} has no column {' or '.join(missing)}, so it is no HAM10000 that can be used")
-    first = {image_id: row for row, image_id in reversed(list(enumerate(dataset["image_id"][:])))}
-    dataset = dataset.select([first[image_id] for image_id in sorted(first)])
-    values = dataset[label][:]
-    feature = dataset.features[label]
-    if isinstance(feature, ClassLabel):
-        values = feature.int2str(values)
-    codes = [code_of(str(value)) for value in values]
-    strange = sorted({str(v) for v, code in zip(values, codes, strict=True) if code is None})
-    if strange:
-        raise DataError(f"{name} has unknown diagnoses: {first_ten(strange)}; known are {', '.join(CODES)}")
-    columns: dict[str, list[Any]] = {"label": [CODES.index(code) for code in codes if code]}
-    for column in ("sex", "localization", "dx_type"):
-        known = dataset[column][:] if column in dataset.column_names else [None] * len(dataset)
-        columns[column] = [value or "unknown" for value in known]
-    columns["age"] = dataset["age"][:] if "age" in dataset.column_names else [None] * len(dataset)
-    dataset = dataset.select_columns([c for c in wanted if c != label])
-    for column, content in columns.items():
-        dataset = dataset.add_column(column, content, feature=(FEATURES | DX_TYPE)[column])
-    features = type(FEATURES)(FEATURES | DX_TYPE | (MASK if masks else {}))
-    return dataset.select_columns(list(features)).cast(features)
+        raise DataError(
+            f"{name} has no column {' or '.join(missing)} (found: {', '.join(dataset.column_names)}), "
+            "so it cannot be used as HAM10000"
+        )
+    nothing = [None] * len(dataset)
+    values = {column: dataset[source][:] if source else nothing for column, source in found.items()}
+    values["dx"] = _labels(dataset, labels)
+    cleaned = clean_columns(values, name)
+    dataset = dataset.select_columns(["image", *(MASK if masks else ())])
+    for column in dataset.column_names:  # also undecoded rows, and plain bytes
+        dataset = dataset.cast_column(column, Image())
+    features = Features(FEATURES | DX_TYPE | (MASK if masks else {}))
+    for column, content in cleaned.items():
+        dataset = dataset.add_column(column, content, feature=features[column])
+    first = {image_id: row for row, image_id in reversed(list(enumerate(cleaned["image_id"])))}
+    return dataset.select_columns(list(features)).select([first[image_id] for image_id in sorted(first)])
+
+
+def _labels(dataset: Dataset, columns: Sequence[str]) -> list[Any]:
+    """The names of the diagnoses: of each row, the first that is known."""
+    named = []
+    for column in columns:
+        feature, values = dataset.features[column], dataset[column][:]
+        named.append([feature.int2str(v) for v in values] if isinstance(feature, ClassLabel) else values)
+    return [next((value for value in row if code_of(str(value))), row[0]) for row in zip(*named, strict=True)]

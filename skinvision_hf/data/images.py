@@ -1,18 +1,28 @@
-"""Every way to hand over an image, checked and turned into upright RGB; what cannot be used gets a one-line reason."""
+"""The one place where an image is opened, checked and turned into upright RGB."""
 
 import io
 import os
+import struct
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from skinvision_hf.errors import DECODE_ERRORS, ImageError
 
-__all__ = ["MAX_PIXELS", "MIN_SIDE", "ImageSource", "is_image_source", "open_image"]
+try:  # what phones make; an extra, since its decoder is large
+    from pillow_heif import register_heif_opener
+except ImportError:
+    HEIF: tuple[str, ...] = ()
+else:
+    register_heif_opener()
+    HEIF = ("HEIF",)
 
-ImageSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray
+__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "MIN_SIDE", "ImageSource", "is_image_source", "open_image"]
+
+ImageSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray | Mapping[str, Any]
 
 MAX_PIXELS = 50_000_000
 """Largest image, in pixels, checked before it is decoded; a small file can hold an image that fills the memory."""
@@ -20,9 +30,21 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE = 32
 """Shortest side in pixels. HAM10000 is 600 x 450; below this a lesion has no structure left to look at."""
 
+AVIF = ("AVIF",) if features.check("avif") else ()
 # Formats that only hold pixels. Others that Pillow opens run programs (EPS) or depend on fonts and plug-ins.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM")
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", *AVIF, *HEIF)
 
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".dib", ".jp2")
+IMAGE_SUFFIXES += (".j2k", ".ppm", ".pgm", ".avif", ".heic", ".heif")
+"""How files in `FORMATS` are called, in lower case; how a program lists the images of a folder."""
+
+# What a file of these formats says in its first bytes, and what reads it.
+NEEDED = {b"avif": "Pillow 11.3 or later", b"avis": "Pillow 11.3 or later"}
+NEEDED |= dict.fromkeys(
+    (b"heic", b"heix", b"heim", b"heis", b"mif1"), "pillow-heif (pip install 'skinvision-hf[heic]')"
+)
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EXIF_ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,7 +61,7 @@ BROKEN_FILE = (*DECODE_ERRORS, MemoryError)
 
 def is_image_source(value: object) -> bool:
     """Tell one image (of any kind that `open_image` takes) from a collection of them."""
-    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray, Mapping)
     return isinstance(value, kinds) or hasattr(value, "read")
 
 
@@ -47,16 +69,17 @@ def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
     """Read an image from anywhere and check that it can be classified.
 
     Transparency is laid over white, 16-bit greyscale is scaled to 8 bits, of an animation the first frame is used,
-    and an EXIF orientation is applied.
+    and an EXIF orientation is applied once: opening what this returns gives the same pixels again.
 
     Args:
-        source: A path, encoded bytes, a binary file object (read from where it stands), a PIL image, or an array
-            (height, width) or (height, width, 3 or 4), uint8 or float in [0, 1].
+        source: A path, encoded bytes, a binary file object (read from where it stands), a PIL image, an array
+            (height, width) or (height, width, 3 or 4), uint8 or float in [0, 1], or a row of `datasets` that is not
+            decoded (`bytes`, `path`).
         name: How messages call a source that has no path.
 
     Returns:
-        An RGB image of at least `MIN_SIDE` pixels a side and at most `MAX_PIXELS` pixels; a PIL image that is that
-        already is returned itself.
+        An RGB image of at least `MIN_SIDE` pixels a side and at most `MAX_PIXELS` pixels, without metadata; a PIL image
+        that is upright RGB already is returned itself.
 
     Raises:
         ImageError: If it cannot be read or used. The message is one line that names the image and the remedy.
@@ -65,6 +88,8 @@ def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
         return _from_array(source, name)
     if isinstance(source, Image.Image):
         return _decode(source, name)
+    if isinstance(source, Mapping):
+        source = source.get("bytes") or source.get("path")
     if isinstance(source, (str, os.PathLike)):
         name = printable(source)
         _check_path(os.fspath(source), name)
@@ -95,7 +120,7 @@ def _check_path(path: str, name: str) -> None:
         if not file.exists():
             raise ImageError(f"there is no file {name}; check the path")
         if not file.is_file():
-            raise ImageError(f"{name} is no regular file; save the image to a file and give that")
+            raise ImageError(f"{name} is not a regular file; save the image to a file and give that")
         if file.stat().st_size == 0:
             raise ImageError(f"{name} is empty; download or export it again")
     except (OSError, ValueError) as error:
@@ -120,16 +145,51 @@ def _read(source: str | os.PathLike[str] | BinaryIO, name: str) -> Image.Image:
     if isinstance(source, io.BytesIO) and not source.getbuffer().nbytes:
         raise ImageError(f"{name} is empty; download or export it again")
     try:
+        return _open(source, name)
+    except ImageError as error:
+        # Pillow refuses a PNG with more than a megabyte of text; its pixels may be sound.
+        if not isinstance(error.__cause__, ValueError):
+            raise
+        content = _content(source)
+        bare = b"".join(_without_text(content))
+        if bare == content:
+            raise
+        return _open(io.BytesIO(bare), name)
+
+
+def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> Image.Image:
+    try:
         with Image.open(source, formats=FORMATS) as image:
             return _decode(image, name)
     except UnidentifiedImageError as error:
-        raise ImageError(f"{name} cannot be read as an image; save it as JPEG or PNG") from error
+        needed = NEEDED.get(_content(source, 12)[8:], "")
+        remedy = f"install {needed}, or save it as JPEG or PNG" if needed else "save it as JPEG or PNG"
+        raise ImageError(f"{name} cannot be read as an image; {remedy}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name) from error
     except BROKEN_FILE as error:
         if getattr(error, "errno", None):
             raise ImageError(f"{name} cannot be opened ({_reason(error)}); check its permissions") from error
         raise _damaged(name) from error
+
+
+def _content(source: str | os.PathLike[str] | BinaryIO, size: int = -1) -> bytes:
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[: size if size >= 0 else None]
+    with Path(source).open("rb") as file:  # type: ignore[arg-type]
+        return file.read(size)
+
+
+def _without_text(content: bytes) -> Iterator[bytes]:
+    """The chunks of a PNG file but those of text and colour profiles; any other file as it is."""
+    at = len(PNG_SIGNATURE) if content.startswith(PNG_SIGNATURE) else len(content)
+    yield content[:at]
+    while at < len(content):
+        length, kind = struct.unpack(">I4s", content[at : at + 8].ljust(8, b"\0"))
+        end = at + length + 12
+        if kind not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
+            yield content[at:end]
+        at = end
 
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
@@ -140,7 +200,11 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
         raise _damaged(name) from error
     orientation = _orientation(image)
     rgb = to_rgb(image, name)
-    return rgb.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else rgb
+    if orientation in UPRIGHT:
+        rgb = rgb.transpose(UPRIGHT[orientation])
+    if rgb is not image:
+        rgb.info = {}  # its orientation is applied
+    return rgb
 
 
 def _damaged(name: str) -> ImageError:

@@ -1,30 +1,31 @@
-"""Any labelled images as a data set to evaluate on: a folder for each class, or a CSV file."""
+"""Any labelled images as a data set to evaluate on: a folder for each class, or a table of labels."""
 
-import csv
+import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from datasets import Dataset
 
-from skinvision_hf.data.folder import IMAGE_SUFFIXES
-from skinvision_hf.data.table import FEATURES, code_of, first_ten, make_dataset
-from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES, DIAGNOSES
+from skinvision_hf.data.folders import TABLE_SUFFIXES, Pictures, list_files, read_places
+from skinvision_hf.data.images import IMAGE_SUFFIXES
+from skinvision_hf.data.schema import FEATURES, make_dataset
+from skinvision_hf.data.tables import Table, is_table, refuse_unknown
+from skinvision_hf.errors import DataError, first_ten
+from skinvision_hf.labels import CODES, code_of
 
-__all__ = ["load_labelled"]
-
-ISIC_COLUMNS = tuple(d.isic for d in DIAGNOSES)
-LABEL_COLUMNS = ("label", "dx", "diagnosis")
+__all__ = ["holds_labels", "load_labelled"]
 
 
-def load_labelled(source: str | Path, *, images: str | Path | None = None) -> Dataset:
+def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
     """Load labelled images.
 
     Args:
-        source: A folder with one folder of images for each class, named by code, ISIC column or long name; or a CSV
-            file with the column `image` (a path or an image_id) and either `label` or the ISIC one-hot columns MEL, NV,
-            BCC, AKIEC, BKL, DF and VASC; or a folder with one such file, as the ISIC 2018 test set is unpacked. A
-            column `lesion_id` groups photographs of one lesion.
-        images: Folder of a CSV file's images; the file's own folder, and those below it, when None.
+        source: A folder with one folder of images for each class, named by any name of a diagnosis; or a table (.csv,
+            .tsv, .tab) with a column `image` (a path or an image_id) and either a column `label` or a column of 0 and
+            1 for each diagnosis, as in the ISIC challenges; or a folder or zip file that holds one such table and the
+            images. Names of columns and diagnoses that the ISIC Archive uses are known. A column `lesion_id` groups
+            photographs of one lesion.
+        skip_unknown: Leave out images whose label is none of the seven diagnoses, in place of refusing them.
 
     Returns:
         The columns of `skinvision_hf.data.FEATURES`. Without lesion_ids each image counts as a lesion of its own.
@@ -33,110 +34,91 @@ def load_labelled(source: str | Path, *, images: str | Path | None = None) -> Da
         DataError: If nothing is found, images are missing, or a label is unknown; offenders are counted and named.
     """
     path = Path(source)
-    if path.is_dir():
-        tables = [file for file in sorted(path.glob("*.csv")) if _label_columns(file)]
-        if not tables:
-            return _from_folders(path)
-        if len(tables) > 1:
-            raise DataError(f"{path} holds several tables of labels: {first_ten(f.name for f in tables)}; name one")
-        path = tables[0]
-    if not path.is_file():
-        raise DataError(f"there is no {path}; give a CSV file, or a folder with one folder of images for each class")
-    return _from_table(path, Path(images) if images else path.parent)
+    if not path.exists():
+        raise DataError(f"there is no {path}; give a table of labels, or a folder with one folder for each class")
+    if is_table(path):
+        # The images lie below the table's folder, or in a folder beside it.
+        nearby = [Pictures([path.parent]), Pictures([path.parent.resolve().parent], depth=1)]
+        records, files = _from_table(Table.read(path), nearby)
+    elif path.is_dir() or path.suffix.lower() == ".zip":
+        records, files = read_places(path, _from_folders)
+    else:
+        raise DataError(f"{path} is neither a folder, a zip file nor a table ({', '.join(TABLE_SUFFIXES)})")
+    if skip_unknown:
+        kept = [row for row, record in enumerate(records) if code_of(record["dx"])]
+        records, files = [records[row] for row in kept], [files[row] for row in kept]
+    remedy = "correct the labels, or leave these images out with --skip_unknown"
+    refuse_unknown([record["dx"] for record in records], str(path), remedy)
+    return make_dataset(records, files, None).select_columns(list(FEATURES))
 
 
-def _from_folders(folder: Path) -> Dataset:
-    folders = {child: code_of(child.name) for child in sorted(folder.iterdir()) if child.is_dir()}
-    records, paths = [], []
-    for child, code in folders.items():
-        for file in sorted(child.rglob("*")) if code else ():
-            if file.suffix.lower() in IMAGE_SUFFIXES:
-                name = file.relative_to(folder).with_suffix("").as_posix()
-                records.append({"image_id": name, "lesion_id": name, "dx": code})
-                paths.append(str(file))
-    if not records:
-        raise DataError(
-            f"{folder} holds no CSV file with labels, and no folders of images named after the diagnoses "
-            f"({', '.join(CODES)})"
-        )
-    unknown = [child.name for child, code in folders.items() if code is None]
-    if unknown:
-        raise DataError(f"folders that are no diagnosis: {first_ten(unknown)}; known are {', '.join(CODES)}")
-    return make_dataset(records, paths, None).select_columns(list(FEATURES))
+def holds_labels(folders: Sequence[Path]) -> bool:
+    """Whether folders hold a table of labels, or folders named after diagnoses."""
+    return bool(_tables(folders) or _from_classes(folders))
 
 
-def _label_columns(table: Path) -> list[str]:
-    """The columns of a CSV file that hold the labels: one of names, or the seven of ISIC; none in other files."""
-    with table.open(newline="", encoding="utf-8-sig", errors="replace") as file:
-        columns = next(csv.reader(file), [])
-    if "image" not in columns and "image_id" not in columns:
-        return []
-    if set(ISIC_COLUMNS) <= set(columns):
-        return list(ISIC_COLUMNS)
-    return [name for name in LABEL_COLUMNS if name in columns][:1]
+Rows = tuple[list[dict[str, str]], list[str]]
+"""Records as `make_dataset` takes them, and the file of each image."""
 
 
-def _from_table(table: Path, folder: Path) -> Dataset:
-    labels = _label_columns(table)
-    if not labels:
-        raise DataError(f"{table} needs a column image, and a column label or the columns {', '.join(ISIC_COLUMNS)}")
-    if not folder.is_dir():
-        raise DataError(f"there is no folder of images {folder}; check --images")
-    rows = _read_rows(table, labels)
-    known: dict[str, list[Path]] = {}
-    for file in sorted(folder.rglob("*")):
-        if file.suffix.lower() in IMAGE_SUFFIXES:
-            known.setdefault(file.stem, []).append(file)
-    records: list[dict[str, str]] = []
-    paths: list[str] = []
-    missing: list[str] = []
-    for row in rows:
-        name = _name(row)
-        path = _find(name, folder, known)
-        if path is None:
-            missing.append(name)
-            continue
-        records.append({**row, "image_id": name, "lesion_id": row.get("lesion_id") or name, "dx": _label(row, labels)})
-        paths.append(str(path))
+def _from_folders(folders: Sequence[Path]) -> Rows:
+    tables = _tables(folders)
+    if len(tables) > 1:
+        raise DataError(f"there are several tables of labels: {first_ten(map(str, tables))}; name the one to use")
+    if tables:
+        return _from_table(Table.read(tables[0]), [Pictures(folders)])
+    if rows := _from_classes(folders):
+        return rows
+    raise DataError(
+        f"{folders[0]} holds no CSV file with labels, and no folders of images named after the diagnoses "
+        f"({', '.join(CODES)})"
+    )
+
+
+def _tables(folders: Sequence[Path]) -> list[Path]:
+    """The tables of labels in the first folder that has some, those nearest to its top only."""
+    for folder in folders:
+        tables = [path for path in list_files(folder, TABLE_SUFFIXES) if Table.read(path, head_only=True).has_labels]
+        if tables:
+            top = min(len(path.parts) for path in tables)
+            return [path for path in tables if len(path.parts) == top]
+    return []
+
+
+def _from_classes(folders: Sequence[Path]) -> Rows | None:
+    """Images in folders named after their diagnosis; None when no folder is."""
+    records, files = [], []
+    for folder in map(_inner, folders):
+        for file in list_files(folder, IMAGE_SUFFIXES):
+            name = file.relative_to(folder).with_suffix("").as_posix()
+            if "/" in name:
+                records.append({"image_id": name, "lesion_id": name, "dx": name.partition("/")[0]})
+                files.append(str(file))
+    return (records, files) if any(code_of(record["dx"]) for record in records) else None
+
+
+def _inner(folder: Path) -> Path:
+    """Where the folders of classes lie: zip files often hold them in a folder of their own."""
+    parents = {path.relative_to(folder).parts[:-1] for path in list_files(folder, IMAGE_SUFFIXES)}
+    tops = {parts[0] for parts in parents if parts}
+    if len(tops) == 1 and () not in parents and not code_of(top := tops.pop()):
+        return _inner(folder / top)
+    return folder
+
+
+def _from_table(table: Table, pictures: Sequence[Pictures]) -> Rows:
+    records, files, missing = table.records(), [], []
+    for record in records:
+        name = record["image_id"]
+        beside = os.path.join(table.path.parent, name)  # noqa: PTH118
+        here = os.path.isfile(beside)  # noqa: PTH113 - of names that no file can have, False
+        file = beside if here else next(filter(None, (p.find(name) for p in pictures)), None)
+        missing += [] if file else [name]
+        files.append(file or "")
+        record["lesion_id"] = record.get("lesion_id") or name
     if missing:
-        raise DataError(f"{len(missing)} of {len(rows)} images of {table} are not on disk: {first_ten(missing)}")
-    return make_dataset(records, paths, None).select_columns(list(FEATURES))
-
-
-def _find(name: str, folder: Path, known: dict[str, list[Path]]) -> Path | None:
-    """The file of an image: at its path, or, for a name without a folder, the one file of that name; None without."""
-    if (folder / name).is_file():
-        return folder / name
-    files = known.get(name.removesuffix(Path(name).suffix) if Path(name).suffix.lower() in IMAGE_SUFFIXES else name, [])
-    if len(files) > 1:
-        raise DataError(f"{folder} holds several images named {name}: {first_ten(map(str, files))}; give their paths")
-    return files[0] if files else None
-
-
-def _read_rows(table: Path, labels: list[str]) -> list[dict[str, str]]:
-    try:
-        with table.open(newline="", encoding="utf-8-sig") as lines:
-            rows = list(csv.DictReader(lines))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} is no CSV file in UTF-8; save it again as CSV in that encoding") from error
-    incomplete = [n for n, row in enumerate(rows, start=2) if not (_name(row) and all(row[c] for c in labels))]
-    if incomplete:
-        raise DataError(f"{table}: {len(incomplete)} rows are incomplete, the first in line {incomplete[0]}; mend them")
-    return rows
-
-
-def _name(row: dict[str, str]) -> str:
-    """What a row calls its image."""
-    return row.get("image") or row.get("image_id") or ""
-
-
-def _label(row: dict[str, str], columns: list[str]) -> str:
-    if len(columns) == 1:
-        return row[columns[0]]
-    try:
-        chosen = [name for name in columns if float(row[name]) == 1]
-    except ValueError:
-        chosen = []
-    if len(chosen) != 1:
-        raise DataError(f"{_name(row)} has {len(chosen)} diagnoses in its ISIC columns; exactly one must be 1")
-    return chosen[0]
+        raise DataError(
+            f"{len(missing)} of {len(records)} images of {table.path} are not on disk: {first_ten(missing)}; "
+            "give the folder that holds both the table and the images"
+        )
+    return records, files

@@ -1,23 +1,37 @@
 """The data set that this package writes: Parquet files that hold the images, one or more for each split."""
 
+import io
 import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
-from datasets.exceptions import DatasetsError
+from datasets import Dataset, DatasetDict, concatenate_datasets
+from datasets import Image as ImageFeature
 from datasets.table import embed_table_storage
+from PIL import Image
 from tqdm.auto import tqdm
 
 from skinvision_hf.config import SPLITS
-from skinvision_hf.data.table import FEATURES, fingerprint, first_ten
-from skinvision_hf.errors import DataError
-from skinvision_hf.files import is_disk_full, write_json
+from skinvision_hf.data.folders import list_files
+from skinvision_hf.data.hub_source import read_parquet
+from skinvision_hf.data.images import MIN_SIDE
+from skinvision_hf.data.schema import DX_TYPE, FEATURES, decode_image, fingerprint
+from skinvision_hf.errors import DataError, describe, first_ten
+from skinvision_hf.files import write_json
 
-__all__ = ["assert_replaceable", "is_prepared", "read_prepared", "recorded_split", "save_prepared", "write_parquet"]
+__all__ = [
+    "assert_replaceable",
+    "is_prepared",
+    "read_prepared",
+    "recorded_scheme",
+    "save_prepared",
+    "shrink_images",
+    "write_parquet",
+]
 
 RECORD_FILE = "prepared.json"
 DX_TYPE_FILE = "dx_type.json"
@@ -26,10 +40,13 @@ OWN_NAMES = {RECORD_FILE, DX_TYPE_FILE, "data", "figures"}
 ROWS_PER_FILE = 2000
 ROWS_PER_GROUP = 100
 
+JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95}
+PNG: dict[str, Any] = {"format": "PNG"}
 
-def is_prepared(folder: Path) -> bool:
+
+def is_prepared(source: str | Path) -> bool:
     """Whether a folder is a data set that `save_prepared` wrote."""
-    return (folder / RECORD_FILE).is_file()
+    return (Path(source) / RECORD_FILE).is_file()
 
 
 def save_prepared(data: DatasetDict, folder: str | Path, *, split_scheme: str) -> Path:
@@ -38,7 +55,7 @@ def save_prepared(data: DatasetDict, folder: str | Path, *, split_scheme: str) -
     Args:
         data: From `load_ham10000`. A column `dx_type` goes to a file of its own, since it leaks the label.
         folder: Where to; an older prepared data set there is replaced.
-        split: Name of the split.
+        split_scheme: Name of the split scheme of `data`.
 
     Returns:
         The folder.
@@ -51,17 +68,17 @@ def save_prepared(data: DatasetDict, folder: str | Path, *, split_scheme: str) -
     temporary, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{end}") for end in ("tmp", "old"))
     try:
         for name, split in data.items():
-            write_parquet(split.remove_columns([c for c in ("dx_type",) if c in split.column_names]), temporary, name)
+            write_parquet(split.remove_columns([c for c in DX_TYPE if c in split.column_names]), temporary, name)
         record = {name: {"images": len(split), "fingerprint": fingerprint(split)} for name, split in data.items()}
-        write_json(temporary / RECORD_FILE, {"schema_version": 1, "split": split_scheme, "parts": record})
+        write_json(temporary / RECORD_FILE, {"schema_version": 2, "split_scheme": split_scheme, "splits": record})
         if all("dx_type" in split.column_names for split in data.values()):
-            kinds = {k: v for p in data.values() for k, v in zip(p["image_id"][:], p["dx_type"][:], strict=True)}
+            kinds = {k: v for d in data.values() for k, v in zip(d["image_id"][:], d["dx_type"][:], strict=True)}
             write_json(temporary / DX_TYPE_FILE, kinds)
         if folder.exists():
             folder.rename(old)
         temporary.rename(folder)
     except OSError as error:
-        raise DataError(f"cannot write {folder} ({error.strerror or error}); choose another --output_dir") from error
+        raise DataError(f"cannot write {describe(error, folder)}; choose another --output_dir") from error
     finally:
         if old.exists() and not folder.exists():
             old.rename(folder)
@@ -71,7 +88,7 @@ def save_prepared(data: DatasetDict, folder: str | Path, *, split_scheme: str) -
 
 
 def assert_replaceable(folder: Path) -> None:
-    """Check that a folder is not there, is empty, or holds a prepared data set and nothing else.
+    """Check that a folder does not exist, is empty, or holds a prepared data set and nothing else.
 
     Raises:
         DataError: If it holds something else, which writing there would delete.
@@ -80,18 +97,18 @@ def assert_replaceable(folder: Path) -> None:
         return
     names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
     if names and not is_prepared(folder):
-        raise DataError(f"{folder} exists and is no prepared data set; choose another --output_dir")
+        raise DataError(f"{folder} exists and is not a prepared data set; choose another --output_dir")
     if others := sorted(names - OWN_NAMES):
         raise DataError(f"{folder} also holds {first_ten(others)}, which would be lost; move that away")
 
 
 def write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
-    """Write a split as `data/<part>-*.parquet` with the images inside, a hundred at a time.
+    """Write a split as `data/<split>-*.parquet` with the images inside, a hundred at a time.
 
     Args:
-        dataset: The split.
+        dataset: The rows of the split.
         folder: The data set's folder.
-        part: Name of the split.
+        split: Name of the split.
     """
     target = folder / "data"
     target.mkdir(parents=True, exist_ok=True)
@@ -107,8 +124,8 @@ def write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
                     bar.update(table.num_rows)
 
 
-def recorded_split(folder: Path) -> str:
-    """The name of the split in which a prepared data set was written.
+def recorded_scheme(folder: Path) -> str:
+    """The name of the split scheme in which a prepared data set was written.
 
     Raises:
         DataError: If its record is damaged.
@@ -116,36 +133,32 @@ def recorded_split(folder: Path) -> str:
     return _read_record(folder)[0]
 
 
-def _read_record(folder: Path) -> tuple[str, dict[str, int]]:
-    """The split, and how many images each part has."""
+def _read_record(folder: Path) -> tuple[str, dict[str, str]]:
+    """The split scheme, and the fingerprint of each split; version 1 had other names."""
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        return str(record["split"]), {name: record["parts"][name]["images"] for name in SPLITS}
+        scheme, splits = ("split_scheme", "splits") if record["schema_version"] > 1 else ("split", "parts")
+        return str(record[scheme]), {name: record[splits][name]["fingerprint"] for name in SPLITS}
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(f"the {RECORD_FILE} of {folder} is damaged; prepare the data again") from error
 
 
-def read_prepared(folder: Path, *, masks: bool) -> Dataset:
-    """Read all splits of a prepared data set as one; Arrow files in the cache of the datasets library back it.
+def read_prepared(source: str, *, masks: bool) -> Dataset:
+    """Read all splits of a prepared data set as one.
 
     Raises:
-        DataError: If it is incomplete, or has no masks and they are asked for.
+        DataError: If it is incomplete or changed, or has no masks and they are asked for.
     """
-    _, sizes = _read_record(folder)
-    files = {name: [str(f) for f in sorted((folder / "data").glob(f"{name}-*.parquet"))] for name in SPLITS}
-    if not all(files.values()):
-        raise DataError(f"{folder} has lost files of a split; prepare the data again")
-    try:
-        data = load_dataset("parquet", data_files=files)
-    except (pa.ArrowException, DatasetsError, ValueError, OSError) as error:
-        if is_disk_full(error):
-            raise DataError(f"no space left for the cache of {folder}; free some, or set HF_HOME") from error
-        raise DataError(
-            f"the files of {folder} cannot be read ({type(error).__name__}); prepare the data again"
-        ) from error
-    if {name: len(split) for name, split in data.items()} != sizes:
-        raise DataError(f"the files of {folder} are not those that it was written with; prepare the data again")
-    dataset = concatenate_datasets([data[name] for name in SPLITS])
+    folder = Path(source)
+    splits = []
+    for name, expected in _read_record(folder)[1].items():
+        files = [path for path in list_files(folder / "data", (".parquet",)) if path.name.startswith(f"{name}-")]
+        if not files:
+            raise DataError(f"{folder} has lost the files of the split {name}; prepare the data again")
+        splits.append(read_parquet(files))
+        if fingerprint(splits[-1]) != expected:
+            raise DataError(f"the files of {folder} are not those that it was written with; prepare the data again")
+    dataset = concatenate_datasets(splits)
     if masks and "mask" not in dataset.column_names:
         raise DataError(f"{folder} was prepared without masks; prepare it with --masks")
     dataset = dataset.select_columns([*FEATURES, *(["mask"] if masks else [])])
@@ -154,3 +167,43 @@ def read_prepared(folder: Path, *, masks: bool) -> Dataset:
     names = dataset["image_id"][:]
     dataset = dataset.add_column("dx_type", [known.get(name, "unknown") for name in names])
     return dataset.select(sorted(range(len(names)), key=names.__getitem__))
+
+
+def shrink_images(data: DatasetDict, max_side: int) -> DatasetDict:
+    """Scale images and masks down, for trials on small machines; images become JPEG files of quality 95.
+
+    Args:
+        data: The splits, with the column `image` and perhaps `mask`.
+        max_side: Longest side that is left, in pixels; images that are no larger stay as they are.
+
+    Raises:
+        DataError: If images would become too small to be classified.
+    """
+    return DatasetDict({name: _shrink_split(split, max_side) for name, split in data.items()})
+
+
+def _shrink_split(split: Dataset, max_side: int) -> Dataset:
+    columns = [name for name in ("image", "mask") if name in split.column_names]
+
+    def shrink(row: dict[str, Any]) -> dict[str, Any]:
+        return {name: _shrunk(row[name], row["image_id"], max_side, mask=name == "mask") for name in columns}
+
+    files = split
+    for name in columns:  # files and not pixels, so that images which stay as they are keep their bytes
+        files = files.cast_column(name, ImageFeature(decode=False))
+    return files.map(shrink, features=split.features, desc="make images smaller")
+
+
+def _shrunk(file: dict[str, Any], name: str, max_side: int, *, mask: bool) -> dict[str, Any]:
+    image = decode_image(file, name)
+    if max(image.size) <= max_side:
+        return file
+    image = image.convert("L") if mask else image
+    image.thumbnail((max_side, max_side), Image.Resampling.NEAREST if mask else Image.Resampling.LANCZOS)
+    if min(image.size) < MIN_SIDE:
+        raise DataError(
+            f"the image {name} would become {image.width} x {image.height} pixels; choose a larger --max_side"
+        )
+    buffer = io.BytesIO()
+    image.save(buffer, **(PNG if mask else JPEG))
+    return {"bytes": buffer.getvalue(), "path": None}

@@ -1,4 +1,4 @@
-"""Leak-free splits: all photographs of one lesion stay together, and every diagnosis has its share of each split."""
+"""Split schemes: train, validation and test by lesion, stratified by diagnosis; and the leaking split of older work."""
 
 import csv
 import warnings
@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 
 from skinvision_hf.config import DEFAULT_SCHEME, SPLITS
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DataError, first_ten
 
 __all__ = [
     "assert_leak_free",
@@ -25,7 +25,7 @@ def load_manifest(name: str = DEFAULT_SCHEME) -> dict[str, str]:
     """Read a committed split manifest.
 
     Args:
-        name: Name of the split.
+        name: Name of the split scheme.
 
     Returns:
         Split of each image by image_id, in the order of the file.
@@ -34,7 +34,7 @@ def load_manifest(name: str = DEFAULT_SCHEME) -> dict[str, str]:
         DataError: If the package has no manifest of this name.
     """
     if name != DEFAULT_SCHEME:
-        raise DataError(f"there is no manifest of a split named {name!r}; use {DEFAULT_SCHEME!r}")
+        raise DataError(f"there is no manifest of a split scheme named {name!r}; use {DEFAULT_SCHEME!r}")
     text = (files("skinvision_hf.data") / "manifests" / f"{name}.csv").read_text()
     return {row["image_id"]: row["split"] for row in csv.DictReader(text.splitlines())}
 
@@ -86,13 +86,13 @@ def grouped_split(labels: Sequence[str], groups: Sequence[str], *, seed: int = 0
     from sklearn.model_selection import StratifiedGroupKFold
 
     folds = StratifiedGroupKFold(n_splits=20, shuffle=True, random_state=seed)
-    split_scheme = np.full(len(labels), SPLITS[0], dtype=object)
+    splits = np.full(len(labels), SPLITS[0], dtype=object)
     with warnings.catch_warnings():
         # A diagnosis with fewer images than folds still gets its share of the three splits.
         warnings.filterwarnings("ignore", message="The least populated class")
         for number, (_, rows) in enumerate(folds.split(np.zeros(len(labels)), labels, groups)):
-            split_scheme[rows] = SPLITS[(number >= 14) + (number >= 17)]
-    return split_scheme.tolist()
+            splits[rows] = SPLITS[(number >= 14) + (number >= 17)]
+    return splits.tolist()
 
 
 def image_level_split(labels: Sequence[str], *, seed: int = 42) -> list[str]:
@@ -112,31 +112,31 @@ def image_level_split(labels: Sequence[str], *, seed: int = 42) -> list[str]:
     names = np.asarray(labels)
     rest, test = train_test_split(np.arange(len(names)), test_size=0.15, random_state=seed, stratify=names)
     _, validation = train_test_split(rest, test_size=0.176, random_state=seed, stratify=names[rest])
-    split_scheme = np.full(len(names), SPLITS[0], dtype=object)
-    split_scheme[validation], split_scheme[test] = SPLITS[1], SPLITS[2]
-    return split_scheme.tolist()
+    splits = np.full(len(names), SPLITS[0], dtype=object)
+    splits[validation], splits[test] = SPLITS[1], SPLITS[2]
+    return splits.tolist()
 
 
-def assert_leak_free(image_ids: Sequence[str], groups: Sequence[str], split_scheme: Sequence[str]) -> None:
+def assert_leak_free(image_ids: Sequence[str], groups: Sequence[str], splits: Sequence[str]) -> None:
     """Check that no image and no lesion is in two splits.
 
     Args:
         image_ids: Image of each row.
         groups: Lesion of each row; merge duplicates first (`merge_duplicates`).
-        split: Split of each row.
+        splits: Split of each row.
 
     Raises:
         DataError: If one is; names the first ten offenders.
     """
     for kind, names in (("image", image_ids), ("lesion", groups)):
-        offenders = _in_several_splits(zip(names, split_scheme, strict=True))
+        offenders = _in_several_splits(zip(names, splits, strict=True))
         if offenders:
-            named = ", ".join(f"{name} ({' and '.join(sorted(s))})" for name, s in list(offenders.items())[:10])
+            named = first_ten(f"{name} ({' and '.join(sorted(found))})" for name, found in offenders.items())
             raise DataError(f"{len(offenders)} {kind}s are in more than one split: {named}")
 
 
 def _in_several_splits(rows: Iterable[tuple[str, str]]) -> Mapping[str, set[str]]:
     seen: dict[str, set[str]] = defaultdict(set)
-    for name, split_scheme in rows:
-        seen[name].add(split_scheme)
-    return {name: split_schemes for name, split_schemes in seen.items() if len(split_schemes) > 1}
+    for name, split in rows:
+        seen[name].add(split)
+    return {name: splits for name, splits in seen.items() if len(splits) > 1}

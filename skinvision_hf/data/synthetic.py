@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image, ImageDraw, ImageFilter
 
-from skinvision_hf.data.table import make_dataset
+from skinvision_hf.data.schema import make_dataset
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 

@@ -1,0 +1,227 @@
+"""The files of a source: listed without hidden ones, found by name, and unpacked from zip files into the cache."""
+
+import filecmp
+import hashlib
+import lzma
+import os
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import TypeVar
+
+import datasets
+from tqdm.auto import tqdm
+
+from skinvision_hf.data.images import IMAGE_SUFFIXES
+from skinvision_hf.errors import DataError, describe, first_ten
+
+__all__ = ["TABLE_SUFFIXES", "Pictures", "cached_folder", "list_files", "places", "read_places"]
+
+Result = TypeVar("Result")
+
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
+ZIP_SUFFIX = ".zip"
+# A table of Dataverse has lost its suffix in some downloads.
+BARE_TABLE = "HAM10000_metadata"
+# Folders that systems and programs leave beside the user's own.
+SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+# A zip file in a zip file in a zip file; more than that is an attack.
+MAX_DEPTH = 3
+
+CANNOT_UNPACK = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, struct.error)
+"""What `zipfile` raises on damaged, encrypted and differently compressed files."""
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in SYSTEM_FOLDERS
+
+
+def list_files(folder: Path, suffixes: Collection[str], *, depth: int | None = None) -> list[Path]:
+    """List the files below a folder, sorted, without what is hidden; links to folders are followed.
+
+    Args:
+        folder: Where to look.
+        suffixes: Which files, in lower case; upper case is found too.
+        depth: Levels of folders below `folder` to look into; None for all.
+
+    Raises:
+        DataError: If a folder cannot be read.
+    """
+    found: list[Path] = []
+    seen: set[str] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
+        level = len(Path(parent).parts) - len(folder.parts)
+        real = os.path.realpath(parent)
+        folders[:] = sorted(n for n in folders if not _is_hidden(n)) if real not in seen and level != depth else []
+        if real not in seen:
+            wanted = (n for n in sorted(names) if not _is_hidden(n) and _suffix(n) in suffixes)
+            found += [Path(parent, name) for name in wanted]
+        seen.add(real)
+    return found
+
+
+def _refuse(error: OSError) -> None:
+    raise DataError(f"cannot read {describe(error)}; check the path and its permissions") from error
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1].lower()  # noqa: PTH122 - pathlib is ten times as slow on as many names
+
+
+class Pictures:
+    """The pictures below some folders, found by what tables call them.
+
+    Args:
+        folders: Where they lie.
+        depth: Levels of folders to look into; see `list_files`.
+    """
+
+    def __init__(self, folders: Iterable[Path], *, depth: int | None = None) -> None:
+        self._by_stem: dict[str, list[Path]] = {}
+        for folder in folders:
+            for path in list_files(folder, IMAGE_SUFFIXES, depth=depth):
+                self._by_stem.setdefault(path.stem, []).append(path)
+
+    def find(self, name: str) -> str | None:
+        """Find the picture of a name.
+
+        Args:
+            name: An image_id, a file name, or the end of a path, which then must match.
+
+        Returns:
+            Its path; None when there is none.
+
+        Raises:
+            DataError: If several different files have this name.
+        """
+        *parents, last = PurePosixPath(name.replace("\\", "/")).parts or ("",)
+        parents = [part for part in parents if part != ".."]
+        stem = last[: -len(_suffix(last))] if _suffix(last) in IMAGE_SUFFIXES else last
+        found = [p for p in self._by_stem.get(stem, ()) if list(p.parts[-1 - len(parents) : -1]) == parents]
+        found = [p for p in found if p.name == last] or found
+        if not found:
+            return None
+        # Copies under two folders, as on Kaggle, are one image.
+        if others := [p for p in found[1:] if not filecmp.cmp(found[0], p, shallow=False)]:
+            raise DataError(
+                f"several images are named {name}: {first_ten(map(str, (found[0], *others)))}; "
+                "give their paths in the table, or move the others away"
+            )
+        return str(found[0])
+
+
+def places(source: Path) -> Iterator[list[Path]]:
+    """Yield the folders to look in for a source's files, until the caller has found them.
+
+    Args:
+        source: A folder or a zip file.
+
+    Yields:
+        The folder alone; then the folder and what its zip files hold, since unpacking may take minutes.
+    """
+    if source.is_file():
+        yield [_unpacked(source)]
+        return
+    yield [source]
+    if archives := list_files(source, (ZIP_SUFFIX,)):
+        yield [source, *map(_unpacked, archives)]
+
+
+def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:
+    """Read a source from its folder, and when that fails, from its zip files too.
+
+    Args:
+        source: A folder or a zip file.
+        read: Takes folders to look in.
+
+    Raises:
+        DataError: As `read` does in the last place.
+    """
+    problem = DataError(f"{source} is empty")
+    for folders in places(source):
+        try:
+            return read(folders)
+        except DataError as error:  # noqa: PERF203 - at most two places
+            problem = error
+    raise problem
+
+
+def _unpacked(archive: Path) -> Path:
+    return cached_folder([archive], lambda target: _unpack(archive, target, archive))
+
+
+def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
+    """Make a folder in the cache from files, once for as long as they stay the same.
+
+    Args:
+        sources: The files.
+        make: Writes into the empty folder that it gets.
+
+    Raises:
+        DataError: If the cache cannot be written.
+    """
+    stamps = "".join(f"{f.resolve()}|{f.stat().st_size}|{f.stat().st_mtime_ns}\n" for f in sources)
+    cache = Path(datasets.config.HF_CACHE_HOME) / "skinvision"
+    target = cache / hashlib.sha256(os.fsencode(stamps)).hexdigest()[:16]
+    if target.is_dir():
+        return target
+    temporary = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        make(temporary)
+        temporary.replace(target)
+    except OSError as error:
+        # Another process may have made the same folder meanwhile.
+        if not target.is_dir():
+            if error.filename and Path(error.filename) in sources:
+                raise DataError(f"cannot read {describe(error)}; check its permissions") from error
+            place = describe(error, error.filename or cache)
+            raise DataError(f"cannot write {place}; set HF_HOME to a folder with space that can be written") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def _unpack(archive: Path, target: Path, origin: Path, *, depth: int = 1) -> None:
+    """Unpack the pictures and tables of a zip file, and those of zip files in it.
+
+    Raises:
+        DataError: If it cannot be unpacked; names `origin`, the user's own file.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            for member in tqdm([m for m in opened.infolist() if not m.is_dir()], desc=f"unpack {origin.name}"):
+                path = _safe_path(member.filename, target)
+                if path is None:
+                    continue
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with opened.open(member) as source, path.open("wb") as copy:
+                    shutil.copyfileobj(source, copy)
+                if path.suffix.lower() == ZIP_SUFFIX:
+                    if depth < MAX_DEPTH:
+                        _unpack(path, path.with_suffix(""), origin, depth=depth + 1)
+                    path.unlink()
+    except CANNOT_UNPACK as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise _cannot_unpack(origin, reason) from error
+    except OSError as error:
+        if error.errno is None:  # from a decompressor, not from the system
+            raise _cannot_unpack(origin, str(error)) from error
+        raise
+
+
+def _cannot_unpack(archive: Path, reason: str) -> DataError:
+    return DataError(
+        f"{archive} cannot be unpacked here ({reason}); download it again if it is damaged, "
+        "or unpack it with another program and give the folder"
+    )
+
+
+def _safe_path(name: str, target: Path) -> Path | None:
+    """Where a member goes, never outside of `target`; None for what is hidden or of no use."""
+    parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    useful = parts and (_suffix(parts[-1]) in (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, ZIP_SUFFIX) or parts[-1] == BARE_TABLE)
+    return target.joinpath(*parts) if useful and not any(map(_is_hidden, parts)) else None

@@ -1,0 +1,172 @@
+"""Tables of labels, whatever their separator, encoding and column names: one dictionary for each image."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skinvision_hf.data.folders import TABLE_SUFFIXES
+from skinvision_hf.errors import DataError, describe, first_ten
+from skinvision_hf.labels import CODES, code_of
+
+__all__ = ["COLUMNS", "Table", "column_of", "is_table", "refuse_unknown"]
+
+# What each column of ours is called elsewhere, in lower case without punctuation, the best first. "diagnosis" in five
+# levels is the ISIC Archive's; the deepest level that is one of the seven diagnoses counts.
+COLUMNS = {
+    "image_id": "image imagepath filepath path filename imagefile file imageid imagename isicid img imgid name id",
+    "lesion_id": "lesionid lesion",
+    "dx": "dx diagnosis label labels class classname category diagnostic celltype disease lesiontype target "
+    "diagnosis5 diagnosis4 diagnosis3 diagnosis2 diagnosis1",
+    "dx_type": "dxtype diagnosisconfirmtype",
+    "age": "age ageapprox",
+    "sex": "sex gender",
+    "localization": "localization localisation anatomsitegeneral anatomsitegeneralchallenge anatomsite site location",
+}
+# Columns of ISIC 2019 that mark none of the seven diagnoses.
+OTHER_MARKS = ("scc", "unk")
+MARKS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
+SEPARATORS = ",;\t|"
+HEAD = 1 << 16
+
+
+def columns_of(names: Sequence[str], column: str) -> list[str]:
+    """All of a table's columns that mean a column of ours, the best first; `metadata.` and the like are ignored."""
+    plain = {re.sub(r"[\W_]", "", name.rpartition(".")[2].lower()): name for name in reversed(names) if name}
+    return [plain[alias] for alias in COLUMNS[column].split() if alias in plain]
+
+
+def column_of(names: Sequence[str], column: str) -> str | None:
+    """The table's column that means a column of ours; None without one."""
+    return next(iter(columns_of(names, column)), None)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of labels.
+
+    Attributes:
+        path: Its file.
+        columns: What its columns are called.
+        rows: Its rows as text, by column.
+    """
+
+    path: Path
+    columns: list[str]
+    rows: list[dict[str, str]]
+
+    @classmethod
+    def read(cls, path: Path, *, head_only: bool = False) -> "Table":
+        """Read a file in UTF-8 or UTF-16 whose values are separated by commas, semicolons, tabs or bars.
+
+        Args:
+            path: The file.
+            head_only: Read no rows, and take any encoding.
+
+        Raises:
+            DataError: If it cannot be read, or is not such a file.
+        """
+        try:
+            with path.open("rb") as file:
+                content = file.read(HEAD if head_only else -1)
+            encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+            text = content.decode(encoding, errors="replace" if head_only else "strict")
+            text = re.sub(r"\Asep=.\r?\n", "", text)  # Excel's
+            head = text.partition("\n")[0]
+            reader = csv.DictReader(io.StringIO(text), delimiter=max(SEPARATORS, key=head.count))
+            rows = [
+                {k: (v or "").strip() for k, v in row.items() if k is not None} for row in ([] if head_only else reader)
+            ]
+        except OSError as error:
+            raise DataError(f"cannot read {describe(error, path)}; check the path and its permissions") from error
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise DataError(f"{path} is not a text file in UTF-8; save it again as CSV in that encoding") from error
+        return cls(path, list(reader.fieldnames or ()), [row for row in rows if any(row.values())])
+
+    @property
+    def marks(self) -> list[str]:
+        """The columns that mark a diagnosis each with 1 or true, as in the ISIC challenges; none in other tables."""
+        known = [name for name in self.columns if name and code_of(name)]
+        others = [name for name in self.columns if name and name.lower() in OTHER_MARKS]
+        return known + others if len({code_of(name) for name in known}) > 1 else []
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether it names images and their diagnoses."""
+        return bool(column_of(self.columns, "image_id") and (self.marks or column_of(self.columns, "dx")))
+
+    def records(self, *, required: Sequence[str] = ("image_id",)) -> list[dict[str, str]]:
+        """Translate the rows into the columns of HAM10000's own metadata.
+
+        Args:
+            required: Columns of ours that no row may leave empty.
+
+        Returns:
+            A dictionary for each row, with the keys of `COLUMNS` that the table has; `dx` is in the table's own words.
+
+        Raises:
+            DataError: If a column is missing, or rows are incomplete or contradict themselves.
+        """
+        wanted = {name: column_of(self.columns, name) for name in COLUMNS if name != "dx"}
+        missing = [name for name in required if wanted.get(name) is None]
+        missing += [] if self.marks or column_of(self.columns, "dx") else ["dx"]
+        if missing:
+            raise DataError(
+                f"{self.path} has no column {' or '.join(missing)} (found: {first_ten(self.columns)}); "
+                "name the columns as README says"
+            )
+        marks, labels = self.marks, columns_of(self.columns, "dx")
+        records = []
+        for row in self.rows:
+            record = {name: row[column] for name, column in wanted.items() if column}
+            records.append(record | {"dx": self._marked(row, marks) if marks else _best(row, labels)})
+        gaps = [number for number, record in enumerate(records, start=2) if not all(record[k] for k in required)]
+        if gaps:
+            raise DataError(
+                f"{self.path}: {len(gaps)} rows are incomplete, the first in line {gaps[0]}; fill in "
+                f"{' and '.join(required)}"
+            )
+        return records
+
+    def _marked(self, row: dict[str, str], marks: Sequence[str]) -> str:
+        """The column that a row marks; empty when it marks none."""
+        values = [MARKS.get(re.sub(r"\.0*\Z", "", row[name].lower())) for name in marks]
+        chosen = [name for name, value in zip(marks, values, strict=True) if value]
+        if None in values or len(chosen) > 1:
+            name = row[column_of(self.columns, "image_id") or ""]
+            raise DataError(f"{self.path}: {name} must have a single 1 in {', '.join(marks)}, and 0 elsewhere")
+        return "".join(chosen)
+
+
+def _best(row: dict[str, str], columns: Sequence[str]) -> str:
+    """The first value that is one of the seven diagnoses, else the first that is there."""
+    values = [row[name] for name in columns if row[name]]
+    return next((value for value in values if code_of(value)), values[0] if values else "")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a path looks like a table by its name."""
+    return path.suffix.lower() in TABLE_SUFFIXES
+
+
+def refuse_unknown(names: Sequence[str], where: str, remedy: str = "correct the labels") -> None:
+    """Refuse labels that are none of the seven diagnoses.
+
+    Args:
+        names: The label of each image.
+        where: What the message begins with.
+        remedy: What it ends with.
+
+    Raises:
+        DataError: If there are such labels; counts them.
+    """
+    unknown = Counter(name or "(empty)" for name in names if code_of(name) is None)
+    if unknown:
+        counted = first_ten(f"{name} ({count})" for name, count in unknown.most_common())
+        raise DataError(
+            f"{where}: {sum(unknown.values())} of {len(names)} images have none of the diagnoses {', '.join(CODES)}: "
+            f"{counted}; {remedy}"
+        )
