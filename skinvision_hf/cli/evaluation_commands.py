@@ -13,7 +13,7 @@ from skinvision_hf.cli.options import (
     make_parser,
     positive,
 )
-from skinvision_hf.config import CAM_METHOD, SPLITS, VIEWS
+from skinvision_hf.config import SPLITS, VIEWS
 from skinvision_hf.errors import DataError
 
 __all__ = ["compare", "evaluate", "explain_model"]
@@ -109,37 +109,57 @@ def explain_model(argv: Sequence[str]) -> int:
     """Measure heat maps, draw them, and print the tables."""
     parser = make_parser(
         "explain-model",
-        "Measure heat maps against lesion masks, beside controls: the section `explanations` of metrics.json,\n"
+        "Measure heat maps against lesion masks, beside baselines: the section `explanations` of metrics.json,\n"
         "figures, and the folder panels. The panels show images of the data set: do not publish them.\n"
-        "All images of validation and test take about two hours on two CPU cores; --limit 100 takes ten minutes.",
+        "The whole test split takes about ten minutes on two CPU cores.",
         example="skinvision explain-model --data path/to/HAM10000 --output_dir outputs/explanations --limit 100",
     )
     add_model_options(parser)
-    parser.add_argument("--data", required=True, metavar="SOURCE", help="HAM10000 with its masks")
+    parser.add_argument("--data", required=True, metavar="SOURCE", help="HAM10000 with its lesion masks")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="split to measure (default: %(default)s)")
     add_split_scheme(parser)
     parser.add_argument("--output_dir", required=True, type=Path, help="folder for the results, such as the release")
-    parser.add_argument("--limit", type=positive, help="use at most this many images of each split (default: all)")
-    parser.add_argument(
-        "--road_images", type=positive, default=64, help="images of each split for ROAD (default: %(default)s)"
-    )
+    parser.add_argument("--limit", type=positive, help="use at most this many images (default: all)")
+    parser.add_argument("--road_images", type=positive, default=64, help="images for ROAD (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of what is drawn at random (default: %(default)s)")
     arguments = parser.parse_args(argv)
     check_model(arguments.model)
     check_source(arguments.data)
+    folder, seed = arguments.output_dir, arguments.seed
 
-    from skinvision_hf.explain.evaluation import explain_release
+    from skinvision_hf.card import write_card
+    from skinvision_hf.data import load_ham10000, resolve_scheme, scheme_name
+    from skinvision_hf.evaluation.logits import assert_same_subject, measured_weights, write_metrics
+    from skinvision_hf.explain.explanation_evaluation import evaluate_explanations
+    from skinvision_hf.figures.explanation_panels import draw_panels
+    from skinvision_hf.figures.explanation_plots import draw_explanation_scores
+    from skinvision_hf.files import make_folder
+    from skinvision_hf.models.devices import best_device
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
+    from skinvision_hf.models.release import TRAINING_FILE, resolve_release
 
-    report = explain_release(
-        arguments.model,
-        arguments.data,
-        arguments.output_dir,
-        split_scheme=arguments.split_scheme,
-        revision=arguments.revision,
-        limit=arguments.limit,
+    release = resolve_release(arguments.model, revision=arguments.revision)
+    about = {"model": measured_weights(release)}
+    assert_same_subject(folder, about)
+    scheme = resolve_scheme(arguments.data, arguments.split_scheme)
+    data = load_ham10000(arguments.data, split_scheme=scheme, masks=True)
+    dataset = data[arguments.split]
+    make_folder(folder)
+    model = SkinVisionForImageClassification.from_pretrained(release).to(best_device())
+    report, scored = evaluate_explanations(
+        model,
+        dataset,
+        split_scheme=scheme_name(data, scheme),
+        split=arguments.split,
+        limit=arguments.limit or 0,
         road_images=arguments.road_images,
-        seed=arguments.seed,
+        seed=seed,
     )
+    write_metrics(folder, about | {"explanations": report.to_dict()})
+    draw_explanation_scores(report, folder / "figures")
+    draw_panels(model, dataset, scored, folder / "panels", seed=seed)
+    if folder.resolve() == release.resolve() and (folder / TRAINING_FILE).is_file():
+        write_card(folder)
     print(report)
-    print(f"\nValidation favours {report.favourite}; the default method is {CAM_METHOD}.")
-    print(f"Written to {arguments.output_dir}: metrics.json, figures and panels")
+    print(f"\nWritten to {folder}: metrics.json, figures and panels")
     return 0

@@ -173,13 +173,14 @@ def explain(argv: Sequence[str]) -> int:
     import io
 
     from skinvision_hf.data.images import printable
+    from skinvision_hf.figures.explanation_figure import draw_explanation
     from skinvision_hf.files import atomic_write
     from skinvision_hf.models.skinvision import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
     explanation = vision.explain(arguments.image, target=arguments.target, method=arguments.method)
     picture = io.BytesIO()
-    explanation.figure().save(picture, "PNG")
+    draw_explanation(explanation).save(picture, "PNG")
     atomic_write(arguments.output, picture.getvalue())
     print(f"{printable(arguments.image)}: {explanation.prediction}")
     print(f"What speaks for {diagnosis(explanation.target).name} is shown in {printable(arguments.output)}")
