@@ -4,20 +4,22 @@ import io
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
-from skinvision_hf.data.transforms import crop_box
+from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.placement import place_maps, relative, shrink
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.evaluation_mode import EvaluationMode
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
 
-__all__ = ["Explanation", "check_choice", "explain_maps", "heat_layer"]
+__all__ = ["Explanation", "check_choice", "explain_image", "explain_maps", "heat_layer"]
 
 OPACITY = 0.5
 VIRIDIS = (
@@ -93,6 +95,25 @@ def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
         raise ModelError(f"there is no diagnosis {target!r}; choose one of {', '.join(CODES)}")
     if method not in CAM_METHODS:
         raise ModelError(f"there is no method {method!r}; choose one of {', '.join(CAM_METHODS)}")
+
+
+def explain_image(
+    model: SkinVisionForImageClassification, image: Image.Image, *, target: str | None = None, method: str = CAM_METHOD
+) -> Explanation:
+    """Classify and explain an image with a network alone, in evaluation mode and one forward pass.
+
+    Args:
+        model: The network.
+        image: Upright and in RGB.
+        target: Code of the diagnosis to explain; the predicted one when None.
+        method: One of `skinvision_hf.config.CAM_METHODS`.
+    """
+    pixels = eval_transform(model.config.pretrained_cfg)(image)[None].to(next(model.parameters()).device)
+    with EvaluationMode(model), torch.inference_mode():
+        maps = model.timm_model.forward_features(pixels)
+        probabilities = model.timm_model.forward_head(maps).double().softmax(dim=1)[0].tolist()
+    prediction = Prediction.from_probabilities(probabilities)
+    return explain_maps(model, maps, image, prediction, target=target, method=method)
 
 
 def explain_maps(

@@ -76,3 +76,20 @@ class ExplanationReport(Record):
             network: The network that is explained.
         """
         return next(entry for entry in self.maps if (entry.map, entry.network) == (name, network))
+
+    def __str__(self) -> str:
+        """A Markdown table of all maps."""
+        columns = ("pointing_game", "energy_inside", "corner", "road", "rank_correlation")
+        titles = ("pointing game", "energy inside", "hottest in a corner", "ROAD", "rank correlation")
+        lines = [
+            f"{self.split_scheme}, {self.split}: {self.images} images of {self.lesions} lesions; "
+            "95 % confidence intervals over lesions",
+            "",
+            f"| map | weights | {' | '.join(titles)} |",
+            f"| --- | --- |{' --- |' * len(titles)}",
+        ]
+        for entry in self.maps:
+            weights = f"random: {entry.network}" if entry.network in RANDOMISATIONS else entry.network
+            cells = [str(value) if (value := getattr(entry, name)) else "" for name in columns]
+            lines.append(f"| {entry.map} | {weights} | {' | '.join(cells)} |")
+        return "\n".join(lines)

@@ -1,6 +1,6 @@
 """Heat maps on images of the data set: figures for the user alone, which no release and no repository holds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +11,25 @@ from PIL import Image
 
 from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.data.images import to_rgb
-from skinvision_hf.explain.explanation import Explanation
+from skinvision_hf.explain.explanation import explain_image
 from skinvision_hf.explain.localisation import ScoredMaps
 from skinvision_hf.figures.style import IMAGE_NOTE, hide_axes, new_figure, save_figure
 from skinvision_hf.labels import CODES, diagnosis
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 __all__ = ["draw_panels"]
 
 IMAGES = 4
 """Images a diagnosis."""
 
-Explain = Callable[..., Explanation]
-"""`SkinVision.explain`."""
-
 
 def draw_panels(
-    explain: Explain, dataset: Dataset, scored: ScoredMaps, folder: str | Path, *, seed: int = 0
+    model: SkinVisionForImageClassification, dataset: Dataset, scored: ScoredMaps, folder: str | Path, *, seed: int = 0
 ) -> list[Path]:
     """Draw images of each diagnosis, randomly drawn, with the heat maps of all methods for the predicted diagnosis.
 
     Args:
-        explain: `SkinVision.explain` of the release.
+        model: The network.
         dataset: The split that was scored, with the column `mask`.
         scored: Its scores; the images are drawn from those that have one.
         folder: Where to.
@@ -45,11 +43,13 @@ def draw_panels(
     for k, code in enumerate(CODES):
         rows = scored.rows[[n for n in shuffled if scored.labels[n] == k][:IMAGES]].tolist()
         if rows:
-            panels.append(_plot_panel(explain, dataset, code, rows, Path(folder) / f"{code}.png"))
+            panels.append(_plot_panel(model, dataset, code, rows, Path(folder) / f"{code}.png"))
     return panels
 
 
-def _plot_panel(explain: Explain, dataset: Dataset, code: str, rows: Sequence[int], path: Path) -> Path:
+def _plot_panel(
+    model: SkinVisionForImageClassification, dataset: Dataset, code: str, rows: Sequence[int], path: Path
+) -> Path:
     with new_figure(13, 0.9 + 1.62 * len(rows)) as figure:
         axes = figure.subplots(len(rows), 1 + len(CAM_METHODS), squeeze=False)
         for line, row in zip(axes, rows, strict=True):
@@ -57,7 +57,7 @@ def _plot_panel(explain: Explain, dataset: Dataset, code: str, rows: Sequence[in
             image = to_rgb(record["image"])
             _show(line[0], image, record["mask"])
             for axis, method in zip(line[1:], CAM_METHODS, strict=True):
-                explanation = explain(image, method=method)
+                explanation = explain_image(model, image, method=method)
                 _show(axis, explanation.overlay(), record["mask"])
             answer = f"{explanation.prediction.label} {explanation.prediction.confidence:.0%}"
             line[0].set_ylabel(f"answer: {answer}", fontsize=9)
