@@ -10,8 +10,7 @@ from skinvision_hf.explain.explanation_report import ExplanationReport
 from skinvision_hf.figures.explanation_panels import draw_panels
 from skinvision_hf.figures.explanation_plots import draw_explanation_scores
 from skinvision_hf.files import make_folder
-from skinvision_hf.models.devices import best_device
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
 from skinvision_hf.models.release import TRAINING_FILE, resolve_release
 
 __all__ = ["explain_release"]

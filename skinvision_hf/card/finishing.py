@@ -18,8 +18,7 @@ from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_pre
 from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
 from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import write_json
-from skinvision_hf.models.devices import best_device
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
 from skinvision_hf.models.prediction_sets import ConformalPredictor
 from skinvision_hf.models.release import METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.fitting import fit_detector

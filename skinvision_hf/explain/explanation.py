@@ -15,8 +15,7 @@ from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.placement import place_maps, relative, shrink
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.evaluation_mode import EvaluationMode
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
 
 __all__ = ["Explanation", "check_choice", "explain_image", "explain_maps", "heat_layer"]

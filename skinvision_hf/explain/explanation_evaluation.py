@@ -17,8 +17,7 @@ from skinvision_hf.explain.explanation_report import CENTRE, RANDOMISATIONS, Exp
 from skinvision_hf.explain.faithfulness import collect_faithfulness
 from skinvision_hf.explain.localisation import Kind, ScoredMaps, baseline, score_dataset
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.evaluation_mode import EvaluationMode
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.records import Estimate
 
 __all__ = ["ROAD_IMAGES", "evaluate_explanations", "summarise"]

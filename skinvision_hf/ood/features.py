@@ -10,10 +10,8 @@ from torch import Tensor
 
 from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.transforms import eval_transform
-from skinvision_hf.models.evaluation_mode import EvaluationMode
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.ood.image_changes import Change
-from skinvision_hf.ood.stages import forward_with_features
 
 __all__ = ["images_of", "pooled_features"]
 
@@ -33,15 +31,15 @@ def pooled_features(
     Returns:
         Pooled features (n, d) and logits (n, 7), float32, on the CPU.
     """
-    transform, network = eval_transform(model.config.pretrained_cfg), model.timm_model
+    transform = eval_transform(model.config.pretrained_cfg)
     device = next(model.parameters()).device
     features, logits = [], []
     with EvaluationMode(model), torch.inference_mode():
         for batch in _batches(images):
             pixels = torch.stack([transform(to_rgb(image)) for image in batch]).to(device)
-            maps, pooled = forward_with_features(network, pixels.contiguous(memory_format=torch.channels_last), stage)
+            maps, pooled = model.feature_maps(pixels.contiguous(memory_format=torch.channels_last), stage=stage)
             features.append(pooled.float().cpu())
-            logits.append(network.forward_head(maps).float().cpu())
+            logits.append(model.timm_model.forward_head(maps).float().cpu())
     # Clones, because tensors made in inference mode may not take part in anything else.
     return torch.cat(features).clone(), torch.cat(logits).clone()
 

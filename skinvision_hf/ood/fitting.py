@@ -9,7 +9,6 @@ from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.ood.detector import Mahalanobis, OODDetector
 from skinvision_hf.ood.features import images_of, pooled_features
 from skinvision_hf.ood.image_changes import ENCODINGS, Change
-from skinvision_hf.ood.stages import stage_channels
 
 __all__ = ["fit_detector"]
 
@@ -32,7 +31,7 @@ def fit_detector(
         view: Changes an image at random, as training augmentation does. The detector is then fitted on such views of
             the training images too, and its thresholds hold for such views of the validation images.
     """
-    stages = len(stage_channels(model.timm_model))
+    stages = len(model.stage_channels)
     stage = stages - 2 if stages > 1 else None
 
     def features_of(dataset: Dataset, change: Change | None, name: str) -> Tensor:
