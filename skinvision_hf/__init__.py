@@ -13,14 +13,15 @@ if TYPE_CHECKING:
     from skinvision_hf.data import load_ham10000
     from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
     from skinvision_hf.models.modeling import SkinVisionForImageClassification
-    from skinvision_hf.models.skinvision import Prediction, SkinVision
+    from skinvision_hf.models.prediction import Prediction
+    from skinvision_hf.vision import SkinVision
 
 _HOMES = {
     "CODES": "labels",
     "DIAGNOSES": "labels",
     "DISCLAIMER": "labels",
     "Prediction": "models.prediction",
-    "SkinVision": "models.skinvision",
+    "SkinVision": "vision",
     "SkinVisionForImageClassification": "models.modeling",
     "load_ham10000": "data",
 }

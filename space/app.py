@@ -18,7 +18,7 @@ import gradio as gr
 from skinvision_hf import demo
 from skinvision_hf.errors import run_command
 from skinvision_hf.labels import CODES, DIAGNOSES
-from skinvision_hf.models.skinvision import SkinVision
+from skinvision_hf.vision import SkinVision
 
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 LAUNCH: dict[str, Any] = {

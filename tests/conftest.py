@@ -38,14 +38,12 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     from skinvision_hf.config import ModelConfig
     from skinvision_hf.data.transforms import eval_transform
-    from skinvision_hf.models.modeling import SkinVisionForImageClassification
+    from skinvision_hf.models.creation import create_model
 
     folder = tmp_path_factory.mktemp("release") / "tiny"
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
-        model = SkinVisionForImageClassification.create(
-            ModelConfig(architecture="test_efficientnet", init="random", image_size=64)
-        )
+        model = create_model(ModelConfig(architecture="test_efficientnet", init="random", image_size=64))
         transform = eval_transform(model.config.pretrained_cfg)
         # Random layers shrink the signal to nothing; batch norms that know their inputs keep it alive.
         norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
@@ -81,7 +79,7 @@ def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory
     from drawing import draw_lesion
 
     from skinvision_hf.models.modeling import SkinVisionForImageClassification
-    from skinvision_hf.models.skinvision import SkinVision
+    from skinvision_hf.vision import SkinVision
     from skinvision_hf.ood.detector import Mahalanobis, OODDetector
     from skinvision_hf.ood.features import pooled_features
 

@@ -7,21 +7,20 @@ import pytest
 import timm
 import torch
 from drawing import draw_lesion
+from skinvision_hf.explain.placement import relative
 from torch import nn
 
 from skinvision_hf.config import ModelConfig
-from skinvision_hf.explain import heat_maps
+from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.geometry import relative
+from skinvision_hf.models.creation import create_model
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.models.skinvision import SkinVision
+from skinvision_hf.vision import SkinVision
 
 
 def create(architecture: str, size: int) -> SkinVisionForImageClassification:
     torch.manual_seed(0)
-    return SkinVisionForImageClassification.create(
-        ModelConfig(architecture=architecture, init="random", image_size=size)
-    )
+    return create_model(ModelConfig(architecture=architecture, init="random", image_size=size))
 
 
 @pytest.mark.parametrize(

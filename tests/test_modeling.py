@@ -17,6 +17,7 @@ from skinvision_hf.config import ModelConfig
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.creation import create_model
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 TINY = ModelConfig(architecture="test_efficientnet", init="random", image_size=64)
@@ -107,7 +108,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics_while_the_head_learn
 
 
 def test_unfreezing_trains_every_weight_and_statistic_again() -> None:
-    model = SkinVisionForImageClassification.create(TINY)
+    model = create_model(TINY)
     model.freeze_backbone()
     model.unfreeze()
     model.train()
@@ -116,11 +117,9 @@ def test_unfreezing_trains_every_weight_and_statistic_again() -> None:
 
 
 def test_lite0_weights_enter_b0_with_open_gates() -> None:
-    created = SkinVisionForImageClassification.create(ModelConfig(init="lite0", image_size=64))
+    created = create_model(ModelConfig(init="lite0", image_size=64))
     model = created.timm_model
-    twin = SkinVisionForImageClassification.create(
-        ModelConfig(architecture="tf_efficientnet_lite0", init="lite0", image_size=64)
-    ).timm_model
+    twin = create_model(ModelConfig(architecture="tf_efficientnet_lite0", init="lite0", image_size=64)).timm_model
     for key, value in twin.state_dict().items():
         if not key.startswith("classifier."):
             assert torch.equal(model.state_dict()[key], value), key
@@ -135,7 +134,7 @@ def test_weights_from_a_file_are_taken_over_without_their_classifier(tiny_releas
     source = load_file(tiny_release / "model.safetensors")
     save_file(source, tmp_path / "w.safetensors")
     for init in (tiny_release, tmp_path / "w.safetensors"):
-        state = SkinVisionForImageClassification.create(
+        state = create_model(
             ModelConfig(architecture="test_efficientnet", init=str(init), image_size=64)
         ).timm_model.state_dict()
         for key, value in source.items():
@@ -147,18 +146,18 @@ def test_weights_that_fill_only_a_part_of_the_network_are_refused(tiny_release: 
     save_file({key: state[key] for key in list(state)[:10]}, tmp_path / "part.safetensors")
     config = ModelConfig(architecture="test_efficientnet", init=str(tmp_path / "part.safetensors"), image_size=64)
     with pytest.raises(ModelError, match=r"\d+ tensors are not in them; choose others with --model.init"):
-        SkinVisionForImageClassification.create(config)
+        create_model(config)
 
 
 def test_a_release_hands_on_its_normalisation_and_where_its_weights_came_from(tmp_path: Path) -> None:
     settings = {"architecture": "test_efficientnet", "image_size": 64}
-    first = SkinVisionForImageClassification.create(ModelConfig(init="random", **settings))
+    first = create_model(ModelConfig(init="random", **settings))
     first.config.pretrained_cfg |= {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.4, 0.4]}
     first.save_pretrained(tmp_path / "first")
-    second = SkinVisionForImageClassification.create(ModelConfig(init=str(tmp_path / "first"), **settings))
+    second = create_model(ModelConfig(init=str(tmp_path / "first"), **settings))
     assert second.config.pretrained_cfg["mean"] == [0.1, 0.2, 0.3]
     second.save_pretrained(tmp_path / "second")
-    third = SkinVisionForImageClassification.create(ModelConfig(init=str(tmp_path / "second"), **settings))
+    third = create_model(ModelConfig(init=str(tmp_path / "second"), **settings))
     assert third.config.initial_weights["source"] == "second"
     assert third.config.initial_weights["origin"] == "random"
 
@@ -173,7 +172,7 @@ def test_a_release_hands_on_its_normalisation_and_where_its_weights_came_from(tm
 )
 def test_a_network_that_cannot_be_made_says_why(changes: dict[str, str], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        SkinVisionForImageClassification.create(ModelConfig(**changes))  # type: ignore[arg-type]
+        create_model(ModelConfig(**changes))  # type: ignore[arg-type]
 
 
 def damage_config(release: Path, **changes: object) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from skinvision_hf.models.skinvision import SkinVision
+from skinvision_hf.vision import SkinVision
 
 __all__ = ["InferenceTiming", "measure_inference", "median_milliseconds"]
 

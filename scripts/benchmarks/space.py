@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from benchmarks.running_app import running_app
 from skinvision_hf.data.synthetic import draw_image
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.skinvision import SkinVision
+from skinvision_hf.vision import SkinVision
 
 __all__ = ["SpaceTiming", "Waiting", "bad_uploads", "measure_space"]
 

@@ -134,8 +134,7 @@ def explain_model(argv: Sequence[str]) -> int:
     from skinvision_hf.figures.explanation_panels import draw_panels
     from skinvision_hf.figures.explanation_plots import draw_explanation_scores
     from skinvision_hf.files import make_folder
-    from skinvision_hf.models.devices import best_device
-    from skinvision_hf.models.modeling import SkinVisionForImageClassification
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
     from skinvision_hf.models.release import TRAINING_FILE, resolve_release
 
     release = resolve_release(arguments.model, revision=arguments.revision)

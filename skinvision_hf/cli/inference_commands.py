@@ -17,7 +17,7 @@ from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER, diagnosis
 if TYPE_CHECKING:
     from skinvision_hf.models.operating_points import OperatingPoint
     from skinvision_hf.models.prediction import Prediction
-    from skinvision_hf.models.skinvision import SkinVision
+    from skinvision_hf.vision import SkinVision
 
 __all__ = ["explain", "predict"]
 
@@ -67,7 +67,7 @@ def predict(argv: Sequence[str]) -> int:
     if not check_images(images):
         return 2
 
-    from skinvision_hf.models.skinvision import SkinVision
+    from skinvision_hf.vision import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
     if arguments.coverage and vision.conformal is None:
@@ -175,7 +175,7 @@ def explain(argv: Sequence[str]) -> int:
     from skinvision_hf.data.images import printable
     from skinvision_hf.figures.explanation_figure import draw_explanation
     from skinvision_hf.files import atomic_write
-    from skinvision_hf.models.skinvision import SkinVision
+    from skinvision_hf.vision import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
     explanation = vision.explain(arguments.image, target=arguments.target, method=arguments.method)

@@ -26,17 +26,15 @@ from skinvision_hf.evaluation.reliability import measure_calibration
 from skinvision_hf.evaluation.report import SCHEMA_VERSION, EvalReport, evaluate_predictions
 from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
 from skinvision_hf.evaluation.temperature import recorded_temperature
-from skinvision_hf.figures.calibration import plot_reliability
-from skinvision_hf.figures.evaluation import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_training
-from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.figures.calibration_plots import plot_reliability
+from skinvision_hf.figures.evaluation_plots import MISCLASSIFIED, draw_evaluation, plot_misclassified, plot_subgroups
+from skinvision_hf.figures.training_plots import plot_training
 from skinvision_hf.files import make_folder, without_folders, write_json
-from skinvision_hf.models.devices import best_device
+from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
 from skinvision_hf.models.ensembles import Ensemble
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import HISTORY_FILE, PREDICTIONS_FILE, resolve_release
 from skinvision_hf.ood.detector import OODDetector
 from skinvision_hf.ood.ood_evaluation import measure_ood
-from skinvision_hf.ood.stages import stage_channels
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -96,7 +94,7 @@ def evaluate_model(
     stored = measure_stored_points(folder, predictions, weights)
     sections["stored_thresholds"] = {task: [point.to_dict() for point in points] for task, points in stored.items()}
     network = model.timm_model
-    guard = OODDetector.load(folder, dimension=network.head_hidden_size, channels=stage_channels(network))
+    guard = OODDetector.load(folder, dimension=network.head_hidden_size, channels=model.stage_channels)
     if guard is not None:
         sections["ood"] = measure_ood(model, guard, dataset).to_dict()
     write_metrics(output_dir, sections)

@@ -17,8 +17,7 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.files import sha256, write_json
 from skinvision_hf.models.ensembles import Ensemble
-from skinvision_hf.models.evaluation_mode import EvaluationMode
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:

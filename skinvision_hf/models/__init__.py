@@ -1,1 +1,5 @@
-"""The network and what a release of it is: pretrained weights, the release folder, `SkinVision` and `Prediction`."""
+"""The network and what a release of it is.
+
+`modeling` is the network, `creation` makes a new one, and `release` finds release folders here and on the Hub.
+An answer is a `prediction`, with what `prediction_sets` and `operating_points` add to it.
+"""

@@ -1,24 +1,23 @@
 """The network: a thin subclass of transformers' timm wrapper whose folders load in transformers, timm and here."""
 
+import threading
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
+import torch
 import transformers
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
-from skinvision_hf.config import ModelConfig
 from skinvision_hf.errors import ModelError
-from skinvision_hf.files import atomic_write, without_folders, write_json
+from skinvision_hf.files import atomic_write, write_json
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.initial_weights import initial_weights, weights_origin
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE, resolve_release
 
-__all__ = ["SkinVisionForImageClassification"]
+__all__ = ["EvaluationMode", "SkinVisionForImageClassification", "best_device"]
 
 EXTRA_KEYS = ("initial_weights", "calibration_temperature")
 
@@ -32,47 +31,31 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
 
     _backbone_frozen = False
 
-    @classmethod
-    def create(cls, config: ModelConfig | None = None) -> "SkinVisionForImageClassification":
-        """Create a network with a new classifier on initial weights.
+    @property
+    def stage_channels(self) -> tuple[int, ...]:
+        """Length of the pooled features of each stage; empty if the network cannot show its stages."""
+        if not hasattr(self.timm_model, "forward_intermediates"):
+            return ()
+        return tuple(entry["num_chs"] for entry in self.timm_model.feature_info)
+
+    def feature_maps(self, pixel_values: Tensor, *, stage: int | None = None) -> tuple[Tensor, Tensor]:
+        """Run the network up to its last feature maps and pool the features of one stage on the way.
+
+        `timm_model.forward_head` turns the maps into logits, so one pass serves classification, OOD detection and
+        heat maps.
 
         Args:
-            config: Architecture, initial weights, input size and regularisation; the defaults when None.
+            pixel_values: Normalised images (n, 3, height, width).
+            stage: Position in `stage_channels`; None for the features that the classifier reads.
 
-        Raises:
-            ModelError: If the architecture is unknown, or its initial weights cannot be had or do not fit.
+        Returns:
+            The last feature maps (n, channels, h, w) and the pooled features (n, d).
         """
-        config = config or ModelConfig()
-        if not timm.is_model(config.architecture):
-            raise ModelError(f"timm knows no architecture {config.architecture!r}; see timm.list_models()")
-        state, pretrained_cfg = initial_weights(config.architecture, config.init)
-        pretrained_cfg |= {
-            "input_size": [3, config.image_size, config.image_size],
-            "crop_mode": "squash",
-            "crop_pct": 1.0,
-        }
-        model_args = {"drop_rate": config.drop_rate, "drop_path_rate": config.drop_path_rate}
-        model = cls(_wrapper_config(config.architecture, pretrained_cfg, model_args))
-        misfit = f"the weights of {config.init!r} do not fit {config.architecture}"
-        try:
-            result = model.timm_model.load_state_dict(state, strict=False)
-        except RuntimeError as error:
-            raise ModelError(f"{misfit}: their shapes differ; choose others with --model.init") from error
-        if result.unexpected_keys:
-            raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose others with --model.init")
-        lacking = [key for key in result.missing_keys if not _may_be_new(key, pretrained_cfg)]
-        if config.init != "random" and lacking:
-            raise ModelError(f"{misfit}: {len(lacking)} tensors are not in them; choose others with --model.init")
-        model.config.initial_weights = {
-            "source": without_folders(config.init),
-            "origin": weights_origin(config.init),
-            "new_tensors": len(result.missing_keys),
-        }
-        return model.eval()
-
-    def pixels_like(self, other: "SkinVisionForImageClassification", *keys: str) -> bool:
-        """Whether both prepare images alike, by these keys of their `pretrained_cfg`, such as `mean` and `std`."""
-        return all(_same(self.config.pretrained_cfg[key], other.config.pretrained_cfg[key]) for key in keys)
+        if stage is None:
+            maps = self.timm_model.forward_features(pixel_values)
+            return maps, self.timm_model.forward_head(maps, pre_logits=True)
+        maps, stages = self.timm_model.forward_intermediates(pixel_values)
+        return maps, stages[stage].mean(dim=(2, 3))
 
     def freeze_backbone(self) -> None:
         """Train the classifier only; batch-norm statistics stay as they are, and so does dropout in the backbone."""
@@ -110,27 +93,20 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         write_json(folder / CONFIG_FILE, self._config_dict())
 
     @classmethod
-    def from_pretrained(
-        cls,
-        ref: str | Path | None = None,
-        *,
-        revision: str | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-        token: str | bool | None = None,
-    ) -> "SkinVisionForImageClassification":
-        """Load a release: the bundled one (None), a folder or a Hub id. See `skinvision_hf.models.release.resolve_release`.
+    def from_pretrained(cls, ref: str | Path | None = None, **options: Any) -> "SkinVisionForImageClassification":
+        """Load the network of a release.
+
+        Args:
+            ref: None for the bundled release, a folder, or a Hub id.
+            options: Of `skinvision_hf.models.release.resolve_release`, such as `revision` and `token`.
 
         Returns:
             The network in evaluation mode, float32.
 
         Raises:
-            ModelError: If it cannot be found, or is no intact SkinVision release.
+            ModelError: If it cannot be found, or is not an intact SkinVision release.
         """
-        folder = resolve_release(
-            ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
-        )
-        name = str(ref or "the bundled release")
+        folder, name = resolve_release(ref, **options), str(ref or "the bundled release")
         model = cls(_load_config(folder, name))
         state = _load_weights(folder, name)
         try:
@@ -163,30 +139,6 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         return values | extra
 
 
-def _same(value: Any, other: Any) -> bool:
-    """Whether two settings are equal; a file holds lists where timm has tuples."""
-    return bool(np.array_equal(value, other))
-
-
-def _wrapper_config(architecture: str, pretrained_cfg: dict[str, Any], model_args: dict[str, Any]) -> TimmWrapperConfig:
-    return TimmWrapperConfig.from_dict(
-        {
-            "architecture": architecture,
-            "num_classes": len(CODES),
-            "label_names": list(CODES),
-            "model_args": model_args,
-            "pretrained_cfg": pretrained_cfg,
-            "problem_type": "single_label_classification",
-        }
-    )
-
-
-def _may_be_new(key: str, pretrained_cfg: dict[str, Any]) -> bool:
-    """Whether initial weights may lack a tensor: the classifier, and squeeze-and-excitation, which Lite0 has not."""
-    classifier = pretrained_cfg.get("classifier") or "classifier"
-    return key.startswith(f"{classifier}.") or ".se." in key or key.endswith("num_batches_tracked")
-
-
 def _storable(tensor: Tensor, half: bool) -> Tensor:
     """A contiguous copy for the file; vectors hold statistics whose range float16 may not cover."""
     tensor = tensor.detach().cpu().contiguous()
@@ -194,7 +146,7 @@ def _storable(tensor: Tensor, half: bool) -> Tensor:
 
 
 def _load_config(folder: Path, name: str) -> TimmWrapperConfig:
-    foreign = f"{name} is no SkinVision release: its config.json has no timm architecture and pretrained_cfg"
+    foreign = f"{name} is not a SkinVision release: its config.json has no timm architecture and pretrained_cfg"
     try:
         config = TimmWrapperConfig.from_pretrained(folder)
     except (OSError, ValueError) as error:
@@ -208,7 +160,7 @@ def _load_config(folder: Path, name: str) -> TimmWrapperConfig:
         raise ModelError(f"{name} needs the architecture {architecture!r}, which this timm does not know; upgrade timm")
     labels = [config.id2label[i] for i in range(config.num_labels)]
     if labels != list(CODES):
-        raise ModelError(f"{name} is no SkinVision release: its labels are {labels}, not {list(CODES)}")
+        raise ModelError(f"{name} is not a SkinVision release: its labels are {labels}, not {list(CODES)}")
     return config
 
 
@@ -220,3 +172,54 @@ def _load_weights(folder: Path, name: str) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"the {WEIGHTS_FILE} of {name} is damaged; download the release again") from error
+
+
+class EvaluationMode:
+    """Holds a network in evaluation mode inside `with`, then gives each module back its own mode.
+
+    Threads may overlap: the first one in switches, the last one out restores.
+    """
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._users = 0
+        self._in_training: list[torch.nn.Module] = []
+
+    def __reduce__(self) -> tuple[type["EvaluationMode"], tuple[torch.nn.Module]]:
+        """Copy and pickle it with its network only: a lock belongs to one process."""
+        return EvaluationMode, (self._model,)
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._in_training = _modules_in_training(self._model)
+                self._set_training(False)
+            self._users += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                self._set_training(True)
+
+    def _set_training(self, value: bool) -> None:
+        for module in self._in_training:
+            module.training = value
+
+
+def _modules_in_training(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """The modules in training mode; four times as fast as `model.modules()`, which matters beside one prediction."""
+    found, stack = [], [model]
+    while stack:
+        module = stack.pop()
+        if module.training:
+            found.append(module)
+        stack.extend(child for child in module._modules.values() if child is not None)
+    return found
+
+
+def best_device() -> torch.device:
+    """Return the machine's accelerator, or the CPU where there is none."""
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return accelerator or torch.device("cpu")

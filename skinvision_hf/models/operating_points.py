@@ -4,17 +4,20 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.labels import MALIGNANT_CODES
 from skinvision_hf.models.release import METRICS_FILE
 from skinvision_hf.records import Estimate, Record
 
-__all__ = ["TASKS", "Kind", "OperatingPoint", "load_operating_point", "stored_points"]
+__all__ = ["MIN_SENSITIVITY", "TASKS", "Kind", "OperatingPoint", "load_operating_point", "stored_points"]
 
 TASKS: dict[str, tuple[str, ...]] = {"malignant": MALIGNANT_CODES, "melanoma": ("mel",)}
 """The codes that each yes-or-no question is about."""
+
+MIN_SENSITIVITY = 0.95
+"""Sensitivity, on validation images, of the threshold that decides what is suspicious."""
 
 Kind = Literal["sensitivity", "specificity"]
 
@@ -47,10 +50,6 @@ class OperatingPoint(Record):
         """Decide about one image from the probability of each code."""
         return sum(probabilities[code] for code in TASKS[self.task]) >= self.threshold
 
-    def judge(self, probabilities: Mapping[str, float]) -> dict[str, Any]:
-        """Return the decision about one image, and how far to trust it, as a dictionary that JSON can hold."""
-        return {"positive": self.is_positive(probabilities), **self.to_dict()}
-
     def explain(self, probabilities: Mapping[str, float]) -> str:
         """Say the decision about one image, and how far to trust it, in one sentence."""
         decision = "SUSPECTED" if self.is_positive(probabilities) else "not suspected"
@@ -61,15 +60,24 @@ class OperatingPoint(Record):
 
 
 def stored_points(folder: str | Path, task: str = "malignant") -> tuple[OperatingPoint, ...]:
-    """Read the operating points of a release for a task; none where it has none."""
-    try:
-        metrics = json.loads((Path(folder) / METRICS_FILE).read_text(encoding="utf-8"))
-        return tuple(OperatingPoint.from_dict(point) for point in metrics["operating_points"][task]["points"])
-    except (OSError, ValueError, KeyError, TypeError, DataError):
+    """Read the operating points of a release for a task; none where it has none.
+
+    Raises:
+        ModelError: If its `metrics.json` is damaged.
+    """
+    path = Path(folder) / METRICS_FILE
+    if not path.is_file():
         return ()
+    try:
+        section = json.loads(path.read_text(encoding="utf-8")).get("operating_points") or {}
+        return tuple(OperatingPoint.from_dict(point) for point in section[task]["points"]) if task in section else ()
+    except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
+        raise ModelError(f"{path} is not a valid {METRICS_FILE}; download the release again") from error
 
 
-def load_operating_point(folder: str | Path, *, min_sensitivity: float, task: str = "malignant") -> OperatingPoint:
+def load_operating_point(
+    folder: str | Path, *, min_sensitivity: float = MIN_SENSITIVITY, task: str = "malignant"
+) -> OperatingPoint | None:
     """Read from a release the operating point with the lowest sensitivity that is high enough.
 
     Args:
@@ -77,15 +85,17 @@ def load_operating_point(folder: str | Path, *, min_sensitivity: float, task: st
         min_sensitivity: Sensitivity that the threshold must have reached on validation.
         task: A key of `TASKS`.
 
+    Returns:
+        The point; None if the release has no operating points for the task.
+
     Raises:
-        ModelError: If the release has no operating points, or none so sensitive.
+        ModelError: If none of them is so sensitive, or `metrics.json` is damaged.
     """
-    points = sorted((p for p in stored_points(folder, task) if p.fixed == "sensitivity"), key=lambda p: p.level)
-    if not points:
-        raise ModelError(f"{folder} has no operating points; take a release that `skinvision train` finished")
-    for point in points:
-        if point.level >= min_sensitivity:
-            return point
-    raise ModelError(
-        f"no operating point reaches a sensitivity of {min_sensitivity:g}; the highest one is {points[-1].level:g}"
-    )
+    points = [point for point in stored_points(folder, task) if point.fixed == "sensitivity"]
+    enough = [point for point in points if point.level >= min_sensitivity]
+    if points and not enough:
+        highest = max(point.level for point in points)
+        raise ModelError(
+            f"no operating point reaches a sensitivity of {min_sensitivity:g}; the highest one is {highest:g}"
+        )
+    return min(enough, key=lambda point: point.level, default=None)

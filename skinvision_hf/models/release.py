@@ -5,9 +5,8 @@ The only module that reads from the Hub.
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from huggingface_hub import hf_hub_download, snapshot_download
@@ -22,7 +21,6 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
-from huggingface_hub.utils import tqdm
 
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import write_json
@@ -41,10 +39,7 @@ __all__ = [
     "RELEASE_FILES",
     "TRAINING_FILE",
     "WEIGHTS_FILE",
-    "SilentBar",
     "bundled_release",
-    "check_on_hub",
-    "is_release_config",
     "list_parts",
     "release_files",
     "release_parts",
@@ -99,18 +94,13 @@ def release_parts(folder: Path) -> list[str]:
 
 
 def list_parts(folder: Path) -> None:
-    """Write into `config.json` which parts a release has, so that a copy that lost its guard is not taken for whole.
+    """Write into `config.json` which parts a release has, so that a copy that lost its OOD detector is noticed.
 
     A cache that another library filled holds the network only. Saving the network alone, elsewhere, drops the list.
     """
     path = folder / CONFIG_FILE
     config = json.loads(path.read_text(encoding="utf-8"))
     write_json(path, {**config, PARTS_KEY: release_parts(folder)})
-
-
-def is_release_config(config: Any) -> bool:
-    """Whether the content of a `config.json` is that of a SkinVision release."""
-    return isinstance(config, dict) and config.get("label_names") == list(CODES)
 
 
 def resolve_release(
@@ -142,33 +132,18 @@ def resolve_release(
     elif Path(ref).is_dir():
         folder = Path(ref)
     else:
-        folder = _download(str(ref), revision, cache_dir, local_files_only=local_files_only, token=token)
-        if lost := _lost_parts(folder):
-            raise ModelError(
-                f"{ref} is incomplete in the cache: {lost[0]} is missing, without which its answers would differ; "
-                "load it once with a network"
-            )
+        options = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
+        folder = _download(str(ref), **options)
     if not (folder / CONFIG_FILE).is_file():
-        raise ModelError(f"{ref} is no SkinVision release: it has no {CONFIG_FILE}")
-    if lost := _lost_parts(folder):
+        raise ModelError(f"{ref} is not a SkinVision release: it has no {CONFIG_FILE}")
+    if lost := _lost_files(folder):
         raise ModelError(
-            f"{ref} is incomplete: {lost[0]} is missing, without which its answers would differ; copy the release "
-            f"again, or take the name out of {PARTS_KEY} in {CONFIG_FILE}"
+            f"{ref} is incomplete: {lost[0]} is missing, without which answers differ; fetch the whole release again"
         )
     return folder
 
 
-def check_on_hub(repo_id: str, *, revision: str | None = None, token: str | bool | None = None) -> None:
-    """Check by its `config.json`, and without anything else of it, that a repository is a SkinVision release.
-
-    Raises:
-        ModelError: If it is none, or cannot be had.
-    """
-    with _download_errors(repo_id, revision):
-        _check_config(repo_id, revision, token)
-
-
-def _lost_parts(folder: Path) -> list[str]:
+def _lost_files(folder: Path) -> list[str]:
     """Files that `config.json` lists and the folder lacks; a damaged one is left to whoever loads the network."""
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
@@ -178,58 +153,23 @@ def _lost_parts(folder: Path) -> list[str]:
     return [name for name in PARTS if name in (listed or []) and not (folder / name).is_file()]
 
 
-def _download(
-    repo_id: str,
-    revision: str | None,
-    cache_dir: str | Path | None,
-    *,
-    local_files_only: bool,
-    token: str | bool | None,
-) -> Path:
+def _download(repo_id: str, **options: Any) -> Path:
     if repo_id.count("/") != 1 or repo_id.startswith((".", "/", "~")):
         raise ModelError(f"{repo_id} is neither a folder nor a Hub id such as user/name; check the path")
-    with _download_errors(repo_id, revision):
-        if not local_files_only:
-            # Without a network, what is in the cache counts.
-            with suppress(LocalEntryNotFoundError, OfflineModeIsEnabled):
-                _check_config(repo_id, revision, token)
-        return Path(
-            snapshot_download(
-                repo_id,
-                revision=revision,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                token=token,
-                allow_patterns=list(RELEASE_FILES),
-                ignore_patterns=DEEP,
-            )
-        )
+    with _download_errors(repo_id, options["revision"]):
+        # First, before hundreds of megabytes of another kind of model are downloaded.
+        _check_config(Path(hf_hub_download(repo_id, CONFIG_FILE, **options)), repo_id)
+        return Path(snapshot_download(repo_id, allow_patterns=list(RELEASE_FILES), ignore_patterns=DEEP, **options))
 
 
-def _check_config(repo_id: str, revision: str | None, token: str | bool | None) -> None:
-    """Look before hundreds of megabytes of a foreign model are downloaded; the cache is left as it was.
-
-    With one file in the cache, the client would take a repository for complete whose download failed.
-    """
-    with TemporaryDirectory() as folder:
-        path = hf_hub_download(
-            repo_id, CONFIG_FILE, revision=revision, cache_dir=folder, token=token, tqdm_class=SilentBar
-        )
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
+def _check_config(path: Path, repo_id: str) -> None:
     try:
-        config = json.loads(text)
+        config = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
         raise ModelError(f"the {CONFIG_FILE} of {repo_id} cannot be read; download the release again") from error
-    if not is_release_config(config):
-        labels = config.get("label_names") if isinstance(config, dict) else None
-        raise ModelError(f"{repo_id} is no SkinVision release: its labels are {labels}, not {list(CODES)}")
-
-
-class SilentBar(tqdm):
-    """No progress bar, for a file that arrives at once."""
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{**options, "disable": True})
+    labels = config.get("label_names") if isinstance(config, dict) else None
+    if labels != list(CODES):
+        raise ModelError(f"{repo_id} is not a SkinVision release: its labels are {labels}, not {list(CODES)}")
 
 
 @contextmanager
@@ -242,7 +182,7 @@ def _download_errors(repo_id: str, revision: str | None) -> Iterator[None]:
     except RevisionNotFoundError as error:
         raise ModelError(f"{repo_id} has no revision {revision!r}; see its branches and tags on the Hub") from error
     except RemoteEntryNotFoundError as error:
-        raise ModelError(f"{repo_id} is no SkinVision release: it has no {CONFIG_FILE}") from error
+        raise ModelError(f"{repo_id} is not a SkinVision release: it has no {CONFIG_FILE}") from error
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"there is no model {repo_id} on the Hub that you can read; check the name, or log in with 'hf auth login' "

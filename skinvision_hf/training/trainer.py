@@ -17,6 +17,7 @@ from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
 from skinvision_hf.files import atomic_write, make_folder, write_json
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.creation import create_model
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import HISTORY_FILE, TRAINING_FILE
 from skinvision_hf.training.checkpoints import Checkpoints, assert_same_settings, flatten
@@ -125,7 +126,7 @@ class Trainer:
         config = self.config
         set_seed(config.seed)
         with self.accelerator.main_process_first():
-            self.network = SkinVisionForImageClassification.create(config.model)
+            self.network = create_model(config.model)
         cfg = self.network.config.pretrained_cfg
         self.transform = TrainTransform(cfg, config.augment)
         train_loader = make_loader(

