@@ -1,4 +1,4 @@
-"""Measure the package's speed: `python scripts/benchmark.py inference`, `space`, or `training --data DATA`.
+"""Measure speed: `python scripts/benchmark.py inference`, `space`, or `training --data DATA`; and what `ood` refuses.
 
 Prints one JSON object. For education and research only; not a medical device.
 """
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from skinvision_hf.cli.options import positive, require_training
-from skinvision_hf.errors import run_command
+from skinvision_hf.errors import ModelError, run_command
 
 SPACE = Path(__file__).resolve().parents[1] / "space" / "app.py"
 
@@ -20,7 +20,7 @@ def inference(arguments: argparse.Namespace) -> object:
     """Time one prediction against the bare network."""
     from benchmarks import measure_inference
 
-    from skinvision_hf.models.skinvision import SkinVision
+    from skinvision_hf.vision import SkinVision
 
     vision = SkinVision.from_pretrained(arguments.model, device="cpu")
     return measure_inference(vision, image_size=(arguments.width, arguments.height), repeats=arguments.repeats)
@@ -50,6 +50,28 @@ def space(arguments: argparse.Namespace) -> object:
     )
 
 
+def ood(arguments: argparse.Namespace) -> object:
+    """Measure which images of other things OOD detection refuses, and add that to the report of the release."""
+    from benchmarks.ood import measure_far
+
+    from skinvision_hf.card.model_card import write_card
+    from skinvision_hf.data import load_ham10000
+    from skinvision_hf.evaluation.logits import write_metrics
+    from skinvision_hf.figures.ood_plots import plot_far
+    from skinvision_hf.vision import SkinVision
+
+    vision = SkinVision.from_pretrained(arguments.model)
+    if vision.detector is None:
+        raise ModelError(f"{vision.release} has no OOD detector; train a release that has one")
+    test = load_ham10000(arguments.data)["test"]
+    report = measure_far(vision.model, vision.detector, test, count=arguments.count)
+    if arguments.write:
+        write_metrics(vision.release, {"ood": report.to_dict()})
+        plot_far(report, vision.release / "figures" / "ood_far.png")
+        write_card(vision.release)
+    return report
+
+
 def benchmark(argv: Sequence[str] | None) -> int:
     """Parse the command line, measure and print."""
     parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__)
@@ -77,6 +99,12 @@ def benchmark(argv: Sequence[str] | None) -> int:
     command.add_argument("--init", default="lite0", help="initial weights (default: %(default)s)")
     command.add_argument("--steps", type=positive, default=20, help="batches a measurement (default: %(default)s)")
     command.set_defaults(measure=training)
+    command = subparsers.add_parser("ood", help="which images of other things OOD detection refuses")
+    command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
+    command.add_argument("--data", required=True, help="HAM10000, as for scripts/train.py")
+    command.add_argument("--count", type=positive, default=100, help="images of each kind (default: %(default)s)")
+    command.add_argument("--write", action="store_true", help="add the numbers to the report of the release")
+    command.set_defaults(measure=ood)
     arguments = parser.parse_args(argv)
     print(json.dumps(asdict(arguments.measure(arguments)), indent=2))
     return 0

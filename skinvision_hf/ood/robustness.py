@@ -34,9 +34,7 @@ def measure_robustness(
     rows: list[ChangedImages] = []
     usual: np.ndarray | None = None
     for name, change in tqdm(changes.items(), desc="robustness", unit="change"):
-        features, logits = pooled_features(
-            model, images_of(dataset, change), stage=detector.stage if detector else None
-        )
+        features, logits = pooled_features(model, images_of(dataset, change), stage=stage)
         answers = logits.argmax(dim=1).numpy()
         usual = answers if usual is None else usual
         statistics = overall_statistics(labels, softmax(logits.double().numpy(), axis=1))
