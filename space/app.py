@@ -1,7 +1,8 @@
 """The demo page: `python space/app.py` opens it here, and the same file is a Space on the Hub.
 
 `MODEL_ID` (a Hub id or a folder) and `MODEL_REVISION` in the environment choose the model; without them it is the
-release that ships with the package. For education and research only; not a medical device.
+release that ships with the package. `EXAMPLES` names a data set, such as a folder of HAM10000, whose test images are
+offered as examples. For education and research only; not a medical device.
 """
 
 import os
@@ -32,8 +33,9 @@ LAUNCH: dict[str, Any] = {
         block_title_background_fill_dark="*primary_700",
     ),
     "css_paths": [Path(__file__).with_name("style.css")],
-    "js": demo.NAMES_SCRIPT,
-    "max_file_size": demo.MAX_BYTES,
+    "js": demo.START_SCRIPT,
+    # One byte more than the limit reaches the server, which then says in its own words what is wrong.
+    "max_file_size": demo.MAX_BYTES + 1,
     "footer_links": ["api", "settings"],
     "ssr_mode": False,
     "run_history": False,  # it would keep images in the visitor's browser
@@ -47,7 +49,7 @@ DELETE_CACHE = (60, 600)
 
 
 def build_demo() -> gr.Blocks:
-    """Load the model and lay out the page; visitors share nothing but the model."""
+    """Load the model and lay out the page; visitors share only the model."""
     vision = SkinVision.from_pretrained(os.environ.get("MODEL_ID"), revision=os.environ.get("MODEL_REVISION"))
     handlers = demo.Handlers(vision)
     with demo.Page(title="SkinVision", analytics_enabled=False, delete_cache=DELETE_CACHE) as blocks:
@@ -56,51 +58,76 @@ def build_demo() -> gr.Blocks:
         with gr.Tab("Look at an image"):
             photo = lay_out_desk(handlers)
         with gr.Tab("About this model"):
-            about = demo.describe_release(vision.release)
-            gr.Markdown(about.text, elem_id="about")
-            if about.figures:
-                figures = list(about.figures)
-                gr.Gallery(figures, label="Figures", show_label=False, height="auto", buttons=[], elem_id="figures")
+            lay_out_about(vision)
         offer_api(handlers, photo)
     return blocks.queue(**QUEUE)
 
 
 def lay_out_desk(handlers: demo.Handlers) -> gr.Image:
-    """Lay out the photograph, the answer and the heat map, and connect them; returns the photograph."""
+    """Lay out the image, the heat map and the answer, and connect them; returns the image."""
+    private: dict[str, Any] = {"api_visibility": "private"}
     with gr.Row(elem_id="desk"):
         with gr.Column(elem_id="input"):
-            photo = demo.Photo(label="Image of the lesion", sources=["upload", "clipboard", "webcam"], elem_id="photo")
+            sources = ["upload", "clipboard", "webcam"]
+            photo = demo.Photo(label="Image", show_label=False, sources=sources, buttons=[], elem_id="photo")
             gr.HTML(demo.PRIVACY)
-            if examples := demo.example_images(handlers.vision.release):
-                gr.Examples(examples, photo, label="Or try one of these", cache_examples=False, elem_id="examples")
+            offer_examples(handlers.vision, photo)
+        with gr.Column(elem_id="why", visible=False) as why:
+            overlay = gr.HTML(elem_id="overlay")
+            names = [(diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES]
+            target = gr.Dropdown(names, value=None, label="Heat map for", filterable=False, elem_id="target")
+            opacity = gr.Slider(0, 1, demo.OPACITY, step=0.05, label="Opacity of the heat map", elem_id="opacity")
         with gr.Column(elem_id="output"):
             reply = gr.HTML(demo.waiting_html(), elem_id="answer")
             anyway = gr.Button("Show the model's answer anyway", visible=False, elem_id="anyway")
-        with gr.Column(elem_id="why", visible=False) as why:
-            gr.HTML("<h2>What raised this answer</h2>")
-            names = [(diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES]
-            target = gr.Dropdown(names, value=None, label="Explain this diagnosis", filterable=False, elem_id="target")
-            overlay = gr.HTML(elem_id="overlay")
-            opacity = gr.Slider(0, 1, demo.OPACITY, step=0.05, label="Opacity of the heat map", elem_id="opacity")
-    shown = [photo, reply, overlay, target, why, anyway]
-    private: dict[str, Any] = {"api_visibility": "private"}
+            with gr.Row(elem_id="save", visible=False) as save:
+                with_photo = gr.Checkbox(False, label="with image and heat map", container=False)
+                button = gr.Button("Save answer", size="sm", variant="secondary")
+    shown = [photo, reply, overlay, target, why, anyway, save]
     asking = private | MODEL_LIMIT | {"show_progress_on": reply}
     answered = photo.change(handlers.answer, photo, shown, **asking)
-    answered.then(None, photo, None, js=demo.SCROLL_SCRIPT, **private)
-    anyway.click(handlers.answer_anyway, photo, shown, **asking)
+    answered.then(None, photo, None, js=demo.ANSWERED_SCRIPT, **private)
+    insisted = anyway.click(handlers.answer_anyway, photo, shown, **asking)
+    insisted.then(None, photo, None, js=demo.ANSWERED_SCRIPT, **private)
     photo.clear(handlers.forget, None, shown, **private)
     target.input(handlers.switch, [photo, target], overlay, **private, **MODEL_LIMIT)
     opacity.change(None, opacity, None, js=demo.OPACITY_SCRIPT, **private)
+    button.click(None, with_photo, None, js=demo.DOWNLOAD_SCRIPT, **private)
     return photo
+
+
+def offer_examples(vision: SkinVision, photo: gr.Image) -> None:
+    """Offer example images, where there are any, with their ground truth."""
+    folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()) / "skinvision-examples"
+    examples = demo.choose_examples(vision, os.environ.get("EXAMPLES"), folder)
+    if examples:
+        caption = gr.Textbox(visible=False, label="Ground truth")
+        rows = [list(example) for example in examples]
+        gr.Examples(rows, [photo, caption], label="Examples", cache_examples=False, elem_id="examples")
+
+
+def lay_out_about(vision: SkinVision) -> None:
+    """Lay out what was measured: key numbers, and sections that open in place."""
+    about = demo.describe_release(vision.release)
+    gr.set_static_paths([vision.release / "figures"])
+    with gr.Column(elem_id="about"):
+        if about.numbers:
+            gr.HTML(about.numbers)
+        gr.Markdown(about.text)
+        for section in about.sections:
+            with gr.Accordion(section.title, open=False):
+                gr.Markdown(section.text)
+                if section.figure:
+                    gr.HTML(section.figure)
 
 
 def offer_api(handlers: demo.Handlers, photo: gr.Image) -> None:
     """Offer `/predict` and `/explain` to programs, through parts that the page does not show."""
-    choices = [("the most likely one", ""), *((diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES)]
+    choices = [("the most probable one", ""), *((diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES)]
     code = gr.Dropdown(
         choices, value="", allow_custom_value=True, visible=False, label=f"Diagnosis: {', '.join(CODES)}, or empty"
     )
-    insist = gr.Checkbox(False, visible=False, label="Answer even if the image is unlike the training images")
+    insist = gr.Checkbox(False, visible=False, label="Answer even if the image is out of distribution")
     result = gr.JSON(visible=False, label="Answer")
     picture = demo.Overlay(visible=False, label="Overlay")
     public = MODEL_LIMIT | {"api_visibility": "public"}

@@ -1,15 +1,20 @@
-"""The answer as HTML: the most likely diagnosis, how sure the model is, and seven ranked bars."""
+"""The answer as HTML: the verdict, the most probable diagnosis, one sentence, and details to open."""
 
 from html import escape
 
 from skinvision_hf.demo.uploads import LIMITS
 from skinvision_hf.demo.wording import (
-    NO_GUARD,
+    FOLDED,
+    NO_OOD,
     UNLIKE,
-    certainty,
-    malignant_note,
+    UNUSUAL,
+    ood_note,
+    percent,
+    ranked,
+    runner_up,
     sentence,
     set_note,
+    verdict,
 )
 from skinvision_hf.labels import DISCLAIMER, diagnosis
 from skinvision_hf.models.prediction import Prediction
@@ -20,52 +25,45 @@ __all__ = [
     "answer_html",
     "disclaimer_html",
     "error_html",
-    "ranked_bars",
     "unlike_html",
     "waiting_html",
 ]
 
 HEADER = (
-    '<header class="sv-header"><h1>SkinVision</h1><p>What a neural network sees in a dermatoscopic photograph '
-    "of a skin lesion: seven diagnoses, how sure it is, and what raised its answer.</p></header>"
+    '<header class="sv-header"><h1>SkinVision</h1><p>Classifies a dermatoscopic image of a skin lesion into seven '
+    "diagnoses and shows what speaks for its answer.</p></header>"
 )
-PRIVACY = (
-    f'<p class="sv-privacy">{LIMITS} Images are not kept: yours is deleted within minutes, is shown to nobody, and is '
-    "not used for training.</p>"
-)
+PRIVACY = f'<p class="sv-privacy">{LIMITS} Images are deleted within minutes and not used for training.</p>'
 
 
-def answer_html(prediction: Prediction) -> str:
-    """Return the whole answer; what it says about doubtful images comes first.
+def answer_html(prediction: Prediction, *, refused: float | None = None) -> str:
+    """Return the whole answer, after a notice where the image is not an ordinary one.
 
-    How sure the model is, and which diagnoses it does not rule out, is only told of images like those it learned from.
+    Badges of an answer to an image that OOD detection refuses are grey.
+
+    Args:
+        prediction: The answer.
+        refused: In-distribution score below which an image is refused; None without OOD detection.
     """
-    notice = {True: "", False: unlike_html(), None: _notice("No check.", NO_GUARD)}[prediction.in_distribution]
-    notes: list[str | None] = [malignant_note(prediction)]
-    if prediction.in_distribution is not False:
-        notes = [certainty(prediction), *notes, set_note(prediction)]
+    doubtful = " sv-doubtful" if prediction.in_distribution is False else ""
+    pill = _pill(prediction.label)
     return (
-        f'{notice}<section class="sv-answer" aria-label="Answer"><p class="sv-eyebrow">Most likely</p>'
-        f'<h2 class="sv-label">{escape(prediction.name)}{_pill(prediction.label)}</h2>'
-        f'<p class="sv-confidence"><strong>{_percent(prediction.confidence)}</strong> probability</p>'
-        + "".join(f'<p class="sv-note">{escape(note)}</p>' for note in notes if note)
-        + f"<h3>All seven diagnoses</h3>{ranked_bars(prediction)}</section>"
+        f'{_image_notice(prediction)}<section class="sv-answer{doubtful}" aria-label="Answer">'
+        f"{_verdict(prediction)}"
+        f'<p class="sv-label"><span>{escape(prediction.name)}</span>{pill}'
+        f"<strong>{escape(percent(prediction.confidence))}</strong></p>"
+        f'<p class="sv-note">{escape(runner_up(prediction))}</p>'
+        f"<details><summary>Details</summary>{_details(prediction, refused)}</details></section>"
     )
 
 
-def ranked_bars(prediction: Prediction) -> str:
-    """Return the seven diagnoses, the most probable first, each with a bar, its group and one sentence."""
-    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-    return f'<ol class="sv-bars">{"".join(_bar(code, probability) for code, probability in ranked)}</ol>'
-
-
 def unlike_html() -> str:
-    """Return the notice that stands in for an answer when the picture is not like the training images."""
-    return _notice("No dermatoscopic image?", UNLIKE)
+    """Return the notice that replaces an answer when the image is out of distribution."""
+    return _notice("Not a dermatoscopic image?", UNLIKE)
 
 
 def error_html(reason: str) -> str:
-    """Return what stands in for an answer when a file cannot be used.
+    """Return what replaces an answer when a file cannot be used.
 
     Args:
         reason: The package's own one-line message, which names the remedy.
@@ -77,18 +75,60 @@ def error_html(reason: str) -> str:
 
 
 def waiting_html() -> str:
-    """Return what stands in the place of an answer before there is an image."""
+    """Return what is shown before there is an image."""
     return (
-        '<section class="sv-waiting"><h2>Your answer appears here</h2><p>Choose a photograph, paste one from the '
-        "clipboard, or take one with the camera. The model was made for dermatoscopic close-ups of a single lesion.</p>"
-        "</section>"
+        '<section class="sv-waiting"><h2>Your answer appears here</h2><p>Choose an image, paste one from the '
+        "clipboard, or use the camera. The model is made for dermatoscopic close-ups of one lesion.</p></section>"
     )
 
 
 def disclaimer_html() -> str:
-    """Return the disclaimer, which the page keeps in view."""
-    first, _, rest = DISCLAIMER.partition(". ")
-    return f'<div role="note" aria-label="Disclaimer"><strong>{escape(first)}.</strong> {escape(rest)}</div>'
+    """Return the disclaimer in one line, which the page keeps in view; its tooltip is the full text."""
+    return (
+        f'<div role="note" aria-label="Disclaimer" title="{escape(DISCLAIMER)}"><strong>For education and research '
+        "only, not a medical device.</strong> Worried about a spot on your skin? See a dermatologist.</div>"
+    )
+
+
+def _image_notice(prediction: Prediction) -> str:
+    if prediction.in_distribution is None:
+        return _notice("No OOD detection.", NO_OOD)
+    if not prediction.in_distribution:
+        return unlike_html()
+    return _notice("Unusual image.", UNUSUAL) if prediction.unusual else ""
+
+
+def _verdict(prediction: Prediction) -> str:
+    if prediction.operating_point is None:
+        return '<p class="sv-note">This release has no measured threshold, so it gives no verdict.</p>'
+    kind, title = ("suspicious", "Suspicious") if prediction.suspicious else ("clear", "Not suspicious")
+    text = escape(verdict(prediction, prediction.operating_point))
+    return (
+        f'<div class="sv-verdict sv-{kind}"><h2>{title}</h2><p>{text}</p></div>'
+        '<p class="sv-eyebrow">Most probable diagnosis</p>'
+    )
+
+
+def _details(prediction: Prediction, refused: float | None) -> str:
+    entries = ranked(prediction)
+    shown = [entry for entry in entries if entry[1] >= FOLDED]
+    folded = entries[len(shown) :]
+    rest = (
+        f"<details><summary>{len(folded)} diagnos{'es' if len(folded) > 1 else 'is'} below {FOLDED:.0%}</summary>"
+        f"{_bars(folded)}</details>"
+        if folded
+        else ""
+    )
+    notes = [set_note(prediction)] if prediction.in_distribution is not False else []
+    score = prediction.in_distribution_score
+    if score is not None and refused is not None:
+        notes.append(ood_note(score, refused))
+    return _bars(shown) + rest + "".join(f'<p class="sv-note">{escape(note)}</p>' for note in notes if note)
+
+
+def _bars(entries: list[tuple[str, float]]) -> str:
+    """Diagnoses with their probabilities as bars, their groups and one sentence each."""
+    return f'<ol class="sv-bars">{"".join(_bar(code, probability) for code, probability in entries)}</ol>'
 
 
 def _bar(code: str, probability: float) -> str:
@@ -97,7 +137,7 @@ def _bar(code: str, probability: float) -> str:
     return (
         f'<li class="sv-{kind}" data-code="{code}"><div class="sv-row">'
         f'<span class="sv-name">{escape(entry.name)}</span>'
-        f'{_pill(code)}<span class="sv-percent">{_percent(probability)}</span></div>'
+        f'{_pill(code)}<span class="sv-percent">{escape(percent(probability))}</span></div>'
         f'<div class="sv-track" aria-hidden="true"><div class="sv-fill" style="width:{100 * probability:.2f}%"></div>'
         f"</div><p>{escape(entry.description)}</p></li>"
     )
@@ -110,7 +150,3 @@ def _pill(code: str) -> str:
 
 def _notice(title: str, text: str) -> str:
     return f'<div class="sv-notice" role="note"><strong>{title}</strong> {escape(text)}</div>'
-
-
-def _percent(probability: float) -> str:
-    return f"{probability:.1%}" if probability >= 0.001 else "&lt;0.1%"

@@ -1,5 +1,7 @@
 """Gradio's parts, made to fit: uploads reach the package unopened, and errors speak to people."""
 
+import base64
+import binascii
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -10,6 +12,7 @@ import gradio as gr
 import httpx
 from fastapi import Request
 from fastapi.responses import JSONResponse
+from gradio.processing_utils import ssrf_protected_download
 from gradio.route_utils import FnIndexInferError
 from PIL import Image
 
@@ -18,7 +21,10 @@ from skinvision_hf.errors import SkinVisionError
 
 __all__ = ["EXCEPTION_HANDLERS", "Overlay", "Page", "Photo", "friendly"]
 
-MALFORMED = "This request has not the form that the page expects; 'Use via API' at its foot shows examples."
+MALFORMED = (
+    "This request does not have the form that the page expects; 'Use via API' at its foot shows examples. An image is "
+    "an uploaded file, a data: URL, or a public web address that answers with an image file."
+)
 # What Gradio raises about a caller's data: too few values, others than expected, files that were never uploaded.
 CALLER_ERRORS = (gr.Error, ValueError, TypeError, AttributeError, LookupError, OSError, httpx.HTTPError)
 
@@ -30,16 +36,36 @@ class Page(gr.Blocks):
         """Turn what came over the wire into arguments of a function."""
         try:
             return await super().preprocess_data(*arguments, **options)
-        except CALLER_ERRORS:
+        except Exception as error:
+            # Gradio raises this very class about an address that it cannot download.
+            if type(error) is not Exception and not isinstance(error, CALLER_ERRORS):
+                raise
             raise gr.Error(MALFORMED, print_exception=False) from None
 
 
 class Photo(gr.Image):
     """An upload that reaches the package as it is: Gradio would decode it first, unchecked."""
 
-    def preprocess(self, payload: Any) -> str | None:
-        """Return the file's path."""
-        return payload and payload.path
+    def preprocess(self, payload: Any) -> str | bytes | None:
+        """Return the path of the file, or the content of a `data:` URL.
+
+        Raises:
+            ValueError: If there is neither.
+        """
+        if payload is None:
+            return None
+        address = payload.url or ""
+        if address.startswith("data:"):
+            try:
+                return base64.b64decode(address.partition(",")[2], validate=True)
+            except binascii.Error as error:
+                raise ValueError("this data: URL is not base64") from error
+        if payload.path is None and address.startswith(("http://", "https://")):
+            # Refuses addresses of this machine and of its network, also after a redirect.
+            return ssrf_protected_download(address, self.GRADIO_CACHE)
+        if payload.path is None:
+            raise ValueError("there is no file, data: URL or web address")
+        return payload.path
 
     def get_block_name(self) -> str:
         """Draw it as the image that it is."""
@@ -47,14 +73,14 @@ class Photo(gr.Image):
 
 
 class Overlay(gr.Image):
-    """A picture that each answer has to itself.
+    """An image that each answer has to itself.
 
-    Gradio names pictures by their content and writes them again for each answer, also while another visitor with the
+    Gradio names images by their content and writes them again for each answer, also while another visitor with the
     same image downloads it, who then gets half of it.
     """
 
     def postprocess(self, value: Image.Image | None) -> Any:
-        """Write the picture where no other answer writes."""
+        """Write the image to a new file."""
         if value is None:
             return None
         path = Path(self.GRADIO_CACHE) / uuid4().hex / "overlay.png"

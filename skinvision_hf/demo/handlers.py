@@ -5,23 +5,21 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image
 
-from skinvision_hf import SkinVision
-from skinvision_hf.demo.answer import Thresholds, answer_html, error_html, unlike_html, waiting_html
+from skinvision_hf.demo.answer import answer_html, error_html, unlike_html, waiting_html
 from skinvision_hf.demo.overlay import OPACITY, overlay_html
 from skinvision_hf.demo.uploads import read_upload
 from skinvision_hf.demo.wording import NO_OOD, UNLIKE, UNUSUAL
 from skinvision_hf.errors import SkinVisionError
 from skinvision_hf.explain.explanation import Explanation, check_choice
 from skinvision_hf.labels import DISCLAIMER
-from skinvision_hf.models.operating_points import stored_points
 from skinvision_hf.models.prediction import Prediction
+from skinvision_hf.vision import SkinVision
 
 __all__ = ["LARGEST_SIDE", "Handlers", "Shown"]
 
 LARGEST_SIDE = 1600
 """Longest side of a heat map in pixels: more than a screen shows, and much less than a camera makes."""
 
-SENSITIVITY = 0.95
 INSIST = "Set insist to true for an answer anyway."
 
 
@@ -34,18 +32,15 @@ class Shown(NamedTuple):
     target: Any
     why: Any
     anyway: Any
+    save: Any
 
 
 class Handlers:
     """What visitors and programs can ask; they share only the model."""
 
     def __init__(self, vision: SkinVision) -> None:
-        points = [point for point in stored_points(vision.release) if point.fixed == "sensitivity"]
         self.vision = vision
-        self.thresholds = Thresholds(
-            malignant=next((point for point in points if point.level == SENSITIVITY), None),
-            refused=vision.ood.refused if vision.ood else None,
-        )
+        self.refused = vision.detector.refused if vision.detector else None
 
     def predict(self, image: str | bytes, insist: bool = False) -> dict[str, Any]:
         """Classify a dermatoscopic image of a skin lesion into seven diagnoses. Educational, never a diagnosis.
@@ -91,11 +86,12 @@ class Handlers:
             return _without_heat(unlike_html(), anyway=True)
         return Shown(
             photo=gr.skip(),
-            reply=answer_html(explanation.prediction, self.thresholds),
+            reply=answer_html(explanation.prediction, refused=self.refused),
             overlay=overlay_html(explanation),
             target=explanation.target,
             why=gr.update(visible=True),
             anyway=gr.update(visible=False),
+            save=gr.update(visible=True),
         )
 
     def answer_anyway(self, image: str | bytes | None) -> Shown:
@@ -133,4 +129,5 @@ def _public(prediction: Prediction, insist: bool) -> dict[str, Any]:
 
 
 def _without_heat(reply: str, *, anyway: bool = False) -> Shown:
-    return Shown(gr.skip(), reply, "", None, gr.update(visible=False), gr.update(visible=anyway))
+    hidden = gr.update(visible=False)
+    return Shown(gr.skip(), reply, "", None, hidden, gr.update(visible=anyway), hidden)

@@ -16,22 +16,16 @@ __all__ = ["OPACITY", "overlay_html"]
 OPACITY = 0.6
 """Opacity of the heat map at first."""
 
-# Enough for a large screen, and small enough for a telephone's connection.
+# Enough for a large screen, and small enough for a phone's connection.
 IMAGE_SIDE, LAYER_SIDE = 900, 300
 
 
 def overlay_html(explanation: Explanation) -> str:
     """Return the image with its heat map above it, whose opacity is the CSS variable `--sv-opacity`.
 
-    Both travel inside the page: no file is written, so that there is none to delete.
+    Both are part of the page: no file is written, so that there is none to delete.
     """
     name = in_sentence(explanation.target)
-    text = (
-        f"To the model, the coloured areas speak for {name}, the yellow ones most. {_resolution(explanation.cells)} A "
-        "heat map explains the model, not the skin."
-        if explanation.heatmap.any()
-        else f"To the model, nothing in this image speaks for {name}."
-    )
     image = shrink(explanation.image, IMAGE_SIDE)
     heat = shrink(Image.fromarray((explanation.heatmap * 255).astype(np.uint8)), LAYER_SIDE)
     layer = heat_layer(np.asarray(heat, dtype=np.float32) / 255)
@@ -40,15 +34,24 @@ def overlay_html(explanation: Explanation) -> str:
         f'<img src="{_data_uri(image, "JPEG")}" alt="Your image">'
         f'<img class="sv-heat" src="{_data_uri(layer, "PNG")}" alt="Heat map of what speaks for {escape(name)}"></div>'
         f'<div class="sv-scale" aria-hidden="true"><span>little</span><i></i><span>much</span></div>'
-        f"<figcaption>{escape(text)}</figcaption></figure>"
+        f"<figcaption>{escape(_caption(explanation, name))}</figcaption></figure>"
     )
 
 
-def _resolution(cells: tuple[int, int]) -> str:
-    """How coarse a map is: what looks smooth was measured in few places."""
-    rows, columns = cells
-    many = f"{rows} cells a side" if rows == columns else f"{rows} by {columns} cells"
-    return f"The map has only {many}; what lies between them is filled in."
+def _caption(explanation: Explanation, name: str) -> str:
+    """What the colours mean, how coarse the map is, and whether its hottest point is at the border."""
+    if not explanation.heatmap.any():
+        return f"Nothing in this image speaks for {name}, to the model."
+    rows, columns = explanation.cells
+    border = (
+        " The hottest point is at the border of the image, so the model may not be looking at the lesion."
+        if explanation.hottest_at_border
+        else ""
+    )
+    return (
+        f"Coloured areas speak for {name}, yellow ones most.{border} The map is interpolated from {rows} x {columns} "
+        "cells. It explains the model, not the skin."
+    )
 
 
 def _data_uri(image: Image.Image, kind: str) -> str:

@@ -1,26 +1,84 @@
 """The little that the page does in the visitor's browser."""
 
-__all__ = ["NAMES_SCRIPT", "OPACITY_SCRIPT", "SCROLL_SCRIPT"]
+import json
+
+from skinvision_hf.demo.uploads import MAX_BYTES
+from skinvision_hf.labels import DISCLAIMER
+
+__all__ = ["ANSWERED_SCRIPT", "DOWNLOAD_SCRIPT", "OPACITY_SCRIPT", "START_SCRIPT"]
 
 OPACITY_SCRIPT = "(value) => { document.documentElement.style.setProperty('--sv-opacity', value); }"
 """What the slider runs; see `overlay_html`."""
 
-SCROLL_SCRIPT = """(photo) => {
+ANSWERED_SCRIPT = """(photo) => {
+    const shown = document.querySelector('#photo img'), copy = document.querySelector('.sv-stack img');
+    const replace = () => { if (copy && shown.complete && !shown.naturalWidth) shown.src = copy.src; };
+    if (shown && copy) { replace(); shown.addEventListener('error', replace, { once: true }); }
     const answer = document.getElementById('answer');
-    const answered = photo || answer.querySelector('.sv-error');
-    if (answered && matchMedia('(max-width: 760px)').matches)
+    if ((photo || answer.querySelector('.sv-error')) && matchMedia('(max-width: 760px)').matches)
         answer.scrollIntoView({ behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
 }"""
-"""What the page runs after an answer: on a telephone, where it stands below the photograph, it comes into view."""
+"""What the page runs after an answer. A TIFF, which browsers do not show, is replaced by the JPEG of its heat map; on
+a phone, where the answer is below the image, it scrolls into view."""
 
-NAMES_SCRIPT = """() => {
+START_SCRIPT = f"""() => {{
+    const limit = {MAX_BYTES};
     const set = (where, name, text) => document.querySelectorAll(where).forEach(
         (element, number) => element.setAttribute(name, text.replace('#', number + 1)));
-    const tell = () => {
+    const tell = () => {{
         set('#answer, #overlay', 'aria-live', 'polite');
         set('#examples button', 'aria-label', 'Example #');
-    };
+    }};
     tell();
-    new MutationObserver(tell).observe(document.body, { childList: true, subtree: true });
-}"""
-"""What the page runs at first: a screen reader announces answers when they change, and examples have names."""
+    new MutationObserver(tell).observe(document.body, {{ childList: true, subtree: true }});
+    /* Gradio refuses files by size and type with words of its own; this hands them to the server, which says in the
+       answer's place what is wrong. Of a file that is too large, one byte more than the limit is enough. */
+    const fit = file => file.size <= limit && file.type.startsWith('image/')
+        ? file : new File([file.slice(0, limit + 1)], 'upload.png', {{ type: 'image/png' }});
+    const hand = files => {{
+        const transfer = new DataTransfer();
+        transfer.items.add(fit(files[0]));
+        return transfer.files;
+    }};
+    const unfit = files => files && files.length && fit(files[0]) !== files[0];
+    document.addEventListener('change', event => {{
+        const input = event.target;
+        if (input.type === 'file' && input.closest('#photo') && unfit(input.files)) input.files = hand(input.files);
+    }}, true);
+    document.addEventListener('drop', event => {{
+        const input = event.target.closest?.('#photo')?.querySelector('input[type=file]');
+        if (!input || !unfit(event.dataTransfer?.files)) return;
+        event.preventDefault();
+        event.stopImmediatePropagation();
+        input.files = hand(event.dataTransfer.files);
+        input.dispatchEvent(new Event('change', {{ bubbles: true }}));
+    }}, true);
+}}"""
+"""What the page runs at first: a screen reader announces answers, examples have names, and files of all kinds reach
+the server."""
+
+SAVED_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:42em;margin:2em auto;padding:0 1em;color:#1b2430}"
+    "summary{font-weight:600}ol{padding:0;list-style:none}.sv-row{display:flex;gap:.7em}"
+    ".sv-pill{color:#55606f}.sv-percent{margin-left:auto}.sv-track{background:#dde3ea;height:8px}"
+    ".sv-fill{background:#0a6fa8;height:8px}.sv-malignant .sv-fill{background:#b8480a}"
+    ".sv-notice,.sv-verdict{border-left:4px solid #b8480a;padding-left:1em}.sv-clear{border-color:#0a6fa8}"
+    ".sv-stack{position:relative}.sv-stack img{display:block;width:100%}.sv-heat{position:absolute;inset:0;opacity:.6}"
+    "figure{margin:1em 0}.sv-scale{display:none}"
+)
+DOWNLOAD_SCRIPT = f"""(withPhoto) => {{
+    const copy = id => document.getElementById(id)?.cloneNode(true);
+    const answer = copy('answer'), figure = document.querySelector('#overlay figure')?.cloneNode(true);
+    answer.querySelectorAll('details').forEach(details => details.open = true);
+    const picture = withPhoto && figure ? figure.outerHTML : '';
+    const parts = ['<h1>SkinVision</h1>', '<p>' + new Date().toLocaleString() + '</p>', answer.innerHTML, picture,
+        '<p><strong>' + {json.dumps(DISCLAIMER)} + '</strong></p>'];
+    const head = '<!doctype html><html lang="en"><meta charset="utf-8"><title>SkinVision</title><style>';
+    const page = head + {json.dumps(SAVED_STYLE)} + '</style><body>' + parts.join('') + '</body></html>';
+    const link = document.createElement('a');
+    link.href = URL.createObjectURL(new Blob([page], {{ type: 'text/html' }}));
+    link.download = 'skinvision.html';
+    link.click();
+    URL.revokeObjectURL(link.href);
+}}"""
+"""Saves the answer as one page that needs no other file; nothing is sent."""

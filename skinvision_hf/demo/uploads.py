@@ -15,19 +15,23 @@ MAX_BYTES = 10 * 2**20
 LIMITS = f"JPEG, PNG, WebP, TIFF, BMP or GIF, at most {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 1_000_000} megapixels."
 
 
-def read_upload(path: str | None) -> Image.Image:
-    """Read an uploaded file; messages call it 'your image', since its name on this machine is nobody's concern.
+def read_upload(upload: str | bytes | None) -> Image.Image:
+    """Read an upload: the path of a file, or its content. Messages say "your image", never the path.
 
     Raises:
         ImageError: If there is none, or it is too large, or cannot be used.
     """
-    if path is None:
+    if upload is None:
         raise ImageError("there is no image yet; choose, paste or take one")
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise ImageError("your image is no longer here, since images are not kept; choose it again") from error
+    content = upload if isinstance(upload, bytes) else _content(upload)
     if len(content) > MAX_BYTES:
         raise ImageError(f"your image has more than {MAX_BYTES // 2**20} MB; save it smaller, or as JPEG")
     return open_image(content, name="your image")
+
+
+def _content(path: str) -> bytes:
+    try:
+        with Path(path).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise ImageError("your image was deleted, as all uploads are after some minutes; choose it again") from error

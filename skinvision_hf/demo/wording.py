@@ -1,58 +1,93 @@
-"""What a prediction means, in words for a lay reader; nothing here is medical advice."""
+"""What a prediction means, in plain words; nothing here is medical advice."""
 
 from skinvision_hf.labels import diagnosis
+from skinvision_hf.models.operating_points import OperatingPoint
 from skinvision_hf.models.prediction import Prediction
 
-__all__ = ["NO_GUARD", "UNLIKE", "certainty", "in_sentence", "malignant_note", "sentence", "set_note"]
+__all__ = [
+    "FOLDED",
+    "NO_OOD",
+    "UNLIKE",
+    "UNUSUAL",
+    "in_sentence",
+    "ood_note",
+    "percent",
+    "ranked",
+    "runner_up",
+    "sentence",
+    "set_note",
+    "verdict",
+]
 
 UNLIKE = (
-    "This picture does not look like the dermatoscopic photographs that the model learned from, so its answer cannot "
-    "be relied on. It needs a close-up of one lesion, taken through a dermatoscope."
+    "This image does not look like the dermatoscopic images that the model was trained on, so its answer is not "
+    "reliable. The model needs a close-up of one lesion, taken through a dermatoscope."
 )
-NO_GUARD = (
-    "This release cannot tell whether a picture is a dermatoscopic one: it would name a diagnosis for a cat, too. Read "
-    "the answer only if the picture is a close-up of one lesion, taken through a dermatoscope."
+UNUSUAL = (
+    "This image is unusual among the dermatoscopic images that the model was trained on. Its answer is less reliable "
+    "than usual."
 )
+NO_OOD = (
+    "This release cannot detect images of other things: it would give a diagnosis for a cat, too. Use the answer only "
+    "for a close-up of one lesion, taken through a dermatoscope."
+)
+FOLDED = 0.01
+"""Diagnoses below this probability are folded away."""
 
-# From the highest: the least confidence, in [0, 1], at which the model is called so.
-LEVELS = ((0.9, "very sure"), (0.7, "fairly sure"), (0.5, "leaning, but not sure"), (0.0, "unsure"))
-# From here on malignant diagnoses deserve a word, although a benign one is the most likely.
-NOTABLE = 0.05
+
+def percent(probability: float) -> str:
+    """A probability as a whole percentage, with "<1%" and ">99%" at the ends."""
+    if probability < FOLDED:
+        return "<1%"
+    return ">99%" if probability > 0.99 else f"{probability:.0%}"
 
 
-def certainty(prediction: Prediction) -> str:
-    """Say how sure the model is, and what that would mean over many images."""
-    level = next(word for least, word in LEVELS if prediction.confidence >= least)
-    wrong = round(100 * (1 - prediction.confidence))
-    times = "fewer than 1" if wrong < 1 else f"about {wrong}"
-    text = (
-        f"The model is {level}. Taken at its word, {times} of 100 such images would show something else; the tab "
-        "'About this model' tells how far its word can be trusted."
+def ranked(prediction: Prediction) -> list[tuple[str, float]]:
+    """Codes and probabilities, the most probable first."""
+    return sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+
+
+def verdict(prediction: Prediction, point: OperatingPoint) -> str:
+    """Say what the decision rests on, and what its threshold finds and misses."""
+    found, cleared = point.sensitivity.value or 0.0, point.specificity.value or 0.0
+    place = f"The malignant diagnoses together have {percent(prediction.malignant_probability)}"
+    if prediction.suspicious:
+        return (
+            f"{place}; the threshold is {percent(point.threshold)}. On test images it finds {percent(found)} of "
+            f"malignant lesions, and it also marks {percent(1 - cleared)} of benign ones."
+        )
+    return (
+        f"{place}; the threshold is {percent(point.threshold)}. On test images it misses {percent(1 - found)} of "
+        "malignant lesions, so this does not rule out skin cancer."
     )
-    second = sorted(prediction.probabilities, key=lambda code: -prediction.probabilities[code])[1]
-    if prediction.confidence >= LEVELS[0][0]:
-        return text
-    return f"{text} Its second choice is {in_sentence(second)}, at {prediction.probabilities[second]:.0%}."
 
 
-def malignant_note(prediction: Prediction) -> str:
-    """Say what the malignant diagnoses add up to, which the most likely diagnosis alone can hide."""
-    share = f"The three malignant or pre-malignant diagnoses together get {prediction.malignant_probability:.0%}"
-    hidden = not diagnosis(prediction.label).malignant and prediction.malignant_probability >= NOTABLE
-    return f"{share}, although the most likely one is benign." if hidden else f"{share}."
+def runner_up(prediction: Prediction) -> str:
+    """Say what else is probable, in one sentence."""
+    code, probability = ranked(prediction)[1]
+    if probability < FOLDED:
+        return "All other diagnoses are below 1%."
+    return f"The second most probable diagnosis is {in_sentence(code)}, with {percent(probability)}."
 
 
 def set_note(prediction: Prediction) -> str | None:
-    """Say which diagnoses the model does not rule out; None when the release makes no such sets."""
+    """Name the members of the conformal prediction set; None when the release makes no such sets."""
     if prediction.prediction_set is None or prediction.coverage is None:
         return None
     names = [in_sentence(code) for code in prediction.prediction_set]
-    aim = f"that aims at holding the true one in {prediction.coverage:.0%} of such images"
-    if not names:
-        return f"No diagnosis fits well enough for a list {aim}."
-    if len(names) == 1:
-        return f"A list of diagnoses {aim} names only this: {names[0]}."
-    return f"A list of diagnoses {aim} names {', '.join(names[:-1])} and {names[-1]}."
+    listed = f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else "".join(names) or "empty"
+    return (
+        f"{percent(prediction.coverage)} conformal prediction set: {listed}. Such sets contain the correct diagnosis "
+        f"for about {percent(prediction.coverage)} of images."
+    )
+
+
+def ood_note(score: float, threshold: float) -> str:
+    """Say where an image stands on the scale of OOD detection."""
+    return (
+        f"In-distribution score: {score:.2f}, on a scale from 0 (stranger than every validation image) to 1 (as close "
+        f"to the training images as any). Below {threshold:.2f}, an image is refused."
+    )
 
 
 def sentence(reason: str) -> str:
