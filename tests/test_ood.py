@@ -1,0 +1,235 @@
+"""OOD detection: the detector against its definition, its two levels, its file, its fitting, and what is measured."""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from drawing import draw_lesion
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from skinvision_hf.data import load_ham10000
+from skinvision_hf.errors import ModelError
+from skinvision_hf.figures.ood_plots import plot_far, plot_robustness
+from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.release import OOD_FILE
+from skinvision_hf.ood.detector import COMPONENTS, Mahalanobis, OODDetector
+from skinvision_hf.ood.features import images_of, pooled_features
+from skinvision_hf.ood.fitting import fit_detector, with_thresholds
+from skinvision_hf.ood.image_changes import ENCODINGS, GEOMETRY
+from skinvision_hf.ood.ood_evaluation import measure_ood
+from skinvision_hf.ood.ood_report import FarImages, OODReport, RobustnessReport
+from skinvision_hf.ood.robustness import measure_robustness
+from skinvision_hf.records import Estimate
+from skinvision_hf.vision import SkinVision
+
+DIMENSION = 200
+
+
+def draw_features(count: int = 700, *, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Seven clusters that use 20 of 200 directions strongly and the others hardly, and the labels."""
+    generator, structure = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(99)
+    scales = torch.cat([torch.full((20,), 3.0), torch.full((DIMENSION - 20,), 0.1)])
+    centres = torch.randn(7, DIMENSION, generator=structure) * scales * 2
+    labels = torch.arange(count) % 7
+    return centres[labels] + torch.randn(count, DIMENSION, generator=generator) * scales, labels
+
+
+def far_features(count: int = 100) -> torch.Tensor:
+    return torch.randn(count, DIMENSION, generator=torch.Generator().manual_seed(5)) * 2
+
+
+@pytest.fixture(scope="module")
+def detector() -> OODDetector:
+    distance = Mahalanobis.fit(*draw_features())
+    return with_thresholds(distance, [distance.closeness(draw_features(1000, seed=1)[0]).sort().values], stage=None)
+
+
+@pytest.fixture(scope="module")
+def splits() -> dict[str, Dataset]:
+    return dict(load_ham10000("synthetic[:210]"))
+
+
+@pytest.fixture(scope="module")
+def fitted(tiny_release: Path, splits: dict[str, Dataset]) -> tuple[SkinVisionForImageClassification, OODDetector]:
+    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
+    return model, fit_detector(model, splits["train"], splits["validation"])
+
+
+def test_distances_are_exact_when_all_directions_are_kept() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(300, 30, generator=generator) @ torch.randn(30, 30, generator=generator)
+    labels = torch.arange(300) % 3
+    assert COMPONENTS >= 30
+    means = torch.stack([features[labels == k].mean(dim=0) for k in range(3)])
+    precision = torch.linalg.inv(torch.cov((features - means[labels]).T, correction=0).double()).float()
+    probe = features[:10] + 1
+    expected = torch.stack([((probe - m) @ precision * (probe - m)).sum(dim=1) for m in means]).amin(dim=0)
+    torch.testing.assert_close(-Mahalanobis.fit(features, labels).closeness(probe), expected, rtol=1e-2, atol=1e-2)
+
+
+def test_the_score_is_the_share_of_validation_images_that_are_no_closer(detector: OODDetector) -> None:
+    fresh, _ = draw_features(400, seed=2)
+    expected = (detector.reference[None] <= detector.distance.closeness(fresh)[:, None]).float().mean(dim=1)
+    torch.testing.assert_close(detector.score(fresh), expected)
+    assert detector.score(fresh).mean() == pytest.approx(0.5, abs=0.06), "new images of the same kind"
+    assert detector.score(far_features()).max() == 0
+    assert detector.score(torch.full((1, DIMENSION), torch.nan)).item() == 0
+    assert detector.score(torch.full((1, DIMENSION), torch.inf)).item() == 0
+
+
+def test_at_most_two_percent_are_refused_and_four_more_are_unusual_under_every_condition() -> None:
+    distance = Mahalanobis.fit(*draw_features())
+    plain, harsh = draw_features(1000, seed=1)[0], draw_features(1000, seed=2)[0] * 1.2
+    conditions = {"plain": plain, "harsh": harsh}
+    detector = with_thresholds(distance, [distance.closeness(x).sort().values for x in conditions.values()], stage=1)
+    scores = {name: detector.score(features).tolist() for name, features in conditions.items()}
+    shares = {
+        name: (
+            sum(s < detector.refused for s in values) / 1000,
+            sum(s < (detector.unusual or 0) for s in values) / 1000,
+        )
+        for name, values in scores.items()
+    }
+    assert shares["harsh"] == (0.02, 0.06)
+    assert shares["plain"][0] < 0.02 and shares["plain"][1] < 0.06
+    assert detector.name == "mahalanobis, stage 2"
+
+
+def test_a_detector_survives_its_file(detector: OODDetector, tmp_path: Path) -> None:
+    assert OODDetector.load(tmp_path, dimension=DIMENSION) is None
+    assert detector.save(tmp_path) == tmp_path / OOD_FILE
+    loaded = OODDetector.load(tmp_path, dimension=DIMENSION)
+    assert loaded is not None
+    assert (loaded.refused, loaded.unusual, loaded.stage) == (detector.refused, detector.unusual, None)
+    assert torch.equal(loaded.score(far_features()), detector.score(far_features()))
+    with pytest.raises(ModelError, match="was fitted for another network"):
+        OODDetector.load(tmp_path, dimension=DIMENSION + 1)
+    (tmp_path / OOD_FILE).write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match=r"ood\.safetensors of .* is damaged; download the release again"):
+        OODDetector.load(tmp_path, dimension=7)
+
+
+def test_a_file_without_the_second_level_has_none(detector: OODDetector, tmp_path: Path) -> None:
+    path = detector.save(tmp_path)
+    with safe_open(path, "pt") as file:
+        metadata = {name: value for name, value in file.metadata().items() if name != "unusual"}
+    save_file(load_file(path), path, metadata)
+    loaded = OODDetector.load(tmp_path, dimension=DIMENSION)
+    assert loaded is not None and loaded.unusual is None and loaded.refused == detector.refused
+
+
+def test_a_detector_of_the_default_network_is_small_and_fast(tmp_path: Path) -> None:
+    features = torch.randn(1600, 1280, generator=torch.Generator().manual_seed(0))
+    distance = Mahalanobis.fit(features, torch.arange(1600) % 7)
+    detector = with_thresholds(distance, [distance.closeness(features).sort().values] * 10, stage=None)
+    assert detector.save(tmp_path).stat().st_size < 1_000_000
+    times = []
+    for _ in range(20):
+        start = time.perf_counter()
+        detector.score(features[:1])
+        times.append(time.perf_counter() - start)
+    assert min(times) < 0.001, "a prediction of the default network takes more than 20 ms on one core"
+
+
+def test_pooled_features_are_those_of_prediction(tiny_release: Path) -> None:
+    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
+    model.train()
+    features, logits = pooled_features(model, (draw_lesion(seed) for seed in range(70)))
+    assert model.training, "the network is handed back in the mode it was in"
+    torch.testing.assert_close(model.timm_model.get_classifier()(features), logits)
+    expected = SkinVision.from_pretrained(tiny_release, device="cpu").predict(draw_lesion(69)).probabilities
+    torch.testing.assert_close(logits[69].softmax(dim=0), torch.tensor(list(expected.values())), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stage", [0, 3, None])
+def test_a_prediction_pools_the_stage_that_the_detector_reads(
+    stage: int | None, tiny_release: Path, tmp_path: Path
+) -> None:
+    plain = SkinVision.from_pretrained(tiny_release, device="cpu")
+    release = plain.save_pretrained(tmp_path / "release")
+    # More images than directions that the detector keeps, along which rounding would count otherwise.
+    images = [draw_lesion(seed) for seed in range(3 * COMPONENTS)]
+    features, _ = pooled_features(plain.model, images, stage=stage)
+    distance = Mahalanobis.fit(features, torch.zeros(len(images)).long())
+    detector = with_thresholds(distance, [distance.closeness(features).sort().values], stage=stage)
+    detector.save(release)
+    answers = SkinVision.from_pretrained(release, device="cpu").predict(images[:40])
+    scores = [answer.in_distribution_score for answer in answers]
+    assert scores == pytest.approx(detector.score(features[:40]).tolist(), abs=0.02)
+    for one, two in zip(answers, plain.predict(images[:40]), strict=True):
+        assert one.confidence == pytest.approx(two.confidence, abs=1e-5)
+
+
+def test_a_fitted_detector_keeps_validation_images_at_every_size_and_quality(
+    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset]
+) -> None:
+    model, detector = fitted
+    assert detector.stage == len(model.stage_channels) - 2
+    assert detector.unusual is not None and 0 < detector.refused < detector.unusual < 0.2
+    for change in (None, *ENCODINGS.values()):
+        features, _ = pooled_features(model, images_of(splits["validation"], change), stage=detector.stage)
+        scores = detector.score(features)
+        assert (scores < detector.refused - 1e-3).float().mean() <= 0.02
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8))
+    assert detector.score(pooled_features(model, [noise], stage=detector.stage)[0]).item() < detector.refused
+
+
+def test_changes_change_what_they_say() -> None:
+    image = draw_lesion(4, (600, 450))
+    sizes = {name: change(image).size for name, change in (ENCODINGS | GEOMETRY).items()}
+    assert sizes["300 px"] == (300, 225) and sizes["JPEG 75"] == sizes["WebP 80"] == (600, 450)
+    assert sizes["square crop"] == (450, 450) and sizes["3:2 crop"] == (600, 400)
+    assert sizes["quarter turn"] == (450, 600) and sizes["half turn"] == (600, 450)
+    pixels = np.asarray(image, dtype=float)
+    errors = [np.abs(np.asarray(ENCODINGS[f"JPEG {q}"](image)) - pixels).mean() for q in (95, 75, 50, 30)]
+    assert errors == sorted(errors) and errors[0] > 0
+    np.testing.assert_array_equal(np.asarray(image), pixels.astype(np.uint8), "the image itself is left alone")
+
+
+def test_kept_and_unusual_images_are_counted_by_diagnosis(
+    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset], tmp_path: Path
+) -> None:
+    model, detector = fitted
+    report = measure_ood(model, detector, splits["test"])
+    scores = detector.score(pooled_features(model, images_of(splits["test"]), stage=detector.stage)[0]).numpy()
+    assert report.kept.value == pytest.approx((scores >= detector.refused).mean())
+    assert report.unusual is not None and report.kept_per_class is not None
+    assert report.unusual.value == pytest.approx(((scores >= detector.refused) & (scores < detector.unusual)).mean())
+    assert sum(estimate.n for estimate in report.kept_per_class.values()) == len(splits["test"])
+    assert OODReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    far = {kind: FarImages(Estimate(0.99, 0.98, 1.0, 9), Estimate(0.1, 0.0, 0.3, 9)) for kind in ("noise", "all")}
+    path = plot_far(
+        OODReport("m", report.kept, far=far, ambiguous_accepted={"moles": report.kept}), tmp_path / "far.png"
+    )
+    with Image.open(path) as image:
+        assert min(image.size) > 200
+
+
+def test_robustness_compares_changed_images_with_the_images_as_they_are(
+    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset], tmp_path: Path
+) -> None:
+    model, detector = fitted
+    test = splits["test"].select(range(0, len(splits["test"]), 3))
+    report = measure_robustness(model, detector, test)
+    rows = {row.change: row for row in report.rows}
+    assert list(rows) == ["none", *ENCODINGS, *GEOMETRY]
+    assert rows["none"].relabelled.value == 0
+    _, plain = pooled_features(model, images_of(test))
+    _, turned = pooled_features(model, images_of(test, GEOMETRY["half turn"]))
+    labels = torch.tensor(test["label"][:])
+    row = rows["half turn"]
+    assert row.relabelled.value == pytest.approx((plain.argmax(1) != turned.argmax(1)).float().mean().item())
+    assert row.accuracy.value == pytest.approx((turned.argmax(1) == labels).float().mean().item())
+    assert row.refused is not None and row.ece.value is not None
+    assert RobustnessReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
+    without = measure_robustness(model, None, test.select(range(8)))
+    assert all(row.refused is None for row in without.rows)
+    for number, drawn in enumerate((report, without)):
+        with Image.open(plot_robustness(drawn, tmp_path / f"{number}.png")) as image:
+            assert min(image.size) > 300
