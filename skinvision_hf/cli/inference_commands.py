@@ -11,11 +11,11 @@ from skinvision_hf.cli.inputs import STDIN, check_images, find_images
 from skinvision_hf.cli.options import add_model_options, check_model, make_parser, png, share
 from skinvision_hf.cli.tables import open_table, table_path
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
-from skinvision_hf.errors import ImageError, ModelError, SkinVisionError
+from skinvision_hf.errors import ModelError, SkinVisionError
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER, diagnosis
 
 if TYPE_CHECKING:
-    from skinvision_hf.models.operating_points import OperatingPoint
+    from skinvision_hf.errors import ImageError
     from skinvision_hf.models.prediction import Prediction
     from skinvision_hf.vision import SkinVision
 
@@ -26,7 +26,7 @@ UNLIKE = "The image is NOT like the training images: do not rely on these number
 TOTAL = "Pre-malignant or malignant in total"
 GROUP_WIDTH = max(len(entry.group) for entry in DIAGNOSES)
 TASKS = ("malignant", "melanoma")
-MIN_SENSITIVITY = 0.95
+BATCH = 32
 EXAMPLE = """skinvision predict photo.jpg
 skinvision predict photos/ "more/*.png" --output answers.csv
 curl -s https://example.org/photo.jpg | skinvision predict -"""
@@ -50,7 +50,7 @@ def _parse_predict(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--min_sensitivity",
         type=share,
-        help=f"of the verdict's threshold, on validation images (default: {MIN_SENSITIVITY})",
+        help="of the verdict's threshold, on validation images (default: 0.95)",
     )
     parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="what to suspect (default: %(default)s)")
     output = parser.add_mutually_exclusive_group()
@@ -67,88 +67,84 @@ def predict(argv: Sequence[str]) -> int:
     if not check_images(images):
         return 2
 
-    from skinvision_hf.vision import SkinVision
-
-    vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
-    if arguments.coverage and vision.conformal is None:
-        raise ModelError("this release has no conformal scores, so it makes no prediction sets; leave --coverage out")
-    point = _operating_point(vision, arguments)
-    options = {"coverage": arguments.coverage} if arguments.coverage else {}
+    vision = _load(arguments)
     code = 0
     with ExitStack() as stack:
         write = stack.enter_context(open_table(arguments.output, total=len(images))) if arguments.output else None
-        for path, answer in _answers(vision, images, options):
-            if isinstance(answer, ImageError):
+        for path, answer in _answers(vision, images, arguments.coverage):
+            if isinstance(answer, Exception):
                 print(f"error: {answer}", file=sys.stderr, flush=True)
                 code = 2
-            record = _record(path, answer, point)
             if write is not None:
-                write(record)
-            elif not isinstance(answer, ImageError):
-                print(json.dumps(record) if arguments.json else _text(path, answer, point), flush=True)
+                write(_record(path, answer))
+            elif not isinstance(answer, Exception):
+                print(json.dumps(_record(path, answer)) if arguments.json else _text(path, answer), flush=True)
     if arguments.output:
         print(f"Written to {arguments.output}")
     print(DISCLAIMER, file=sys.stderr if arguments.json else sys.stdout)
     return code
 
 
-def _operating_point(vision: "SkinVision", arguments: argparse.Namespace) -> "OperatingPoint | None":
-    """The threshold of the verdict; None where the release has none and no one was asked for."""
-    from skinvision_hf.models.operating_points import load_operating_point, stored_points
+def _load(arguments: argparse.Namespace) -> "SkinVision":
+    """Load the release, and check that it has what the options ask for."""
+    from skinvision_hf.models.operating_points import MIN_SENSITIVITY, load_operating_point
+    from skinvision_hf.vision import SkinVision
 
-    if arguments.min_sensitivity is None and not stored_points(vision.release, arguments.task):
-        return None
-    level = arguments.min_sensitivity or MIN_SENSITIVITY
-    return load_operating_point(vision.release, min_sensitivity=level, task=arguments.task)
+    vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
+    if arguments.coverage and vision.conformal is None:
+        raise ModelError("this release has no conformal scores, so it makes no prediction sets; leave --coverage out")
+    vision.operating_point = load_operating_point(
+        vision.release, min_sensitivity=arguments.min_sensitivity or MIN_SENSITIVITY, task=arguments.task
+    )
+    if arguments.min_sensitivity and vision.operating_point is None:
+        raise ModelError("this release has no operating points, so it gives no verdict; leave --min_sensitivity out")
+    return vision
 
 
 def _answers(
-    vision: "SkinVision", images: Sequence[str], options: dict[str, Any]
+    vision: "SkinVision", images: Sequence[str], coverage: float | None
 ) -> "Iterator[tuple[str, Prediction | ImageError]]":
-    for path in images:
-        try:
-            yield path, vision.predict(sys.stdin.buffer.read() if path == STDIN else path, **options)
-        except ImageError as error:
-            yield path, error
+    """Answer in batches, as slowly as the answers are taken."""
+    options = {"coverage": coverage} if coverage else {}
+    for start in range(0, len(images), BATCH):
+        paths = images[start : start + BATCH]
+        sources = [sys.stdin.buffer.read() if path == STDIN else path for path in paths]
+        yield from zip(paths, vision.predict(sources, on_error="return", **options), strict=True)
 
 
-def _record(path: str, answer: "Prediction | ImageError", point: "OperatingPoint | None") -> dict[str, Any]:
+def _record(path: str, answer: "Prediction | ImageError") -> dict[str, Any]:
     """All about one image, as JSON can hold it."""
-    if isinstance(answer, ImageError):
+    if isinstance(answer, Exception):
         return {"path": path, "error": str(answer)}
-    record = {"path": path, **answer.to_dict()}
-    unlike = answer.in_distribution is False
-    if unlike:
-        record["warning"] = UNLIKE
-    if point is not None:
-        record["suspicious"] = None if unlike else point.is_positive(answer.probabilities)
-        record["threshold"] = point.to_dict()
-    return record
+    warning = {"warning": UNLIKE} if answer.in_distribution is False else {}
+    return {"path": path, **answer.to_dict(), **warning}
 
 
-def _text(path: str, prediction: "Prediction", point: "OperatingPoint | None") -> str:
-    """The verdict, then the seven diagnoses, the most probable first, with bars, and what follows from them."""
+def _text(path: str, prediction: "Prediction") -> str:
+    """The verdict, then the seven diagnoses, the most probable first, with bars, and the prediction set."""
     from skinvision_hf.data.images import printable
 
-    ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
     names = {code: diagnosis(code).name for code in prediction.probabilities}
     width = max(map(len, (*names.values(), TOTAL)))
-    lines = ["standard input" if path == STDIN else printable(path)]
-    unlike = prediction.in_distribution is False
-    if unlike:
-        lines.append(f"  {UNLIKE}")
-    elif point is not None:
-        lines.append(f"  {point.explain(prediction.probabilities)}")
-    for code, value in ranked:
+    lines = ["standard input" if path == STDIN else printable(path), f"  {_verdict(prediction)}"]
+    for code, value in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
         bar = "#" * round(BAR_WIDTH * value)
         lines.append(f"  {names[code]:<{width}}  {diagnosis(code).group:<{GROUP_WIDTH}}  {value:6.1%}  {bar}".rstrip())
     lines.append(f"  {TOTAL:<{width}}  {'':<{GROUP_WIDTH}}  {prediction.malignant_probability:6.1%}")
-    if prediction.in_distribution is None:
-        lines.append("  Whether the image is like the training images is unknown: the release has no OOD detector.")
-    if prediction.prediction_set is not None and not unlike:
+    if prediction.in_distribution is not False and prediction.prediction_set is not None:
         members = ", ".join(names[code] for code in prediction.prediction_set)
         lines.append(f"  {prediction.coverage:.0%} prediction set: {members}")
+    if prediction.in_distribution is None:
+        lines.append("  Whether the image is like the training images is unknown: the release has no OOD detector.")
     return "\n".join(lines) + "\n"
+
+
+def _verdict(prediction: "Prediction") -> str:
+    if prediction.in_distribution is False:
+        return UNLIKE
+    point = prediction.operating_point
+    verdict = point.explain(prediction.probabilities) if point else "No verdict: the release has no operating points."
+    return f"{verdict} The image is unusual: trust this less." if prediction.unusual else verdict
 
 
 def explain(argv: Sequence[str]) -> int:
