@@ -29,7 +29,8 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
         temporary.replace(path)
     except OSError as error:
-        error.filename = str(path)  # the name that the user knows
+        if error.errno:
+            error.filename = str(path)  # the name that the user knows
         raise
     finally:
         temporary.unlink(missing_ok=True)

@@ -1,16 +1,17 @@
 """Every source of HAM10000 ends in the same splits, and what is wrong with a source is said in one line."""
 
+import errno
 import io
 import shutil
 import zipfile
 from pathlib import Path
 
 import pytest
-from datasets import Dataset, Image
+from datasets import Dataset, DatasetDict, Image
 from ham10000_folder import some_rows, write_ham10000, write_metadata
 
 from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_split, scheme_name
-from skinvision_hf.data import folder as folders
+from skinvision_hf.data import folders
 from skinvision_hf.data.hub_source import unify
 from skinvision_hf.data.split_schemes import load_manifest
 from skinvision_hf.data.synthetic import draw_dataset, draw_image
@@ -56,12 +57,18 @@ def test_confirmation_types_and_masks_come_only_when_asked_for(layout: Path) -> 
     assert data[0]["mask"].getextrema() == (0, 255)
 
 
-@pytest.mark.parametrize("name", ["HAM10000_metadata.tab", "HAM10000_metadata"])
-def test_the_dataverse_table_is_read_like_the_csv(layout: Path, name: str) -> None:
-    expected = [fingerprint(split) for split in load_ham10000(layout).values()]
+def fingerprints(data: DatasetDict) -> list[str]:
+    return [fingerprint(split) for split in data.values()]
+
+
+@pytest.mark.parametrize("name", ["HAM10000_metadata.tab", "HAM10000_metadata", "meta/HAM10000_metadata (1).csv"])
+def test_the_table_may_be_dataverse_s_and_lie_in_a_folder_of_its_own(layout: Path, name: str) -> None:
+    expected = fingerprints(load_ham10000(layout))
     (layout / "HAM10000_metadata.csv").unlink()
+    (layout / name).parent.mkdir(exist_ok=True)
     write_metadata(layout / name, some_rows())
-    assert [fingerprint(split) for split in load_ham10000(layout).values()] == expected
+    (layout / "._HAM10000_metadata.csv").write_bytes(bytes(80))
+    assert fingerprints(load_ham10000(layout)) == expected
 
 
 def test_images_may_lie_in_one_folder(layout: Path) -> None:
@@ -70,29 +77,47 @@ def test_images_may_lie_in_one_folder(layout: Path) -> None:
     assert len(load_ham10000(layout)["test"]) == 7
 
 
-def zip_files(layout: Path, target: Path) -> None:
-    target.mkdir()
-    for split in ("HAM10000_images_part_1", "HAM10000_images_part_2", "masks"):
-        with zipfile.ZipFile(target / f"{split}.zip", "w") as archive:
-            for file in sorted((layout / split).iterdir()):
-                archive.write(file, f"{split}/{file.name}")
+def write_zip(path: Path, files: dict[str, Path | bytes]) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content if isinstance(content, bytes) else content.read_bytes())
+    return path
+
+
+def members(folder: Path) -> dict[str, Path | bytes]:
+    return {path.relative_to(folder.parent).as_posix(): path for path in folder.rglob("*") if path.is_file()}
 
 
 def test_zip_files_as_downloaded_are_unpacked_once_into_the_cache(layout: Path, tmp_path: Path) -> None:
-    zips = tmp_path / "zips"
-    zip_files(layout, zips)
+    zips, cache = tmp_path / "zips", tmp_path / "cache" / "skinvision"
+    for split in ("HAM10000_images_part_1", "HAM10000_images_part_2", "masks"):
+        write_zip(zips / f"{split}.ZIP", members(layout / split))
     shutil.copy(layout / "HAM10000_metadata.csv", zips)
-    first = load_ham10000(zips, masks=True)
-    assert [fingerprint(p) for p in first.values()] == [fingerprint(p) for p in load_ham10000(layout).values()]
-    unpacked = list((tmp_path / "cache" / "skinvision").iterdir())
+    assert fingerprints(load_ham10000(zips, masks=True)) == fingerprints(load_ham10000(layout))
+    unpacked = sorted(cache.iterdir())
     load_ham10000(zips)
-    assert list((tmp_path / "cache" / "skinvision").iterdir()) == unpacked
-    assert len(unpacked) == 1
+    assert sorted(cache.iterdir()) == unpacked and len(unpacked) == 3
+
+
+def test_zip_files_may_be_nested_named_with_backslashes_and_unpacked_in_part(layout: Path, tmp_path: Path) -> None:
+    expected = fingerprints(load_ham10000(layout, masks=True))
+    first = layout / "HAM10000_images_part_1"
+    inner = write_zip(tmp_path / "inner.zip", {name.replace("/", "\\"): file for name, file in members(first).items()})
+    write_zip(layout / "all.zip", {"a/b/inner.Zip": inner, "__MACOSX/._inner.zip": b"junk"})
+    shutil.rmtree(first)
+    assert fingerprints(load_ham10000(layout, masks=True)) == expected
 
 
 def test_one_archive_with_everything_is_a_source(layout: Path, tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "archive"), "zip", layout)
     assert len(load_ham10000(archive)["train"]) == 7
+    assert load_split(archive, split="test", split_scheme=None)[1:] == ("ham10000-v1", "test")
+
+
+def test_zip_files_that_are_not_needed_are_left_alone(layout: Path) -> None:
+    (layout / "other.zip").write_bytes(b"PK\x03\x04 and then nothing")
+    assert len(load_ham10000(layout)["train"]) == 7
 
 
 def test_another_process_may_unpack_the_same_files_first(
@@ -101,8 +126,8 @@ def test_another_process_may_unpack_the_same_files_first(
     archive = shutil.make_archive(str(tmp_path / "archive"), "zip", layout)
     unpack = folders._unpack
 
-    def unpack_twice(file: Path, temporary: Path) -> None:
-        unpack(file, temporary)
+    def unpack_twice(file: Path, temporary: Path, origin: Path) -> None:
+        unpack(file, temporary, origin)
         shutil.copytree(temporary, temporary.with_name(temporary.name.partition(".")[0]))
 
     monkeypatch.setattr(folders, "_unpack", unpack_twice)
@@ -110,23 +135,58 @@ def test_another_process_may_unpack_the_same_files_first(
     assert [path.suffix for path in (tmp_path / "cache" / "skinvision").iterdir()] == [""]
 
 
-def test_a_path_inside_an_archive_leads_nowhere_else(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    draw_image("nv", 0)[0].save(buffer, "JPEG")
-    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
-        archive.writestr("../../../escaped.jpg", buffer.getvalue())
-        archive.writestr("run.sh", "echo")
+def test_a_path_inside_an_archive_leads_nowhere_else(layout: Path, tmp_path: Path) -> None:
+    picture = next(layout.rglob("*.jpg"))
+    write_zip(tmp_path / "evil.zip", {"../../../escaped.jpg": picture, "/etc/escaped.jpg": picture, "run.sh": b"echo"})
     with pytest.raises(DataError, match=r"holds no HAM10000_metadata\.csv"):
         load_ham10000(tmp_path / "evil.zip")
     assert [p for p in tmp_path.rglob("escaped.jpg") if "cache" not in p.parts] == []
     assert not list(tmp_path.rglob("run.sh"))
 
 
-def test_a_damaged_archive_leaves_nothing_behind(tmp_path: Path) -> None:
-    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04 and then nothing")
-    with pytest.raises(DataError, match="damaged or incomplete; download it again"):
-        load_ham10000(tmp_path / "broken.zip")
+@pytest.mark.parametrize(
+    ("at", "value", "reason"),
+    [(None, b"", "not a zip file"), (8, b"\x09\0", "compression"), (6, b"\x01\0", "password"), (14, b"crc!", "CRC")],
+    ids=["damaged", "Deflate64", "encrypted", "bad CRC"],
+)
+def test_an_archive_that_cannot_be_unpacked_is_named_and_leaves_nothing_behind(
+    tmp_path: Path, at: int | None, value: bytes, reason: str
+) -> None:
+    path = write_zip(tmp_path / "broken.zip", {"HAM10000_metadata.csv": b"image_id,lesion_id,dx\n" * 50})
+    content = bytearray(path.read_bytes())
+    if at is None:
+        content = content[:60]
+    else:  # a field of the local header, and the same two bytes further in the directory at the end
+        directory = content.index(b"PK\1\2") + 2 + at
+        content[at : at + len(value)] = content[directory : directory + len(value)] = value
+    path.write_bytes(content)
+    with pytest.raises(
+        DataError, match=rf"broken\.zip cannot be unpacked here \(.*{reason}.*\).* give the folder"
+    ) as caught:
+        load_ham10000(path)
+    assert "\n" not in str(caught.value)
     assert list((tmp_path / "cache" / "skinvision").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_not_the_data_s_fault(
+    layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", layout)
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(DataError, match=r"cannot write .*file.*: Not a directory; set HF_HOME to a folder"):
+        load_ham10000(archive)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(shutil, "copyfileobj", full)
+    with pytest.raises(DataError, match=r"cannot write .*cache.*: No space left on device; set HF_HOME"):
+        load_ham10000(archive)
+    monkeypatch.setattr("skinvision_hf.data.hub_source.load_dataset", full)
+    with pytest.raises(DataError, match=r"cannot write the cache of user/name \(No space .*set HF_HOME"):
+        load_ham10000("user/name")
 
 
 def hub_copy(rows: list[dict[str, str]]) -> Dataset:
@@ -156,22 +216,37 @@ def test_a_hub_copy_with_repeated_images_and_long_names_becomes_the_same_data(la
 
 
 def test_a_data_set_that_is_no_ham10000_says_what_it_lacks() -> None:
-    with pytest.raises(DataError, match="user/copy has no column image or lesion_id or label"):
+    with pytest.raises(DataError, match=r"user/copy has no column image or lesion_id or label \(found: image_id\)"):
         unify(Dataset.from_dict({"image_id": ["a"]}), "user/copy")
     strange = hub_copy(some_rows())
     strange = strange.remove_columns("dx").add_column("dx", ["wart"] * len(strange))
-    with pytest.raises(DataError, match="unknown diagnoses: wart"):
+    with pytest.raises(DataError, match=r"user/copy: 24 of 24 images have none of the diagnoses .*: wart \(24\)"):
         unify(strange, "user/copy")
 
 
-def test_a_part_without_images_is_named(layout: Path) -> None:
+@pytest.mark.parametrize("kind", ["undecoded", "bytes", "struct"])
+def test_rows_that_are_not_decoded_and_columns_under_other_names_are_the_same_data(kind: str) -> None:
+    copy = hub_copy(some_rows())
+    expected = unify(copy, "user/copy")
+    plain = copy.cast_column("image", Image(decode=False))
+    if kind != "undecoded":
+        rows = [row if kind == "struct" else row["bytes"] for row in plain["image"]]
+        plain = Dataset.from_dict({"image": rows} | {c: plain[c][:] for c in plain.column_names if c != "image"})
+    renamed = plain.rename_columns({"image_id": "isic_id", "dx": "diagnosis_3", "age": "age_approx"})
+    unified = unify(renamed, "user/copy")
+    assert unified.features == expected.features
+    assert fingerprint(unified) == fingerprint(expected) and unified["age"][:] == expected["age"][:]
+    assert unified[3]["image"].tobytes() == expected[3]["image"].tobytes()
+
+
+def test_a_split_without_images_is_named(layout: Path) -> None:
     names = {name for name, split in load_manifest().items() if split == "test"}
     for path in layout.rglob("*.jpg"):
         if path.stem in names:
             path.unlink()
     table = layout / "HAM10000_metadata.csv"
     table.write_text("".join(line for line in table.read_text().splitlines(True) if line.split(",")[1] not in names))
-    with pytest.raises(DataError, match="has no images of the part test of ham10000-v1; choose another --split"):
+    with pytest.raises(DataError, match="has no images of the split test of ham10000-v1; choose another --split"):
         load_split(layout, split="test", split_scheme="ham10000-v1")
 
 
@@ -202,9 +277,9 @@ def test_the_leaky_split_puts_lesions_on_both_sides() -> None:
     assert train & test
 
 
-@pytest.mark.parametrize("split", ["v2", "ham10000-duplicates", "../manifests/ham10000-v1"])
-def test_only_real_splits_have_a_name(split_scheme: str) -> None:
-    with pytest.raises(DataError, match=r"there is no split named .*; use 'ham10000-v1' or 'image-level-leaky'"):
+@pytest.mark.parametrize("split_scheme", ["v2", "ham10000-duplicates", "../manifests/ham10000-v1"])
+def test_only_real_split_schemes_have_a_name(split_scheme: str) -> None:
+    with pytest.raises(DataError, match=r"there is no split scheme named .*; use 'ham10000-v1' or 'image-level-leaky'"):
         load_ham10000("synthetic[:210]", split_scheme=split_scheme)
 
 
@@ -222,7 +297,7 @@ def test_unreadable_images_are_all_found_when_asked(layout: Path) -> None:
     broken = sorted(layout.rglob("*.jpg"))[:2]
     broken[0].write_bytes(broken[0].read_bytes()[:900])
     broken[1].write_text("not a picture")
-    with pytest.raises(DataError, match="2 images cannot be read") as caught:
+    with pytest.raises(DataError, match="2 images cannot be read: .*; the first: .* is damaged") as caught:
         load_ham10000(layout, verify=True)
     assert all(file.stem in str(caught.value) for file in broken)
 
@@ -236,7 +311,7 @@ def change(layout: Path, **values: str) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dx": "wart"}, "unknown diagnoses: wart"),
+        ({"dx": "wart"}, r"1 of 21 images have none of the diagnoses .*: wart \(1\); correct the labels$"),
         ({"image_id": some_rows()[0]["image_id"]}, "1 image_ids occur more than once"),
         ({"age": "old"}, "the age 'old'"),
         ({"lesion_id": ""}, "1 rows are incomplete, the first in line 6"),
@@ -248,19 +323,26 @@ def test_wrong_metadata_is_named(layout: Path, values: dict[str, str], message: 
         load_ham10000(layout)
 
 
+@pytest.mark.parametrize("age", ["-1", "inf", "-inf", "nan", "999", "unknown", " "])
+def test_ages_that_cannot_be_are_missing(layout: Path, age: str) -> None:
+    change(layout, age=age)
+    name = some_rows()[4]["image_id"]
+    assert [r["age"] for d in load_ham10000(layout).values() for r in d if r["image_id"] == name] == [None]
+
+
 def test_missing_columns_and_binary_tables_are_named(layout: Path) -> None:
     (layout / "HAM10000_metadata.csv").write_text("image_id,age\na,1\n")
-    with pytest.raises(DataError, match="has no column lesion_id or dx"):
+    with pytest.raises(DataError, match=r"has no column lesion_id or dx \(found: image_id, age\)"):
         load_ham10000(layout)
     (layout / "HAM10000_metadata.csv").write_bytes(bytes(range(128, 256)))
-    with pytest.raises(DataError, match="is no text file"):
+    with pytest.raises(DataError, match="is not a text file in UTF-8"):
         load_ham10000(layout)
 
 
 def test_images_of_another_data_set_are_not_in_the_manifest(layout: Path) -> None:
     change(layout, image_id="ISIC_9999999")
     draw_image("nv", 0)[0].save(layout / "ISIC_9999999.jpg")
-    with pytest.raises(DataError, match="1 images are not in the split ham10000-v1: ISIC_9999999"):
+    with pytest.raises(DataError, match="1 images are not in the split scheme ham10000-v1: ISIC_9999999"):
         load_ham10000(layout)
 
 

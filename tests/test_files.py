@@ -47,7 +47,7 @@ def fail_with(error: BaseException) -> int:
 @pytest.mark.parametrize(
     ("error", "code", "line"),
     [
-        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: cannot read or write: No space left on device; "),
+        (OSError(errno.ENOSPC, "No space left on device"), 1, "error: cannot read or write No space left on device; "),
         (OSError(errno.EACCES, "Permission denied", "a/b.png"), 1, "error: cannot read or write a/b.png: Permission"),
         (RunError("it failed"), 1, "error: it failed"),
         (DataError("mend it"), 2, "error: mend it"),

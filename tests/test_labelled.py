@@ -1,55 +1,165 @@
 """Any labelled folder or table is a set to evaluate on."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 
-from skinvision_hf.data import FEATURES, load_labelled
+from skinvision_hf.data import FEATURES, load_labelled, load_split
 from skinvision_hf.data.synthetic import draw_image
 from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES
+from skinvision_hf.labels import CODES, DIAGNOSES, code_of
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
+ISIC = "image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"
 
-@pytest.mark.parametrize("name", ["akiec", "AKIEC", "actinic_keratoses"])
-def test_a_folder_for_each_class_is_a_labelled_set(tmp_path: Path, name: str) -> None:
-    for folder, code in ((name, "akiec"), ("nv", "nv")):
-        (tmp_path / folder).mkdir()
-        draw_image(code, 0)[0].save(tmp_path / folder / "one.png")
+
+def draw(path: Path, number: int = 0) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draw_image("nv", number)[0].save(path)
+    return path
+
+
+def write_table(path: Path, *lines: str, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    return path
+
+
+def codes(source: Path, **options: bool) -> list[str]:
+    return [CODES[k] for k in load_labelled(source, **options)["label"][:]]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [(d.name, d.code) for d in DIAGNOSES]
+    + [
+        ("AKIEC", "akiec"),
+        ("AK", "akiec"),
+        ("actinic_keratoses", "akiec"),
+        ("Actinic keratoses and intraepithelial carcinoma / Bowen's disease", "akiec"),
+        ("Solar or actinic keratosis", "akiec"),
+        ("Squamous cell carcinoma in situ, Bowens disease", "akiec"),
+        ("Malignant:Malignant adnexal epithelial proliferations - Follicular:Basal cell carcinoma", "bcc"),
+        ("benign_keratosis-like_lesions", "bkl"),
+        ("Pigmented benign keratosis", "bkl"),
+        ("seborrheic keratosis", "bkl"),
+        ("Melanoma, NOS", "mel"),
+        ("Malignant melanocytic proliferations (Melanoma)", "mel"),
+        ("melanocytic_Nevi", "nv"),
+        ("Nevus, Atypical, Dysplastic, or Clark", "nv"),
+        ("Benign:Benign soft tissue proliferations - Vascular:Angiokeratoma", "vasc"),
+        ("vascular lesion", "vasc"),
+        ("Squamous cell carcinoma, NOS", None),
+        ("nevus, melanoma", None),
+        ("Flat melanotic pigmentations - not melanocytic nevus", None),
+        ("unknown", None),
+        ("", None),
+    ],
+)
+def test_names_of_every_source_mean_one_of_the_seven_or_none(name: str, code: str | None) -> None:
+    assert code_of(name) == code
+
+
+def test_a_folder_for_each_class_is_a_labelled_set(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "data"
+    draw(tmp_path / "AKIEC" / "one.png")
+    draw(tmp_path / "nevus" / "patient" / "TWO.JPG")
+    (tmp_path / "notes").mkdir()
     data = load_labelled(tmp_path)
-    assert [CODES[k] for k in data["label"][:]] == ["akiec", "nv"]
-    assert data.features == FEATURES
-    (tmp_path / "warts").mkdir()
-    with pytest.raises(DataError, match="folders that are no diagnosis: warts"):
+    assert (data["image_id"][:], data.features) == (["AKIEC/one", "nevus/patient/TWO"], FEATURES)
+    archive = shutil.make_archive(str(tmp_path.parent / "classes"), "zip", tmp_path.parent, tmp_path.name)
+    assert load_labelled(archive)["image_id"][:] == data["image_id"][:]
+    assert load_split(archive, split="test", split_scheme=None)[1:] == ("classes", "all")
+    draw(tmp_path / "warts" / "three.png")
+    with pytest.raises(DataError, match=r"1 of 3 images have none of the diagnoses .*: warts \(1\).* --skip_unknown"):
         load_labelled(tmp_path)
+    assert len(load_split(tmp_path, split="test", split_scheme=None, skip_unknown=True)[0]) == 2
 
 
-def test_the_isic_challenge_layout_is_a_labelled_set(tmp_path: Path) -> None:
-    images = tmp_path / "ISIC2018_Task3_Test_Input"
-    images.mkdir()
-    lines = ["image,MEL,NV,BCC,AKIEC,BKL,DF,VASC"]
-    for number, hot in enumerate(("1.0,0,0,0,0,0,0", "0,0.0,0,1,0,0,0")):
-        draw_image("nv", number)[0].save(images / f"ISIC_{number:07d}.jpg")
-        lines.append(f"ISIC_{number:07d},{hot}")
-    table = tmp_path / "ISIC2018_Task3_Test_GroundTruth.csv"
-    table.write_text("\n".join(lines) + "\n")
-    for source in (tmp_path, table):
-        assert [CODES[k] for k in load_labelled(source)["label"][:]] == ["mel", "akiec"]
-    table.write_text("\n".join([*lines, "ISIC_0000001,1,1,0,0,0,0,0"]).replace("1,0,0,0\n", "0,0,0,0\n"))
-    with pytest.raises(DataError, match="has 0 diagnoses in its ISIC columns"):
+def test_what_programs_and_systems_leave_behind_is_no_class_and_no_image(tmp_path: Path) -> None:
+    draw(tmp_path / "nv" / "one.jpg")
+    for hidden in ("nv/._one.jpg", "nv/.ipynb_checkpoints/a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/nv/a.jpg"):
+        draw(tmp_path / hidden)
+    for name in ("Thumbs.db", "desktop.ini", "nv/Thumbs.db", ".labels.csv"):
+        write_table(tmp_path / name, "image,label", "one,mel")
+    assert load_labelled(tmp_path)["image_id"][:] == ["nv/one"]
+
+
+def test_linked_folders_are_read_once(tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere" / "one.png")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "nv").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "loop").symlink_to(tmp_path / "data")
+    assert load_labelled(tmp_path / "data")["image_id"][:] == ["nv/one"]
+
+
+def test_the_isic_challenge_as_its_zip_files_unpack_is_a_labelled_set(tmp_path: Path) -> None:
+    for number in range(2):
+        draw(tmp_path / "ISIC2018_Task3_Test_Input" / f"ISIC_{number:07d}.jpg", number)
+    write_table(tmp_path / "ISIC2018_Task3_Test_Input" / "ATTRIBUTION.txt", "text")
+    table = tmp_path / "ISIC2018_Task3_Test_GroundTruth" / "ISIC2018_Task3_Test_GroundTruth.csv"
+    write_table(table, ISIC, "ISIC_0000000,1.0,0,0,0,0,0,0", "ISIC_0000001,0,0.0,0,1,0,0,0")
+    assert codes(tmp_path) == codes(table) == ["mel", "akiec"]
+    write_table(table, ISIC, "ISIC_0000000,True,False,False,False,False,False,False", "ISIC_0000001,,,,true,,,")
+    assert codes(table) == ["mel", "akiec"]
+    for folder in table.parent, tmp_path / "ISIC2018_Task3_Test_Input":
+        shutil.make_archive(str(folder), "zip", folder)
+        shutil.rmtree(folder)
+    assert codes(tmp_path) == ["mel", "akiec"]
+    assert load_split(tmp_path, split="test", split_scheme=None)[2] == "all"
+
+
+def test_the_eight_classes_of_isic_2019(tmp_path: Path) -> None:
+    for name in "abc":
+        draw(tmp_path / f"{name}.jpg")
+    head = "image,MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK,score_weight"
+    table = write_table(
+        tmp_path / "x.csv", head, "a,0,0,0,1,0,0,0,0,0,0.5", "b,0,0,0,0,0,0,0,1,0,1", "c,0,1,0,0,0,0,0,0,0,1"
+    )
+    with pytest.raises(DataError, match=r"1 of 3 images have none of .*: SCC \(1\); correct .* --skip_unknown"):
         load_labelled(table)
+    assert codes(table, skip_unknown=True) == ["akiec", "nv"]
 
 
-def test_a_table_with_labels_and_lesions_is_a_labelled_set(tmp_path: Path) -> None:
-    draw_image("nv", 0)[0].save(tmp_path / "a.jpg")
-    table = tmp_path / "labels.csv"
-    table.write_text("image,label,lesion_id\na.jpg,melanoma,L1\n")
-    row = load_labelled(table)[0]
-    assert (CODES[row["label"]], row["lesion_id"]) == ("mel", "L1")
-    table.write_text("image,label\na.jpg,melanoma\nb.jpg,nv\n")
-    with pytest.raises(DataError, match=r"1 of 2 images of .* are not on disk: b\.jpg"):
+@pytest.mark.parametrize(
+    ("head", "row", "expected"),
+    [
+        ("isic_id,age_approx,anatom_site_general,diagnosis,sex", "a,45,back,nevus,male", "nv 45.0 male back"),
+        (
+            "isic_id,age_approx,diagnosis_1,diagnosis_2,diagnosis_3,diagnosis_4,sex",
+            'a,,Benign,Benign melanocytic proliferations,Nevus,"Nevus, Spitz",',
+            "nv None unknown unknown",
+        ),
+        ("Image ID;Diagnosis;Age;Gender", "a.JPG;Melanocytic nevus;-1;F", "nv None female unknown"),
+        ("filename\tclass\tsite", "images\\a\tmel\thand", "mel None unknown hand"),
+        ("sep=;\nimage;label", "./images/a.jpg;bcc", "bcc None unknown unknown"),
+        ("metadata.isic_id,metadata.clinical.diagnosis_3", "a,Dermatofibroma", "df None unknown unknown"),
+    ],
+    ids=["ISIC 1", "ISIC 2", "Excel", "tabs", "sep", "dotted"],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_separators_columns_and_vocabularies_of_others(
+    tmp_path: Path, head: str, row: str, expected: str, encoding: str
+) -> None:
+    draw(tmp_path / "images" / "a.jpg")
+    record = load_labelled(write_table(tmp_path / "labels.csv", head, row, encoding=encoding))[0]
+    found = (CODES[record["label"]], record["age"], record["sex"], record["localization"])
+    assert " ".join(map(str, found)) == expected
+
+
+def test_a_table_groups_lesions_and_names_what_is_missing(tmp_path: Path) -> None:
+    draw(tmp_path / "a.jpg")
+    table = write_table(tmp_path / "labels.tsv", "image\tlabel\tlesion_id", "a.jpg\tmelanoma\tL1")
+    assert load_labelled(table)["lesion_id"][:] == ["L1"]
+    table = write_table(tmp_path / "labels.csv", "image,label", "a.jpg,melanoma", "b.jpg,nv")
+    with pytest.raises(
+        DataError, match=r"1 of 2 images of .* are not on disk: b\.jpg; give the folder that holds both"
+    ):
         load_labelled(table)
+    with pytest.raises(DataError, match="there are several tables of labels"):
+        load_labelled(tmp_path)
     with pytest.raises(DataError, match="there is no"):
         load_labelled(tmp_path / "nowhere.csv")
 
@@ -57,15 +167,17 @@ def test_a_table_with_labels_and_lesions_is_a_labelled_set(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("image_id,label\na.jpg,m\xe9lanome\n".encode("latin-1"), "is no CSV file in UTF-8; save it again"),
-        (b"image,label\na.jpg\n", "1 rows are incomplete, the first in line 2"),
-        (b"image,label\na.jpg,mel\n,nv\n", "1 rows are incomplete, the first in line 3"),
-        (b"image,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na.jpg,1,0\n", "1 rows are incomplete, the first in line 2"),
-        (b"image_id,MEL,NV,BCC,AKIEC,BKL,DF,VASC\na.jpg,1,1,0,0,0,0,0\n", "a.jpg has 2 diagnoses"),
+        ("image_id,label\na.jpg,m\xe9lanome\n".encode("latin-1"), "is not a text file in UTF-8; save it again"),
+        (b"image,label\na.jpg\n", r"1 of 1 images have none of the diagnoses .*: \(empty\) \(1\)"),
+        (b"image,label\na.jpg,mel\n,nv\n", "1 rows are incomplete, the first in line 3; fill in image_id"),
+        (b"a,b\n1,2\n", r"has no column image_id or dx \(found: a, b\)"),
+        (ISIC.encode() + b"\na.jpg,1,1,0,0,0,0,0\n", "a.jpg must have a single 1 in MEL, NV"),
+        (ISIC.encode() + b"\na.jpg,0.7,0.1,0.1,0,0,0.1,0\n", "a.jpg must have a single 1 in MEL, NV"),
+        (ISIC.encode() + b"\na.jpg,0,0,0,0,0,0,0\n", r": \(empty\) \(1\)"),
     ],
 )
 def test_a_damaged_table_of_labels_is_said_in_one_line(tmp_path: Path, content: bytes, message: str) -> None:
-    draw_image("nv", 0)[0].save(tmp_path / "a.jpg")
+    draw(tmp_path / "a.jpg")
     (tmp_path / "labels.csv").write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
         load_labelled(tmp_path / "labels.csv")
@@ -73,15 +185,13 @@ def test_a_damaged_table_of_labels_is_said_in_one_line(tmp_path: Path, content: 
 
 
 def test_a_path_that_is_missing_is_never_taken_for_another_image_of_the_same_name(tmp_path: Path) -> None:
-    for patient in ("patient2", "patient3"):
-        (tmp_path / patient).mkdir()
-        draw_image("nv", 0)[0].save(tmp_path / patient / "img.1.png")
-    table = tmp_path / "labels.csv"
-    table.write_text("image,label\npatient1/img.1.png,nv\npatient2/img.1.png,nv\n")
+    for number, patient in enumerate(("patient2", "patient3", "patient4")):
+        draw(tmp_path / patient / "img.1.png", number % 2)
+    table = write_table(tmp_path / "labels.csv", "image,label", "patient1/img.1.png,nv", "patient2/img.1.png,nv")
     with pytest.raises(DataError, match=r"1 of 2 images of .* are not on disk: patient1/img\.1\.png"):
         load_labelled(table)
-    table.write_text("image,label\nimg.1,nv\n")
-    with pytest.raises(DataError, match=r"holds several images named img\.1: .*; give their paths"):
+    write_table(table, "image,label", "img.1,nv")
+    with pytest.raises(DataError, match=r"several images are named img\.1: .*; give their paths"):
         load_labelled(table)
-    (tmp_path / "patient3" / "img.1.png").unlink()
+    (tmp_path / "patient3" / "img.1.png").unlink()  # what is left are copies of one image
     assert load_labelled(table)["image_id"][:] == ["img.1"]

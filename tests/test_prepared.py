@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from datasets import load_dataset
+from datasets import DatasetDict, concatenate_datasets, load_dataset
 from ham10000_folder import write_ham10000
 
 from skinvision_hf.data import fingerprint, load_ham10000, load_split, resolve_scheme, save_prepared
@@ -42,7 +42,7 @@ def test_preparing_replaces_an_older_set_and_nothing_else(tmp_path: Path) -> Non
         save_prepared(data, target, split_scheme="ham10000-v1")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    with pytest.raises(DataError, match="is no prepared data set; choose another"):
+    with pytest.raises(DataError, match="is not a prepared data set; choose another"):
         save_prepared(data, tmp_path / "mine", split_scheme="ham10000-v1")
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
     (target / "run1").mkdir()
@@ -65,7 +65,7 @@ def test_an_older_set_survives_when_the_new_one_cannot_take_its_place(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", busy)
-        with pytest.raises(DataError, match=r"cannot write .* .Device or resource busy"):
+        with pytest.raises(DataError, match=r"cannot write .*: Device or resource busy"):
             save_prepared(data, target, split_scheme="ham10000-v1")
     assert len(load_ham10000(target)["test"]) == len(data["test"])
     assert [p.name for p in tmp_path.iterdir() if p.name != "cache"] == ["prepared"]
@@ -87,19 +87,22 @@ def test_damaged_parquet_is_said_in_one_line(tmp_path: Path) -> None:
     content = bytearray(file.read_bytes())
     content[100:-2000] = bytes(len(content) - 2100)
     file.write_bytes(content)
-    with pytest.raises(DataError, match=r"cannot be read .*; prepare the data again"):
+    with pytest.raises(DataError, match=r"cannot be read .*; download or prepare them again"):
         load_ham10000(tmp_path / "prepared")
 
 
 def test_a_prepared_set_that_lost_a_file_or_rows_is_refused(tmp_path: Path) -> None:
     prepared = save_prepared(load_ham10000("synthetic[:210]"), tmp_path / "prepared", split_scheme="ham10000-v1")
-    record = json.loads((prepared / "prepared.json").read_text())
-    record["parts"]["test"]["images"] += 1
-    (prepared / "prepared.json").write_text(json.dumps(record))
+    record = (prepared / "prepared.json").read_text()
+    fingerprints = json.loads(record)["splits"]
+    (prepared / "prepared.json").write_text(record.replace(fingerprints["test"]["fingerprint"], "other"))
     with pytest.raises(DataError, match="are not those that it was written with"):
         load_ham10000(prepared)
+    old = {"schema_version": 1, "split": "ham10000-v1", "parts": fingerprints}  # as earlier versions wrote it
+    (prepared / "prepared.json").write_text(json.dumps(old))
+    assert len(load_ham10000(prepared)["test"]) == 30
     next((prepared / "data").glob("test-*")).unlink()
-    with pytest.raises(DataError, match="has lost files of a split"):
+    with pytest.raises(DataError, match="has lost the files of the split test"):
         load_ham10000(prepared)
     with pytest.raises(DataError, match="was prepared without masks"):
         shutil.rmtree(prepared)
@@ -107,15 +110,54 @@ def test_a_prepared_set_that_lost_a_file_or_rows_is_refused(tmp_path: Path) -> N
         load_ham10000(prepared, masks=True)
 
 
-def test_a_prepared_set_is_loaded_in_the_split_that_it_was_written_in(tmp_path: Path) -> None:
+def test_a_prepared_set_is_loaded_in_the_split_scheme_that_it_was_written_in(tmp_path: Path) -> None:
     source = "synthetic[:280]"
     leaky = load_ham10000(source, split_scheme="image-level-leaky")
     prepared = save_prepared(leaky, tmp_path / "prepared", split_scheme="image-level-leaky")
     assert resolve_scheme(prepared) == "image-level-leaky"
-    for options in ({}, {"split": "image-level-leaky"}):
+    for options in ({}, {"split_scheme": "image-level-leaky"}):
         again = load_ham10000(prepared, **options)
         assert [fingerprint(split) for split in again.values()] == [fingerprint(split) for split in leaky.values()]
     split, name, _ = load_split(prepared, split="test", split_scheme=None)
     assert (fingerprint(split), name) == (fingerprint(leaky["test"]), "synthetic, image-level-leaky")
-    with pytest.raises(DataError, match="prepared in the split image-level-leaky, not in ham10000-v1; ask for"):
+    with pytest.raises(DataError, match="prepared in the split scheme image-level-leaky, not in ham10000-v1; ask for"):
         load_ham10000(prepared, split_scheme="ham10000-v1")
+
+
+def test_a_path_is_never_a_pattern(tmp_path: Path) -> None:
+    decoy, other = load_ham10000("synthetic[:210]"), load_ham10000("synthetic[:280]")
+    save_prepared(decoy, tmp_path / "run1" / "ham", split_scheme="ham10000-v1")
+    folder = save_prepared(other, tmp_path / "run[12]" / "ham", split_scheme="ham10000-v1")
+    for name in ("thesis [final]", "run?", "run*", "a::b", "{x}", "50% #1"):
+        shutil.copytree(tmp_path / "run[12]", tmp_path / name)
+        folder = tmp_path / name / "ham"
+        assert [fingerprint(d) for d in load_ham10000(folder).values()] == [fingerprint(d) for d in other.values()]
+
+
+@pytest.mark.parametrize("kind", ["download", "save_to_disk", "one split"])
+def test_a_data_set_of_ours_in_a_folder_is_a_source(tmp_path: Path, kind: str) -> None:
+    data, folder = load_ham10000("synthetic[:210]"), tmp_path / "copy [1]"
+    prepared = save_prepared(data, tmp_path / "prepared", split_scheme="ham10000-v1")
+    if kind == "download":
+        shutil.copytree(prepared / "data", folder / "data")
+        (folder / "README.md").write_text("a card")
+        (folder / ".cache").mkdir()
+        (folder / ".cache" / "half.parquet").write_bytes(b"hidden")
+    else:
+        plain: DatasetDict = load_dataset(str(prepared / "data"))
+        (plain if kind == "save_to_disk" else concatenate_datasets(list(plain.values()))).save_to_disk(
+            str(tmp_path / "disk")
+        )
+        (tmp_path / "disk").rename(folder)
+    before = sorted(folder.rglob("*"))
+    again = load_ham10000(folder)
+    assert [fingerprint(split) for split in again.values()] == [fingerprint(split) for split in data.values()]
+    assert again["test"][0]["image"].size == (200, 150)
+    assert load_split(folder, split="test", split_scheme=None)[1:] == ("synthetic, ham10000-v1", "test")
+    assert sorted(folder.rglob("*")) == before, "it wrote into the user's folder"
+
+
+def test_a_folder_of_large_file_pointers_is_said_to_be_unreadable(tmp_path: Path) -> None:
+    (tmp_path / "train.parquet").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(DataError, match=r"the files of .* cannot be read \(.*\); download or prepare them again"):
+        load_ham10000(tmp_path)

@@ -174,8 +174,9 @@ def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path
         make(temporary)
         temporary.replace(target)
     except OSError as error:
-        # Another process may have made the same folder meanwhile.
-        if not target.is_dir():
+        if error.errno is None:  # a decoder's, not the system's
+            raise
+        if not target.is_dir():  # as it is when another process has made the same folder meanwhile
             if error.filename and Path(error.filename) in sources:
                 raise DataError(f"cannot read {describe(error)}; check its permissions") from error
             place = describe(error, error.filename or cache)

@@ -1,7 +1,7 @@
 """Any labelled images as a data set to evaluate on: a folder for each class, or a table of labels."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from datasets import Dataset
@@ -37,8 +37,8 @@ def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
     if not path.exists():
         raise DataError(f"there is no {path}; give a table of labels, or a folder with one folder for each class")
     if is_table(path):
-        # The images lie below the table's folder, or in a folder beside it.
-        nearby = [Pictures([path.parent]), Pictures([path.parent.resolve().parent], depth=1)]
+        # The images lie below the table's folder or, when none does, in folders beside it.
+        nearby = (Pictures([f], depth=d) for f, d in ((path.parent, None), (path.resolve().parent.parent, 1)))
         records, files = _from_table(Table.read(path), nearby)
     elif path.is_dir() or path.suffix.lower() == ".zip":
         records, files = read_places(path, _from_folders)
@@ -106,13 +106,15 @@ def _inner(folder: Path) -> Path:
     return folder
 
 
-def _from_table(table: Table, pictures: Sequence[Pictures]) -> Rows:
+def _from_table(table: Table, places: Iterable[Pictures]) -> Rows:
+    """The images of a table, from the first place that has any of them."""
     records, files, missing = table.records(), [], []
+    pictures = next((place for place in places if any(place.find(r["image_id"]) for r in records)), Pictures([]))
     for record in records:
         name = record["image_id"]
         beside = os.path.join(table.path.parent, name)  # noqa: PTH118
         here = os.path.isfile(beside)  # noqa: PTH113 - of names that no file can have, False
-        file = beside if here else next(filter(None, (p.find(name) for p in pictures)), None)
+        file = beside if here else pictures.find(name)
         missing += [] if file else [name]
         files.append(file or "")
         record["lesion_id"] = record.get("lesion_id") or name
