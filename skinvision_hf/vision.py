@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.data.images import ImageSource, is_image_source, open_image
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ImageError, ModelError
@@ -185,7 +184,7 @@ class SkinVision:
         image: ImageSource,
         *,
         target: str | None = None,
-        method: str = CAM_METHOD,
+        method: str | None = None,
         max_side: int | None = None,
     ) -> "Explanation":
         """Show which parts of an image speak for a diagnosis, and classify it in the same forward pass.
@@ -193,7 +192,7 @@ class SkinVision:
         Args:
             image: One image, of any kind that `predict` takes.
             target: Code of the diagnosis to explain; the most probable one when None.
-            method: One of `skinvision_hf.config.CAM_METHODS`.
+            method: One of `skinvision_hf.config.CAM_METHODS`; Grad-CAM when None.
             max_side: Longest side of the heat map in pixels, for large photographs; None for the image's own size.
 
         Returns:
@@ -203,8 +202,10 @@ class SkinVision:
             ImageError: If the image cannot be used.
             ModelError: If there is no such diagnosis or method, or the network has no feature maps to look at.
         """
+        from skinvision_hf.config import CAM_METHOD
         from skinvision_hf.explain.explanation import check_choice, explain_maps
 
+        method = method or CAM_METHOD
         check_choice(target, method)
         picture = open_image(image)
         with torch.inference_mode(), self._evaluation_mode:

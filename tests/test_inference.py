@@ -1,25 +1,34 @@
 """`SkinVision`: the right probabilities for every image, whatever its source, batch, thread or the network's mode."""
 
+import copy
 import io
 import json
-from concurrent.futures import ThreadPoolExecutor
+import multiprocessing
+import pickle
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
-from benchmarks import measure_inference, median_milliseconds
+from benchmarks import median_milliseconds
 from calling import call
 from drawing import draw_lesion
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.evaluation_mode import EvaluationMode
-from skinvision_hf.models.skinvision import Prediction, SkinVision
+from skinvision_hf.models.modeling import EvaluationMode
+from skinvision_hf.models.operating_points import OperatingPoint, load_operating_point
+from skinvision_hf.models.prediction import Prediction
+from skinvision_hf.records import Estimate
+from skinvision_hf.vision import SkinVision
+
+RATE = Estimate(0.91, 0.87, 0.95, 293)
+POINT = OperatingPoint("malignant", "sensitivity", 0.95, 0.08, RATE, RATE, RATE, RATE)
 
 
 @pytest.fixture
@@ -45,30 +54,44 @@ def test_predictions_are_those_of_transformers_with_its_own_preprocessing(
 
 
 def test_all_fields_follow_from_the_seven_probabilities() -> None:
-    prediction = Prediction.from_probabilities([0.05, 0.1, 0.02, 0.03, 0.5, 0.25, 0.05])
-    assert prediction.label == "mel"
-    assert prediction.name == "Melanoma"
-    assert prediction.confidence == 0.5
+    seven = [0.05, 0.1, 0.02, 0.03, 0.5, 0.25, 0.05]
+    prediction = Prediction.from_probabilities(seven)
+    assert (prediction.label, prediction.name, prediction.confidence) == ("mel", "Melanoma", 0.5)
     assert tuple(prediction.probabilities) == CODES
     assert prediction.malignant_probability == pytest.approx(0.05 + 0.1 + 0.5)
-    assert prediction.in_distribution is None
-    assert prediction.typicality is None
     unknown = "whether the image is like the training images is unknown"
     assert str(prediction) == f"Melanoma (mel) 50.0%, malignant 65.0%; {unknown}"
-    assert json.loads(json.dumps(prediction.to_dict())) == prediction.to_dict()
-    assert set(prediction.to_dict()) == {
-        "label",
-        "name",
-        "confidence",
-        "probabilities",
-        "malignant_probability",
-        "in_distribution",
-        "typicality",
-        "prediction_set",
-        "coverage",
-    }
+    assert prediction.to_dict()["suspicious"] is None, "what a release cannot say stays in the dictionary"
     with pytest.raises(FrozenInstanceError):
         prediction.label = "nv"  # type: ignore[misc]
+    full = Prediction.from_probabilities(
+        seven,
+        operating_point=POINT,
+        in_distribution=True,
+        unusual=True,
+        in_distribution_score=0.04,
+        in_set=[False, True, False, False, True, True, False],
+        coverage=0.9,
+    )
+    assert full.prediction_set == ("mel", "nv", "bcc"), "the most probable first"
+    assert repr(full) == "<Prediction suspicious: Melanoma (mel) 50.0%, malignant 65.0%; the image is unusual>"
+    for each in (prediction, full):
+        assert Prediction.from_dict(json.loads(json.dumps(each.to_dict()))) == each
+
+
+def test_the_verdict_is_that_of_the_threshold_with_95_percent_sensitivity(vision: SkinVision) -> None:
+    benign = Prediction.from_probabilities([0, 0, 0, 0, 0.16, 0.84, 0], operating_point=POINT)
+    assert benign.label == "nv"
+    assert benign.suspicious, "a benign diagnosis can hide a malignant probability of twice the threshold"
+    assert not Prediction.from_probabilities([0, 0, 0, 0, 0.07, 0.93, 0], operating_point=POINT).suspicious
+    bundled = SkinVision.from_pretrained(device="cpu")
+    point = bundled.predict(draw_lesion()).operating_point
+    assert point == load_operating_point(bundled.release)
+    assert point
+    assert (point.task, point.fixed, point.level) == ("malignant", "sensitivity", 0.95)
+    assert (round(point.sensitivity.value or 0, 2), round(point.specificity.value or 0, 2)) == (0.91, 0.73)
+    without = vision.predict(draw_lesion())
+    assert without.suspicious is without.operating_point is None
 
 
 def test_probabilities_add_up_to_one(vision: SkinVision) -> None:
@@ -98,15 +121,26 @@ def test_mixed_sources_in_one_list_agree(vision: SkinVision, tmp_path: Path) -> 
     assert all(prediction == predictions[0] for prediction in predictions)
 
 
-def test_a_bad_image_in_a_list_is_named_by_its_number_or_path(vision: SkinVision, tmp_path: Path) -> None:
+def test_a_bad_image_in_a_list_is_named_and_stops_the_others_or_not(vision: SkinVision, tmp_path: Path) -> None:
+    gone = tmp_path / "gone.jpg"
     with pytest.raises(ImageError, match=r"^image 1 is only 1 x 1 pixels"):
         vision.predict([draw_lesion(), Image.new("RGB", (1, 1))])
     with pytest.raises(ImageError, match=r"^there is no file .*gone\.jpg"):
-        vision.predict([draw_lesion(), tmp_path / "gone.jpg"])
+        vision.predict([draw_lesion(), gone])
     with pytest.raises(ImageError, match="of type int; give a path"):
         vision.predict(7)  # type: ignore[call-overload]
     with pytest.raises(ImageError, match=r"^image 0 is of type Tensor"):
         vision.predict(torch.zeros(2, 3, 64, 64))
+    good = [draw_lesion(seed) for seed in range(3)]
+    expected = vision.predict(good)
+    for batch_size in (1, 2, 32):
+        answers = vision.predict([gone, *good[:2], b"GIF", good[2]], batch_size=batch_size, on_error="return")
+        faults, found = [answers[0], answers[3]], [answers[1], answers[2], answers[4]]
+        assert all(isinstance(fault, ImageError) for fault in faults)
+        np.testing.assert_allclose([values(p) for p in found], [values(p) for p in expected], rtol=1e-5)
+    assert isinstance(vision.predict([gone], on_error="return")[0], ImageError)
+    with pytest.raises(ModelError, match="on_error is 'skip'; give 'raise' or 'return'"):
+        vision.predict(good, on_error="skip")  # type: ignore[call-overload]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -128,21 +162,14 @@ def test_the_network_is_handed_back_as_it_was_found(vision: SkinVision, training
     assert torch.is_grad_enabled()
 
 
-def test_modes_are_restored_after_an_error() -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Dropout())
-    with pytest.raises(RuntimeError, match="oops"), EvaluationMode(network):
-        assert not any(module.training for module in network.modules())
-        raise RuntimeError("oops")
-    assert all(module.training for module in network.modules())
-
-
 def test_the_last_thread_out_restores_the_modes() -> None:
     network = torch.nn.Dropout()
     mode = EvaluationMode(network)
-    with mode:
+    with pytest.raises(RuntimeError, match="oops"), mode:
         with mode:
             assert not network.training
         assert not network.training
+        raise RuntimeError("oops")
     assert network.training
 
 
@@ -156,31 +183,62 @@ def test_threads_get_the_answers_of_a_single_one(vision: SkinVision) -> None:
     assert vision.model.training
 
 
-class FixedGuard:
-    """Has the interface of a guard, gives fixed scores and remembers the features that it saw."""
+def confidence(vision: SkinVision, image: Image.Image) -> float:
+    return vision.predict(image).confidence
 
-    threshold = 0.5
-    stage = None
+
+def test_copies_answer_alike_here_and_in_a_process_that_is_spawned(guarded_release: Path) -> None:
+    vision = SkinVision.from_pretrained(guarded_release, device="cpu")
+    image = draw_lesion()
+    expected = vision.predict(image)
+    for twin in (copy.deepcopy(vision), pickle.loads(pickle.dumps(vision))):
+        assert twin.predict(image) == expected
+        assert twin.explain(image).prediction == expected
+        twin.model.train()
+        assert twin.predict(image) == expected, "the copy guards its own network, not the original"
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(confidence, vision, image).result(120) == pytest.approx(expected.confidence, abs=1e-6)
+
+
+@pytest.mark.parametrize("method", CAM_METHODS)
+def test_every_method_explains_under_autocast(vision: SkinVision, method: str) -> None:
+    plain = vision.explain(draw_lesion(), method=method, target="mel")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rounded = vision.explain(draw_lesion(), method=method, target="mel")
+        assert vision.predict(draw_lesion()) == rounded.prediction
+    assert np.abs(rounded.heatmap - plain.heatmap).mean() < 0.1
+
+
+class FixedDetector:
+    """Has the interface of an OOD detector, gives fixed scores and remembers the features that it saw."""
+
+    refused, unusual, stage = 0.5, 0.6, None
 
     def score(self, features: torch.Tensor) -> torch.Tensor:
         self.seen = features
         return torch.tensor([0.25, 0.5, 0.75])[: len(features)]
 
 
-def test_a_guard_scores_the_features_of_the_same_pass(vision: SkinVision) -> None:
+def test_one_forward_pass_makes_the_answer_the_ood_score_and_the_heat_map(vision: SkinVision) -> None:
     images = [draw_lesion(seed) for seed in range(3)]
     plain = vision.predict(images)
-    guard = FixedGuard()
-    vision.guard = guard
-    guarded = vision.predict(images)
-    assert [p.typicality for p in guarded] == [0.25, 0.5, 0.75]
-    assert [p.in_distribution for p in guarded] == [False, True, True]
-    assert [p.probabilities for p in guarded] == [p.probabilities for p in plain]
+    detector = FixedDetector()
+    vision.detector = detector  # type: ignore[assignment]
+    passes: list[int] = []
+    vision.model.timm_model.conv_stem.register_forward_hook(lambda *_: passes.append(1))
+    scored = vision.predict(images)
+    assert [p.in_distribution_score for p in scored] == [0.25, 0.5, 0.75]
+    assert [p.in_distribution for p in scored] == [False, True, True]
+    assert [p.unusual for p in scored] == [False, True, False]
+    assert [p.probabilities for p in scored] == [p.probabilities for p in plain]
     classifier = vision.model.timm_model.get_classifier()
     with torch.inference_mode():
-        probabilities = classifier(guard.seen).double().softmax(dim=1).numpy()
+        probabilities = classifier(detector.seen).double().softmax(dim=1).numpy()
     np.testing.assert_allclose(probabilities, [values(p) for p in plain], rtol=1e-5)
-    assert str(guarded[0]).endswith("the image is unlike the training images")
+    assert "do not rely on it: the image is unlike the training images" in str(scored[0])
+    explanation = vision.explain(images[0])
+    assert explanation.prediction.probabilities == pytest.approx(scored[0].probabilities, rel=1e-5)
+    assert len(passes) == 2
 
 
 def test_a_network_without_finite_answers_is_an_error(vision: SkinVision) -> None:
@@ -190,10 +248,18 @@ def test_a_network_without_finite_answers_is_an_error(vision: SkinVision) -> Non
         vision.predict(draw_lesion())
 
 
-@pytest.mark.parametrize("device", ["warp-drive", "cuda:99"])
-def test_a_device_that_is_not_there_is_an_error(device: str, tiny_release: Path) -> None:
-    with pytest.raises(ModelError, match="has no device"):
-        SkinVision.from_pretrained(tiny_release, device=device)
+def test_a_damaged_report_is_named_and_does_not_silence_the_verdict(vision: SkinVision, tmp_path: Path) -> None:
+    vision.save_pretrained(tmp_path)
+    for content in ("{", "[]", '{"operating_points": {"malignant": {"points": [{"task": "malignant"}]}}}'):
+        (tmp_path / "metrics.json").write_text(content)
+        with pytest.raises(ModelError, match=r"is not a valid metrics\.json; download the release again"):
+            SkinVision.from_pretrained(tmp_path)
+
+
+def test_a_device_that_is_not_there_is_an_error(tiny_release: Path) -> None:
+    for device in ("warp-drive", "cuda:99"):
+        with pytest.raises(ModelError, match="has no device"):
+            SkinVision.from_pretrained(tiny_release, device=device)
 
 
 def test_a_saved_copy_is_the_release_byte_for_byte(vision: SkinVision, tiny_release: Path, tmp_path: Path) -> None:
@@ -220,20 +286,6 @@ def test_changed_weights_do_not_travel_with_the_metrics_of_the_old_ones(vision: 
     with pytest.raises(ModelError, match="weights were changed"):
         vision.save_pretrained(tmp_path / "copy")
     assert not (tmp_path / "copy").exists()
-
-
-def test_the_same_release_runs_bare_in_timm(vision: SkinVision, tiny_release: Path) -> None:
-    bare = timm.create_model(f"local-dir:{tiny_release}", pretrained=True).eval()
-    with torch.inference_mode():
-        expected = bare(vision.transform(draw_lesion()).unsqueeze(0)).softmax(dim=1)
-    np.testing.assert_allclose(values(vision.predict(draw_lesion())), expected[0].numpy(), rtol=1e-4)
-
-
-def test_the_benchmark_times_the_parts_of_a_prediction(vision: SkinVision) -> None:
-    timing = measure_inference(vision, image_size=(200, 150), repeats=5)
-    assert timing.input_size == (3, 64, 64)
-    assert timing.ratio == timing.predict_ms / timing.network_ms
-    assert 0 < timing.transform_ms < timing.predict_ms
 
 
 def test_the_benchmark_script_prints_its_numbers_as_json(

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,6 @@ from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
-TINY = ModelConfig(architecture="test_efficientnet", init="random", image_size=64)
 PICTURES = [draw_lesion(1, (200, 150)), draw_lesion(2, (600, 450)), draw_lesion(3, (97, 211))]
 
 
@@ -46,33 +46,41 @@ def probabilities_in_timm(folder: Path, image: Image.Image) -> tuple[torch.Tenso
         return pixels, model(pixels).softmax(1)
 
 
-@pytest.mark.parametrize("image", PICTURES, ids=lambda image: f"{image.width}x{image.height}")
 @pytest.mark.parametrize("crop_mode", ["squash", "center", "border"])
-def test_three_loaders_agree_on_real_pixels(
-    tiny_release: Path, tmp_path: Path, image: Image.Image, crop_mode: str
-) -> None:
+def test_three_loaders_agree_on_real_pixels(tiny_release: Path, tmp_path: Path, crop_mode: str) -> None:
     release = shutil.copytree(tiny_release, tmp_path / "release")
     config = json.loads((release / "config.json").read_text())
     config["pretrained_cfg"]["crop_mode"] = crop_mode
     (release / "config.json").write_text(json.dumps(config))
-    pixels, expected = probabilities_here(release, image)
-    assert float(expected.max()) < 0.99  # an answer that is certain of one class would hide differences
-    for load in (probabilities_in_transformers, probabilities_in_timm):
-        other_pixels, actual = load(release, image)
-        assert torch.equal(pixels, other_pixels)
-        torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
+    for image in PICTURES:
+        pixels, expected = probabilities_here(release, image)
+        assert float(expected.max()) < 0.99  # an answer that is certain of one class would hide differences
+        for load in (probabilities_in_transformers, probabilities_in_timm):
+            other_pixels, actual = load(release, image)
+            assert torch.equal(pixels, other_pixels)
+            torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_the_pipeline_ranks_the_diagnoses_as_this_class_does(tiny_release: Path) -> None:
-    image = PICTURES[0]
-    _, expected = probabilities_here(tiny_release, image)
-    answers = pipeline("image-classification", model=str(tiny_release))(image, top_k=7)
+    _, expected = probabilities_here(tiny_release, PICTURES[0])
+    answers = pipeline("image-classification", model=str(tiny_release))(PICTURES[0], top_k=7)
     by_code = {answer["label"]: answer["score"] for answer in answers}
-    assert set(by_code) == set(CODES)
     np.testing.assert_allclose([by_code[code] for code in CODES], expected[0].numpy(), rtol=1e-4, atol=1e-6)
 
 
-def test_all_loaders_hold_equal_weights_in_float32(tiny_release: Path) -> None:
+def test_stages_are_pooled_on_the_way_to_the_same_feature_maps(tiny_release: Path) -> None:
+    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
+    with torch.inference_mode():
+        maps, pooled = model.feature_maps(torch.randn(2, 3, 64, 64))
+        assert pooled.shape == (2, model.timm_model.head_hidden_size)
+        for stage, channels in enumerate(model.stage_channels):
+            pixels = torch.randn(2, 3, 64, 64)
+            maps, pooled = model.feature_maps(pixels, stage=stage)
+            assert pooled.shape == (2, channels)
+            torch.testing.assert_close(model.timm_model.forward_head(maps), model(pixels).logits)
+
+
+def test_all_loaders_hold_equal_weights_in_float32_from_a_file_in_half_precision(tiny_release: Path) -> None:
     ours = SkinVisionForImageClassification.from_pretrained(tiny_release).timm_model.state_dict()
     timms = timm.create_model(f"local-dir:{tiny_release}", pretrained=True).state_dict()
     theirs = AutoModelForImageClassification.from_pretrained(tiny_release).timm_model.state_dict()
@@ -81,9 +89,6 @@ def test_all_loaders_hold_equal_weights_in_float32(tiny_release: Path) -> None:
         assert torch.equal(value, timms[key])
         assert torch.equal(value, theirs[key])
         assert not value.is_floating_point() or value.dtype == theirs[key].dtype == timms[key].dtype == torch.float32
-
-
-def test_matrices_are_stored_in_half_precision_and_norms_in_full(tiny_release: Path) -> None:
     for key, value in load_file(tiny_release / "model.safetensors").items():
         if value.is_floating_point():
             assert value.dtype == (torch.float16 if value.ndim > 1 else torch.float32), key
@@ -105,13 +110,7 @@ def test_a_frozen_backbone_keeps_its_weights_and_statistics_while_the_head_learn
     optimizer.step()
     changed = {key for key, value in model.state_dict().items() if not torch.equal(value, before[key])}
     assert changed == {"timm_model.classifier.weight", "timm_model.classifier.bias"}
-
-
-def test_unfreezing_trains_every_weight_and_statistic_again() -> None:
-    model = create_model(TINY)
-    model.freeze_backbone()
     model.unfreeze()
-    model.train()
     assert all(parameter.requires_grad for parameter in model.parameters())
     assert all(module.training for module in model.modules())
 
@@ -165,7 +164,7 @@ def test_a_release_hands_on_its_normalisation_and_where_its_weights_came_from(tm
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"architecture": "no_such_net"}, "timm knows no architecture 'no_such_net'"),
+        ({"architecture": "no_such_net"}, "timm has no architecture 'no_such_net'"),
         ({"init": "/nowhere/weights.safetensors"}, "no weights at /nowhere/weights.safetensors"),
         ({"architecture": "test_efficientnet", "init": "lite0"}, "do not fit test_efficientnet"),
     ],
@@ -180,30 +179,24 @@ def damage_config(release: Path, **changes: object) -> None:
     (release / "config.json").write_text(json.dumps(config))
 
 
-def test_a_damaged_release_is_refused_with_its_reason(tiny_release: Path, tmp_path: Path) -> None:
-    def copy(name: str) -> Path:
-        return shutil.copytree(tiny_release, tmp_path / name)
-
-    def refuses(release: Path, message: str) -> None:
-        with pytest.raises(ModelError, match=message):
-            SkinVisionForImageClassification.from_pretrained(release)
-
-    truncated = copy("truncated")
-    content = (truncated / "model.safetensors").read_bytes()
-    (truncated / "model.safetensors").write_bytes(content[: len(content) // 2])
-    refuses(truncated, "is damaged; download the release again")
-    missing = copy("missing")
-    (missing / "model.safetensors").unlink()
-    refuses(missing, "has no model.safetensors")
-    other_labels = copy("labels")
-    damage_config(other_labels, label_names=list("abcdefg"))
-    refuses(other_labels, "its labels are")
-    unknown = copy("unknown")
-    damage_config(unknown, architecture="no_such_net")
-    refuses(unknown, "'no_such_net', which this timm does not know")
-    other = copy("other")
-    damage_config(other, architecture="test_resnet")
-    refuses(other, "do not fit its config.json")
-    broken = copy("broken")
-    (broken / "config.json").write_text("{")
-    refuses(broken, "cannot be read")
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda f: (f / "model.safetensors").write_bytes((f / "model.safetensors").read_bytes()[:9999]), "is damaged"),
+        (lambda f: (f / "model.safetensors").unlink(), "is incomplete: model.safetensors is missing"),
+        (lambda f: damage_config(f, label_names=list("abcdefg")), "its labels are"),
+        (lambda f: damage_config(f, architecture="no_such_net"), "'no_such_net', which this timm does not know"),
+        (lambda f: damage_config(f, architecture="test_resnet"), "do not fit its config.json"),
+        (lambda f: (f / "config.json").write_text("{"), "cannot be read"),
+        (lambda f: (f / "config.json").write_text('{"model_type": "bert"}'), "is not a SkinVision release"),
+        (lambda f: (f / "config.json").unlink(), "is not a SkinVision release: it has no config.json"),
+    ],
+)
+def test_a_damaged_release_is_refused_with_its_reason(
+    tiny_release: Path, tmp_path: Path, damage: Callable[[Path], object], message: str
+) -> None:
+    release = shutil.copytree(tiny_release, tmp_path / "release")
+    damage(release)
+    with pytest.raises(ModelError, match=message) as caught:
+        SkinVisionForImageClassification.from_pretrained(release)
+    assert "\n" not in str(caught.value)

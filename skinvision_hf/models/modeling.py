@@ -165,11 +165,8 @@ def _load_config(folder: Path, name: str) -> TimmWrapperConfig:
 
 
 def _load_weights(folder: Path, name: str) -> dict[str, Tensor]:
-    path = folder / WEIGHTS_FILE
-    if not path.is_file():
-        raise ModelError(f"{name} has no {WEIGHTS_FILE}; download the release again")
     try:
-        return load_file(path)
+        return load_file(folder / WEIGHTS_FILE)
     except (SafetensorError, OSError) as error:
         raise ModelError(f"the {WEIGHTS_FILE} of {name} is damaged; download the release again") from error
 

@@ -121,7 +121,7 @@ def resolve_release(
         token: Token for private repositories; the saved login by default.
 
     Returns:
-        A folder with at least `config.json`, and every file that this one lists as a part of the release.
+        A folder with `config.json`, `model.safetensors`, and every file that the former lists as part of the release.
 
     Raises:
         ModelError: If there is no such folder, repository or revision, the Hub cannot be reached, or the release has
@@ -138,19 +138,22 @@ def resolve_release(
         raise ModelError(f"{ref} is not a SkinVision release: it has no {CONFIG_FILE}")
     if lost := _lost_files(folder):
         raise ModelError(
-            f"{ref} is incomplete: {lost[0]} is missing, without which answers differ; fetch the whole release again"
+            f"{ref or folder} is incomplete: {lost[0]} is missing; fetch the whole release again, with a network"
         )
     return folder
 
 
 def _lost_files(folder: Path) -> list[str]:
-    """Files that `config.json` lists and the folder lacks; a damaged one is left to whoever loads the network."""
+    """The weights, and files that `config.json` lists, where the folder lacks them.
+
+    A damaged `config.json` is left to whoever loads the network.
+    """
     try:
         config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return []
+        config = None
     listed = config.get(PARTS_KEY) if isinstance(config, dict) else None
-    return [name for name in PARTS if name in (listed or []) and not (folder / name).is_file()]
+    return [name for name in (WEIGHTS_FILE, *(listed or ())) if not (folder / str(name)).is_file()]
 
 
 def _download(repo_id: str, **options: Any) -> Path:
