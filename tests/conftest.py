@@ -79,9 +79,9 @@ def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory
     from drawing import draw_lesion
 
     from skinvision_hf.models.modeling import SkinVisionForImageClassification
-    from skinvision_hf.vision import SkinVision
     from skinvision_hf.ood.detector import Mahalanobis, OODDetector
     from skinvision_hf.ood.features import pooled_features
+    from skinvision_hf.vision import SkinVision
 
     folder = tmp_path_factory.mktemp("guarded") / "release"
     SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(folder)
