@@ -10,8 +10,7 @@ import pytest
 from datasets import Dataset, DatasetDict, Image
 from ham10000_folder import some_rows, write_ham10000, write_metadata
 
-from skinvision_hf.data import FEATURES, fingerprint, load_ham10000, load_split, scheme_name
-from skinvision_hf.data import folders
+from skinvision_hf.data import FEATURES, fingerprint, folders, load_ham10000, load_split, scheme_name
 from skinvision_hf.data.hub_source import unify
 from skinvision_hf.data.split_schemes import load_manifest
 from skinvision_hf.data.synthetic import draw_dataset, draw_image
@@ -297,7 +296,7 @@ def test_unreadable_images_are_all_found_when_asked(layout: Path) -> None:
     broken = sorted(layout.rglob("*.jpg"))[:2]
     broken[0].write_bytes(broken[0].read_bytes()[:900])
     broken[1].write_text("not a picture")
-    with pytest.raises(DataError, match="2 images cannot be read: .*; the first: .* is damaged") as caught:
+    with pytest.raises(DataError, match=r"2 images cannot be read: .*; the first: .* is damaged") as caught:
         load_ham10000(layout, verify=True)
     assert all(file.stem in str(caught.value) for file in broken)
 

@@ -24,7 +24,7 @@ def peak():
 
 data = load_ham10000(sys.argv[1])
 before = peak()
-save_prepared(data, sys.argv[2], split="ham10000-v1")
+save_prepared(data, sys.argv[2], split_scheme="ham10000-v1")
 middle = peak()
 for row in load_ham10000(sys.argv[2])["train"]:
     row["image"].load()

@@ -3,13 +3,15 @@
 import io
 import os
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from drawing import draw_lesion
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from skinvision_hf.data.images import FORMATS, MAX_PIXELS, MIN_SIDE, open_image, printable
 from skinvision_hf.errors import ImageError
@@ -80,26 +82,70 @@ def test_eps_is_refused_because_opening_it_runs_a_program() -> None:
     assert "save it as JPEG or PNG" in message(encode(draw_lesion(), "EPS"))
 
 
+# How the pixels of an upright image are stored under each EXIF orientation.
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_all_exif_orientations_come_out_upright(orientation: int) -> None:
-    undo = [
-        [],
-        [Image.Transpose.FLIP_LEFT_RIGHT],
-        [Image.Transpose.ROTATE_180],
-        [Image.Transpose.FLIP_TOP_BOTTOM],
-        [Image.Transpose.TRANSPOSE],
-        [Image.Transpose.ROTATE_90],
-        [Image.Transpose.TRANSVERSE],
-        [Image.Transpose.ROTATE_270],
-    ][orientation - 1]
-    upright = draw_lesion()
-    stored = upright
-    for operation in undo:
-        stored = stored.transpose(operation)
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF", "HEIF", "xmp"])
+def test_an_orientation_is_applied_once_however_often_an_image_is_opened(format: str, orientation: int) -> None:
+    if format == "HEIF":
+        pytest.importorskip("pillow_heif")
     exif = Image.Exif()
     exif[0x0112] = orientation
-    for source in (encode(stored, "PNG", exif=exif), Image.open(io.BytesIO(encode(stored, "PNG", exif=exif)))):
-        assert np.array_equal(np.asarray(open_image(source)), np.asarray(upright))
+    xmp = f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{orientation}"/>'
+    for mode in ("L", "LA", "RGBA", "RGB", "CMYK", *(["P", "I;16"] if format in ("PNG", "TIFF", "xmp") else [])):
+        upright = draw_lesion().convert("I" if mode == "I;16" else mode).convert(mode)
+        stored = upright if STORED[orientation] is None else upright.transpose(STORED[orientation])
+        stored.info["exif"] = exif.tobytes()  # where pillow-heif looks
+        try:
+            content = encode(stored, "PNG" if format == "xmp" else format, exif=exif)
+        except (OSError, ValueError):  # a mode that the format does not have
+            continue
+        if format == "xmp":
+            info = PngImagePlugin.PngInfo()
+            info.add_itxt("XML:com.adobe.xmp", xmp)
+            stored.info = {}
+            content = encode(stored, "PNG", pnginfo=info)
+        expected = np.asarray(open_image(upright)).astype(int)
+        for source in (content, Image.open(io.BytesIO(content)), {"bytes": content, "path": None}):
+            image = open_image(source)
+            assert np.abs(np.asarray(image) - expected).mean() < 6, mode
+            assert image.getexif().get(0x0112, 1) == 1 and image.size == upright.size
+            again = open_image(open_image(image))
+            assert np.array_equal(np.asarray(again), np.asarray(image))
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["before the pixels", "after the pixels"])
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP", b"tEXt"])
+def test_long_metadata_do_not_spoil_a_png(kind: bytes, late: bool, tmp_path: Path) -> None:
+    size = 70_000_000 if kind == b"tEXt" else 2_000_000
+    text = b"a" * size if kind == b"tEXt" else zlib.compress(b"a" * size)
+    data = {b"zTXt": b"k\0\0", b"iTXt": b"k\0\1\0\0\0", b"iCCP": b"k\0\0", b"tEXt": b"k\0"}[kind] + text
+    chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    content = encode(draw_lesion())
+    at = len(content) - 12 if late and kind != b"iCCP" else 33
+    path = tmp_path / "a.png"
+    path.write_bytes(content[:at] + chunk + content[at:])
+    assert np.array_equal(np.asarray(open_image(path)), PIXELS)
+    assert "damaged" in message(path.read_bytes()[: -len(content) // 2] if not late else content[:-200])
+
+
+def test_a_photograph_of_a_phone_without_its_decoder_names_the_extra() -> None:
+    header = struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic")
+    code = "import sys; sys.modules['pillow_heif'] = None\nfrom skinvision_hf.data.images import open_image\n"
+    code += f"try: open_image({header!r} + bytes(99))\nexcept Exception as error: print(error)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "install pillow-heif (pip install 'skinvision-hf[heic]'), or save it as JPEG" in run.stdout
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
@@ -227,7 +273,7 @@ def test_a_folder_a_web_address_and_an_empty_path_are_refused(tmp_path: Path) ->
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe.jpg"
     os.mkfifo(pipe)
-    assert "is no regular file" in message(pipe)
+    assert "is not a regular file" in message(pipe)
 
 
 def test_a_file_name_cannot_break_the_line() -> None:
@@ -236,7 +282,7 @@ def test_a_file_name_cannot_break_the_line() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_an_array_with_values_that_are_no_numbers_is_refused(bad: float) -> None:
+def test_an_array_with_values_that_are_not_finite_is_refused(bad: float) -> None:
     array = PIXELS / 255
     array[3, 4, 1] = bad
     assert "NaN or infinite" in message(array)

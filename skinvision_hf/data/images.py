@@ -34,8 +34,9 @@ AVIF = ("AVIF",) if features.check("avif") else ()
 # Formats that only hold pixels. Others that Pillow opens run programs (EPS) or depend on fonts and plug-ins.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", *AVIF, *HEIF)
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".dib", ".jp2")
-IMAGE_SUFFIXES += (".j2k", ".ppm", ".pgm", ".avif", ".heic", ".heif")
+IMAGE_SUFFIXES = tuple(
+    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .gif .bmp .dib .jp2 .j2k .ppm .pgm .avif .heic .heif".split()
+)
 """How files in `FORMATS` are called, in lower case; how a program lists the images of a folder."""
 
 # What a file of these formats says in its first bytes, and what reads it.
@@ -89,7 +90,7 @@ def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
     if isinstance(source, Image.Image):
         return _decode(source, name)
     if isinstance(source, Mapping):
-        source = source.get("bytes") or source.get("path")
+        return open_image(source.get("bytes") or source.get("path"), name=name)  # type: ignore[arg-type]
     if isinstance(source, (str, os.PathLike)):
         name = printable(source)
         _check_path(os.fspath(source), name)
