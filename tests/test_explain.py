@@ -1,7 +1,7 @@
 """Heat maps: exact, in the right place, on a network that is only ever read."""
 
-import contextlib
 import dataclasses
+import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,16 +16,20 @@ from drawing import draw_lesion
 from PIL import Image
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
 
 from skinvision_hf.cli.main import main
 from skinvision_hf.config import CAM_METHODS, ModelConfig
 from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
-from skinvision_hf.explain import heat_maps
-from skinvision_hf.explain.geometry import place_maps
+from skinvision_hf.explain.cam import heat_maps
+from skinvision_hf.explain.cells import cell_centres
+from skinvision_hf.explain.explanation import explain_image, heat_layer
+from skinvision_hf.explain.placement import place_maps, relative
+from skinvision_hf.figures.explanation_figure import draw_explanation
 from skinvision_hf.labels import CODES, DISCLAIMER
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.models.skinvision import SkinVision
+from skinvision_hf.models.creation import create_model
+from skinvision_hf.vision import SkinVision
 
 
 @pytest.fixture
@@ -126,12 +130,17 @@ def test_unknown_diagnoses_and_methods_are_refused_with_the_known_ones(vision: S
         vision.explain(draw_lesion(), method="GradCAM")
 
 
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad, contextlib.nullcontext])
 @pytest.mark.parametrize("method", CAM_METHODS)
-def test_the_callers_grad_mode_changes_nothing(vision: SkinVision, mode: Callable[[], Any], method: str) -> None:
+def test_the_callers_grad_mode_changes_nothing_and_autocast_only_rounds(vision: SkinVision, method: str) -> None:
     expected = vision.explain(draw_lesion(), method=method).heatmap
-    with mode():
-        np.testing.assert_array_equal(vision.explain(draw_lesion(), method=method).heatmap, expected)
+    for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        with mode():
+            heatmap = vision.explain(draw_lesion(), method=method).heatmap
+        np.testing.assert_array_equal(heatmap, expected)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        heatmap = vision.explain(draw_lesion(), method=method).heatmap
+    assert heatmap.dtype == np.float32
+    assert np.corrcoef(heatmap.ravel(), expected.ravel())[0, 1] > 0.8
 
 
 def test_a_network_that_was_loaded_in_inference_mode_can_be_explained(tiny_release: Path, vision: SkinVision) -> None:
@@ -197,24 +206,22 @@ def test_a_map_that_says_nothing_is_all_zeros_and_can_be_drawn(vision: SkinVisio
     explanation = vision.explain(draw_lesion(), method=method)
     assert np.array_equal(explanation.heatmap, np.zeros((150, 200), np.float32))
     assert np.array_equal(np.asarray(explanation.overlay()), np.asarray(draw_lesion()))
-    assert explanation.figure().mode == "RGB"
+    assert draw_explanation(explanation).mode == "RGB"
+    assert not explanation.hottest_at_border
 
 
 @pytest.mark.parametrize("architecture", ["test_resnet", "test_convnext", "test_mobilenetv4", "test_byobnet"])
 def test_other_convolutional_networks_can_be_explained(architecture: str, tmp_path: Path) -> None:
     if not timm.is_model(architecture):
         pytest.skip(f"this timm has no {architecture}")
-    torch.manual_seed(0)
-    model = SkinVisionForImageClassification.create(
-        ModelConfig(architecture=architecture, init="random", image_size=96)
-    )
+    model = untrained(architecture, 96)
     heatmap = SkinVision(model, tmp_path, device="cpu").explain(draw_lesion(), target="mel").heatmap
     assert heatmap.shape == (150, 200)
     assert np.isfinite(heatmap).all()
 
 
 def test_networks_without_feature_maps_are_refused_with_the_remedy(tmp_path: Path) -> None:
-    model = SkinVisionForImageClassification.create(ModelConfig(architecture="test_vit", init="random", image_size=160))
+    model = untrained("test_vit", 160)
     with pytest.raises(ModelError, match=r"has no feature maps .*explain a convolutional network"):
         SkinVision(model, tmp_path, device="cpu").explain(draw_lesion())
 
@@ -255,7 +262,7 @@ def test_a_mark_comes_back_to_where_it_is_in_the_image(crop_mode: str, crop_pct:
 def test_outside_of_what_the_network_saw_the_map_is_zero() -> None:
     heat = np.ones((1, 5, 5), np.float32)
     placed = place_maps(heat, (50.0, 0.0, 250.0, 200.0), (300, 200), target=(300, 200))[0]
-    assert np.array_equal(placed[:, 50:250], np.ones((200, 200), np.float32))
+    np.testing.assert_allclose(placed[:, 50:250], 1, atol=1e-6)
     assert not placed[:, :50].any()
     assert not placed[:, 250:].any()
 
@@ -276,10 +283,13 @@ def test_the_same_map_fits_every_size_of_the_image(vision: SkinVision) -> None:
     np.testing.assert_allclose(small, large[:, 1::3, 1::3], atol=1e-6)
 
 
-def test_interpolation_is_that_of_opencv() -> None:
+def test_interpolation_is_bicubic_as_pillow_has_it_and_never_negative() -> None:
     heat = np.random.default_rng(0).random((7, 7)).astype(np.float32)
-    expected = cv2.resize(heat, (200, 150), interpolation=cv2.INTER_LINEAR)
-    np.testing.assert_allclose(place_maps(heat, (0, 0, 200, 150), (200, 150), target=(200, 150)), expected, atol=1e-5)
+    expected = np.asarray(Image.fromarray(heat).resize((210, 140), Image.Resampling.BICUBIC))
+    placed = place_maps(heat, (0, 0, 210, 140), (210, 140), target=(210, 140))
+    np.testing.assert_allclose(placed[40:-40, 60:-60], expected.clip(min=0)[40:-40, 60:-60], atol=1e-4)
+    assert placed.min() >= 0
+    assert np.array_equal(place_maps(np.ones((1, 1)), (0, 0, 9, 9), (9, 9), target=(9, 9)), np.ones((9, 9)))
 
 
 def test_opacity_goes_from_the_image_to_the_colours(vision: SkinVision) -> None:
@@ -292,11 +302,40 @@ def test_opacity_goes_from_the_image_to_the_colours(vision: SkinVision) -> None:
     assert explanation.overlay().size == explanation.image.size
     hottest = np.unravel_index(explanation.heatmap.argmax(), explanation.heatmap.shape)
     assert np.asarray(explanation.overlay(1.0))[hottest].tolist() == [253, 231, 36]  # the hot end of viridis
+    layer = heat_layer(explanation.heatmap)
+    composed = Image.alpha_composite(explanation.image.convert("RGBA"), layer).convert("RGB")
+    assert np.abs(np.asarray(composed, dtype=float) - np.asarray(explanation.overlay(1.0))).max() <= 1
+
+
+def test_a_notebook_shows_the_overlay_and_the_repr_is_short(vision: SkinVision) -> None:
+    explanation = vision.explain(draw_lesion(), target="nv")
+    with Image.open(io.BytesIO(explanation._repr_png_())) as shown:
+        np.testing.assert_array_equal(shown, explanation.overlay())
+    assert repr(explanation).startswith("Explanation(target='nv', method='gradcam', cells=(2, 2), hottest_at_border=")
+    assert len(repr(explanation)) < 100
+
+
+@pytest.mark.parametrize(("cell", "expected"), [((1, 1), False), ((1, 2), False), ((0, 1), True), ((2, 3), True)])
+def test_a_hottest_cell_among_the_outermost_is_told(
+    vision: SkinVision, monkeypatch: pytest.MonkeyPatch, cell: tuple[int, int], expected: bool
+) -> None:
+    heat = np.zeros((1, 4, 4), np.float32)
+    heat[0][cell] = 1
+    centres = (np.arange(4) + 0.5) / 4
+    monkeypatch.setattr("skinvision_hf.explain.explanation.heat_maps", lambda *_: heat)
+    monkeypatch.setattr("skinvision_hf.explain.explanation.cell_centres", lambda _: (centres, centres))
+    assert vision.explain(draw_lesion()).hottest_at_border is expected
+
+
+def test_a_network_alone_explains_as_its_release_does(vision: SkinVision) -> None:
+    ours, alone = vision.explain(draw_lesion()), explain_image(vision.model, draw_lesion())
+    np.testing.assert_allclose(alone.heatmap, ours.heatmap, atol=1e-4)
+    assert alone.prediction.confidence == pytest.approx(ours.prediction.confidence, abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [(200, 150), (40, 900), (3000, 1000)])
 def test_the_figure_of_any_image_is_a_picture_of_bounded_size(vision: SkinVision, size: tuple[int, int]) -> None:
-    figure = vision.explain(draw_lesion(0, size)).figure()
+    figure = draw_explanation(vision.explain(draw_lesion(0, size)))
     assert figure.mode == "RGB"
     assert figure.width == 1650
     assert figure.height < 1300
@@ -328,28 +367,80 @@ def test_the_command_never_overwrites_the_image(
     assert image.read_bytes() == before
 
 
+# The middle of what each cell sees.
+
+
+def untrained(architecture: str, size: int) -> Any:
+    torch.manual_seed(0)
+    return create_model(ModelConfig(architecture=architecture, init="random", image_size=size))
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("architecture", "size", "expected"),
     [
-        (["--output", "why.jpg"], "ends in .png"),
-        (["--output", "why.png", "--target", "melanoma"], "invalid choice: 'melanoma'"),
-        (["--output", "why.png", "--method", "guess"], "invalid choice: 'guess'"),
-        ([], "required: --output"),
+        ("efficientnet_b0", 144, [0.5, 32.5, 64.5, 96.5, 128.5]),  # symmetric padding: first, third, fifth, ...
+        ("efficientnet_b0", 64, [0.5, 32.5]),
+        ("test_efficientnet", 33, [0.5, 32.5]),
+        ("tf_efficientnet_lite0", 64, [31.5, 63.5]),  # TensorFlow's padding lies on the far side
+        ("test_convnext", 64, [16.0, 48.0]),  # windows that do not overlap share the image evenly
     ],
 )
-def test_the_command_names_what_is_wrong_with_an_option(
-    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stop:
-        main(["explain", "lesion.jpg", *options])
-    assert stop.value.code == 2
-    assert message in capsys.readouterr().err
+def test_the_positions_of_cells_are_known_numbers(architecture: str, size: int, expected: list[float]) -> None:
+    model = untrained(architecture, size)
+    down, across = cell_centres(model)
+    np.testing.assert_allclose(down * size, expected)
+    np.testing.assert_allclose(across * size, expected)
+    with torch.no_grad():
+        assert model.timm_model.forward_features(torch.zeros(1, 3, size, size)).shape[-2:] == (len(down), len(across))
 
 
-def test_the_command_rejects_what_is_no_image(
-    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    missing = str(tmp_path / "missing.jpg")
-    assert main(["explain", missing, "--output", str(tmp_path / "why.png"), "--model", str(tiny_release)]) == 2
-    assert "missing.jpg" in capsys.readouterr().err
-    assert not (tmp_path / "why.png").exists()
+def test_cells_are_spread_evenly_where_the_layers_cannot_be_followed() -> None:
+    model = untrained("resnetblur18", 64)  # becomes smaller by a function, not by a layer
+    np.testing.assert_allclose(cell_centres(model)[0] * 64, [16, 48])
+
+
+@pytest.mark.parametrize("architecture", ["efficientnet_lite0", "tf_efficientnet_lite0", "resnet18"])
+def test_the_cells_beside_a_mark_see_as_much_of_it(architecture: str) -> None:
+    """Layers that only blur pass a mark in the middle of a cell on to both sides alike; anywhere else they cannot."""
+    size, cell = 256, 4
+    row, column = (int(centres[cell] * size) for centres in cell_centres(untrained(architecture, size)))
+    network = timm.create_model(architecture).eval().double()  # little light is left in the end
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.ones_(module.weight)  # timm starts the last one of each residual block at 0
+
+    def imbalance(row: int, column: int) -> float:
+        pixels = torch.zeros(2, 3, size, size, dtype=torch.float64)
+        pixels[0, :, row, column] = 1
+        with torch.no_grad():
+            mark, nothing = network.forward_features(pixels).mean(dim=1)
+        light = mark - nothing
+        down, across = light[cell - 1 : cell + 2, cell], light[cell, cell - 1 : cell + 2]
+        return max(float(abs(line[0] - line[2]) / line[1]) for line in (down, across))
+
+    assert imbalance(row, column) < 0.02
+    assert imbalance(row + 16, column) > 0.1
+    assert imbalance(row, column + 16) > 0.1
+
+
+def test_the_hottest_pixel_of_every_map_is_one_and_an_empty_map_stays_empty() -> None:
+    maps = np.stack([np.full((4, 5), 0.2), np.zeros((4, 5)), np.eye(4, 5) * 0.7]).astype(np.float32)
+    scaled = relative(maps)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled.max(axis=(1, 2)), [1, 0, 1])
+    np.testing.assert_allclose(scaled[2], np.eye(4, 5))
+
+
+def test_an_explanation_lays_its_cells_where_they_look(tiny_release: Path) -> None:
+    """A network of 2 x 2 cells at 64 pixels: the first looks at the edge, the second at the middle."""
+    vision = SkinVision.from_pretrained(tiny_release, device="cpu")
+    image = draw_lesion(1, (64, 64))
+    with torch.no_grad():
+        features = vision.model.timm_model.forward_features(vision.transform(image)[None])
+    for target, code in enumerate(vision.labels):
+        heatmap = vision.explain(image, target=code).heatmap
+        coarse = heat_maps(vision.model.timm_model, features, [target], "gradcam")[0]
+        np.testing.assert_allclose(heatmap[:33:32, :33:32], coarse, atol=1e-4)
+        np.testing.assert_allclose(heatmap[33:, 33:], heatmap[32, 32], atol=1e-6)
