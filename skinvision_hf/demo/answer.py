@@ -50,8 +50,8 @@ def answer_html(prediction: Prediction, *, refused: float | None = None) -> str:
     return (
         f'{_image_notice(prediction)}<section class="sv-answer{doubtful}" aria-label="Answer">'
         f"{_verdict(prediction)}"
-        f'<p class="sv-label"><span>{escape(prediction.name)}</span>{pill}'
-        f"<strong>{escape(percent(prediction.confidence))}</strong></p>"
+        f'<p class="sv-label"><span>{escape(prediction.name)}</span>'
+        f"<strong>{escape(percent(prediction.confidence))}</strong>{pill}</p>"
         f'<p class="sv-note">{escape(runner_up(prediction))}</p>'
         f"<details><summary>Details</summary>{_details(prediction, refused)}</details></section>"
     )
@@ -86,7 +86,7 @@ def disclaimer_html() -> str:
     """Return the disclaimer in one line, which the page keeps in view; its tooltip is the full text."""
     return (
         f'<div role="note" aria-label="Disclaimer" title="{escape(DISCLAIMER)}"><strong>For education and research '
-        "only, not a medical device.</strong> Worried about a spot on your skin? See a dermatologist.</div>"
+        "only, not a medical device.</strong> Worried about a spot? See a dermatologist.</div>"
     )
 
 
