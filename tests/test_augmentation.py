@@ -1,14 +1,19 @@
 """Training pixels: all crops and symmetries are reached, colours change as in torchvision, sizes grow as asked."""
 
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from drawing import draw_lesion
-from PIL import Image
+from PIL import Image, ImageDraw
 from torchvision.transforms.v2 import functional
 
 from skinvision_hf.config import AugmentConfig
-from skinvision_hf.data.augmentation import BatchAugmentation, RightAngleRotation, TrainTransform
+from skinvision_hf.data.acquisition import ARTIFACTS, Acquisition
+from skinvision_hf.data.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.data.transforms import eval_transform
 
 CFG = {
@@ -21,7 +26,15 @@ CFG = {
 }
 # Pixels between 0 and 1, as they are in images.
 UNIT = CFG | {"mean": [0.0] * 3, "std": [1.0] * 3}
-PLAIN = AugmentConfig(resolution=1.0, min_scale=1.0, colour=0.0, tint=0.0, blur_probability=0.0, erase_probability=0.0)
+PLAIN = AugmentConfig(
+    resolution=1.0,
+    min_scale=1.0,
+    colour=0.0,
+    tint=0.0,
+    erase_probability=0.0,
+    degrade_probability=0.0,
+    artifact_probability=0.0,
+)
 
 
 def lesions(count: int) -> torch.Tensor:
@@ -57,14 +70,6 @@ def test_crops_grow_evenly_from_the_first_epoch_to_the_last() -> None:
     assert sides == [32, 40, 48]
 
 
-def test_an_image_and_its_tensor_give_the_same_crops() -> None:
-    transform, image = TrainTransform(CFG, AugmentConfig()), draw_lesion(0)
-    torch.manual_seed(1)
-    first = transform(image)
-    torch.manual_seed(1)
-    assert torch.equal(transform(functional.pil_to_tensor(image)), first)
-
-
 def test_rotations_and_flips_reach_all_eight_symmetries_equally() -> None:
     torch.manual_seed(0)
     corner = Image.fromarray(np.kron(np.array([[0, 80], [160, 240]], np.uint8), np.ones((64, 64), np.uint8)))
@@ -75,21 +80,40 @@ def test_rotations_and_flips_reach_all_eight_symmetries_equally() -> None:
     assert min(counts) > 25
 
 
-def test_a_right_angle_rotation_of_a_tall_image_is_a_wide_one() -> None:
+def test_a_mask_goes_through_the_crop_and_the_turns_of_its_image() -> None:
+    """An image that is bright where its mask is white stays so, also with a mask of another size."""
     torch.manual_seed(0)
-    shapes = {tuple(RightAngleRotation()(torch.zeros(3, 4, 9)).shape) for _ in range(30)}
-    assert shapes == {(3, 4, 9), (3, 9, 4)}
+    mask = Image.new("L", (100, 75))
+    ImageDraw.Draw(mask).ellipse((20, 30, 60, 60), fill=255)
+    image = mask.resize((200, 150), Image.Resampling.BILINEAR).convert("RGB")
+    transform = TrainTransform(CFG, replace(PLAIN, min_scale=0.3))
+    seen = set()
+    for _ in range(20):
+        crop = transform(image, mask).float()
+        assert crop.shape == (4, 64, 64)
+        assert float((crop[0] - crop[3]).abs().mean()) < 4
+        seen.add(round(float(crop.mean())))
+    assert len(seen) > 5
+
+
+def test_masks_stay_as_they_are_while_colours_change() -> None:
+    masks = torch.zeros(2, 1, 64, 64, dtype=torch.uint8)
+    masks[0, :, :32] = 255
+    crops = torch.stack([functional.pil_to_tensor(draw_lesion(seed).resize((64, 64))) for seed in range(2)])
+    changed = augment(torch.cat([crops, masks], dim=1), colour=0.5, erase_probability=1.0)
+    assert torch.equal(changed[:, 3:], masks / 255)
+    torch.testing.assert_close(changed[:, :3], augment(crops, colour=0.5, erase_probability=1.0))
 
 
 def test_a_seed_fixes_the_training_pixels() -> None:
-    strong = {"colour": 0.3, "tint": 0.1, "blur_probability": 0.5, "erase_probability": 0.5}
+    strong = {"colour": 0.3, "tint": 0.1, "erase_probability": 0.5}
     views = [augment(lesions(4), seed=seed, **strong) for seed in (1, 1, 2)]
     assert torch.equal(views[0], views[1])
     assert not torch.equal(views[0], views[2])
 
 
 def test_training_pixels_stay_in_the_range_of_pixels() -> None:
-    pixels = augment(lesions(8), colour=1.0, tint=0.9, blur_probability=0.5)
+    pixels = augment(lesions(8), colour=1.0, tint=0.9)
     assert pixels.shape == lesions(8).shape
     assert pixels.dtype == torch.float32
     assert float(pixels.min()) >= 0.0
@@ -118,10 +142,40 @@ def test_every_image_has_colours_of_its_own_and_a_tint_changes_channels_apart() 
     assert torch.allclose(bright, bright[:, :1])  # grey stays grey
 
 
-def test_as_many_images_are_blurred_and_blanked_out_as_asked_for() -> None:
+def test_as_many_images_are_blanked_out_as_asked_for() -> None:
     images = lesions(1).repeat(60, 1, 1, 1)
-    plain = augment(images, cfg=CFG)
-    for strength in ("blur_probability", "erase_probability"):
-        changed = augment(images, cfg=CFG, **{strength: 0.5})
-        assert 18 <= sum(not torch.equal(a, b) for a, b in zip(changed, plain, strict=True)) <= 42
+    plain, changed = augment(images, cfg=CFG), augment(images, cfg=CFG, erase_probability=0.5)
+    assert 18 <= sum(not torch.equal(a, b) for a, b in zip(changed, plain, strict=True)) <= 42
     assert bool((changed[~torch.isclose(changed, plain)] == 0).all())  # blanked out with the mean colour
+
+
+def acquire(degrade: float, artifact: float, *, seed: int = 0) -> np.ndarray:
+    random.seed(seed)
+    image = draw_lesion(0, size=(448, 336))
+    return np.asarray(Acquisition(degrade, artifact, Image.Resampling.BICUBIC)(image, (40, 30, 340, 330), (112, 112)))
+
+
+def test_without_degradation_a_region_is_cut_out_as_it_is() -> None:
+    expected = draw_lesion(0, size=(448, 336)).resize((112, 112), Image.Resampling.BICUBIC, box=(40, 30, 340, 330))
+    assert np.array_equal(acquire(0.0, 0.0), expected)
+
+
+@pytest.mark.parametrize(("degrade", "artifact"), [(1.0, 0.0), (0.0, 1.0), (1.0, 1.0)])
+def test_acquisition_changes_an_image_but_not_what_it_shows(degrade: float, artifact: float) -> None:
+    plain = acquire(0.0, 0.0).astype(float)
+    for seed in range(20):
+        changed = acquire(degrade, artifact, seed=seed)
+        assert changed.shape == (112, 112, 3) and changed.dtype == np.uint8
+        assert not np.array_equal(changed, plain)
+        assert np.median(np.abs(changed - plain)) < 25
+        assert np.array_equal(changed, acquire(degrade, artifact, seed=seed))
+
+
+@pytest.mark.parametrize("artifact", ARTIFACTS, ids=lambda artifact: artifact.__name__.strip("_"))
+def test_every_artifact_covers_a_part_of_the_image(artifact: Callable[[Image.Image], Image.Image]) -> None:
+    shares = []
+    for seed in range(20):
+        random.seed(seed)
+        drawn = np.asarray(artifact(draw_lesion(0))).astype(int)
+        shares.append((np.abs(drawn - np.asarray(draw_lesion(0))).max(axis=2) > 12).mean())
+    assert 0.002 < np.mean(shares) < 0.6

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
+from skinvision_hf.training.trainer import Trainer, load_training_data
 
 ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "scripts" / "train.py"
@@ -30,12 +31,17 @@ def tiny_config(output_dir: Path, **changes: object) -> TrainConfig:
         "model": ModelConfig(architecture="test_efficientnet", init="random", image_size=32, drop_path_rate=0.0),
         "augment": AugmentConfig(resolution=1.0, first_resolution=0.0, min_scale=0.4),
         "loss": LossConfig(class_weights="sqrt", logit_adjustment=0.0, mixup_alpha=0.1, cutmix_alpha=0.0),
-        "head": PhaseConfig(train_backbone=False, epochs=1),
         "finetune": PhaseConfig(epochs=2, learning_rate=3e-3, ema_decay=0.9),
         "batch_size": 16,
         "num_workers": 0,
     }
     return TrainConfig(**(settings | changes))  # type: ignore[arg-type]
+
+
+def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
+    """Train as the command does, and return the release folder."""
+    Trainer(config, load_training_data(config)).train(resume=resume)
+    return Path(config.output_dir)
 
 
 def environment() -> dict[str, str]:

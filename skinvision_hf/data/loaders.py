@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from skinvision_hf.data.images import to_rgb
-from skinvision_hf.data.table import decode_image
+from skinvision_hf.data.schema import decode_image
 from skinvision_hf.errors import DataError, ImageError
 
 __all__ = ["DecodedImages", "iterate", "make_loader"]

@@ -23,7 +23,7 @@ from skinvision_hf.evaluation.logits import collect_logits
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.training.losses import ClassificationLoss, lesion_focus_loss
 
-__all__ = ["Phase"]
+__all__ = ["Outputs", "Phase"]
 
 SHOWN_EVERY = 20
 MAX_GRAD_NORM = 1.0
@@ -75,7 +75,7 @@ class Phase:
             num_training_steps=settings.epochs * updates * accelerator.num_processes,
         )
         self.model, self.optimizer, self.scheduler = accelerator.prepare(
-            _Outputs(network, maps=config.loss.mask_weight > 0), optimizer, scheduler
+            Outputs(network, maps=config.loss.mask_weight > 0), optimizer, scheduler
         )
         self.updates = 0
 
@@ -163,7 +163,7 @@ class Phase:
         return self.network
 
 
-class _Outputs(torch.nn.Module):
+class Outputs(torch.nn.Module):
     """The forward pass of a step of training: logits and, where they are asked for, class activation maps."""
 
     def __init__(self, network: SkinVisionForImageClassification, *, maps: bool) -> None:

@@ -21,6 +21,7 @@ DATA_PARALLEL = (
     *(DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU),
     *(DistributedType.MULTI_NPU, DistributedType.MULTI_MLU, DistributedType.MULTI_HPU),
 )
+PRECISIONS = ("no", "bf16", "fp16")
 # Names and numbers of glibc's malloc.h; see mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_MAX, LARGEST = -1, -4, 2**31 - 1
 
@@ -74,12 +75,20 @@ def _assert_supported(accelerator: Accelerator) -> None:
     if accelerator.distributed_type not in DATA_PARALLEL:
         kind = accelerator.distributed_type.value
         raise DataError(f"training does not work with {kind}; launch it on several GPUs or CPUs without it")
-    if accelerator.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+    precision = accelerator.mixed_precision
+    if precision not in PRECISIONS:
+        raise DataError(f"training does not work in {precision}; launch it with one of {', '.join(PRECISIONS)}")
+    if precision == "fp16" and accelerator.device.type == "cpu":
         # Accelerate would run it without a warning, and without the scaling of the loss that fp16 needs.
         raise DataError("fp16 trains on GPUs only; use --mixed_precision bf16 or no")
     backend = launch_settings(accelerator)["dynamo"]
-    if backend != "no" and backend not in torch.compiler.list_backends(exclude_tags=()):
-        raise DataError(f"torch has no compiler {backend} on this machine; launch with --dynamo_backend inductor or no")
+    if backend != "no":
+        try:
+            torch.compile(torch.nn.Linear(1, 1), backend=backend)(torch.zeros(1, 1))
+        except RuntimeError as error:  # what all errors of torch's compiler are
+            raise DataError(
+                f"torch cannot compile with {backend} on this machine; launch with --dynamo_backend no"
+            ) from error
     asked = "MASTER_ADDR" in os.environ and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
     if asked and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
         # `accelerate launch --cpu --num_processes N` starts one process without a warning when MPI is not set up.

@@ -43,7 +43,13 @@ def load_training_data(config: TrainConfig) -> DatasetDict:
     Raises:
         DataError: If they cannot be loaded.
     """
-    data = load_ham10000(config.data, split_scheme=config.split_scheme, dx_type=True, masks=config.loss.mask_weight > 0)
+    masks = config.loss.mask_weight > 0
+    try:
+        data = load_ham10000(config.data, split_scheme=config.split_scheme, dx_type=True, masks=masks)
+    except DataError as error:
+        if masks and "mask" in str(error):
+            raise DataError(f"{error}; or train without lesion masks: --loss.mask_weight 0") from error
+        raise
     return limit_images(data, config.limit, seed=config.seed)
 
 
