@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import hf_hub_download, snapshot_download
+from huggingface_hub import model_info, snapshot_download
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
@@ -17,7 +17,6 @@ from huggingface_hub.errors import (
     HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
-    RemoteEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -66,6 +65,8 @@ RELEASE_FILES = (
 )
 # The client's patterns cross folders, ours do not.
 DEEP = "*/*/*"
+TIMEOUT = 5.0
+"""Seconds to wait for the Hub before the local cache is used."""
 
 
 def bundled_release() -> Path:
@@ -132,8 +133,7 @@ def resolve_release(
     elif Path(ref).is_dir():
         folder = Path(ref)
     else:
-        options = {"revision": revision, "cache_dir": cache_dir, "local_files_only": local_files_only, "token": token}
-        folder = _download(str(ref), **options)
+        folder = _download(str(ref), revision, token, cache_dir=cache_dir, local_files_only=local_files_only)
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(f"{ref} is not a SkinVision release: it has no {CONFIG_FILE}")
     if lost := _lost_files(folder):
@@ -153,19 +153,31 @@ def _lost_files(folder: Path) -> list[str]:
     except (OSError, ValueError):
         config = None
     listed = config.get(PARTS_KEY) if isinstance(config, dict) else None
-    return [name for name in (WEIGHTS_FILE, *(listed or ())) if not (folder / str(name)).is_file()]
+    names = [WEIGHTS_FILE, *(listed if isinstance(listed, list) else [])]
+    return [name for name in names if not (folder / name).is_file()]
 
 
-def _download(repo_id: str, **options: Any) -> Path:
+def _download(repo_id: str, revision: str | None, token: str | bool | None, **cache: Any) -> Path:
     if repo_id.count("/") != 1 or repo_id.startswith((".", "/", "~")):
         raise ModelError(f"{repo_id} is neither a folder nor a Hub id such as user/name; check the path")
-    with _download_errors(repo_id, options["revision"]):
-        # First, before hundreds of megabytes of another kind of model are downloaded.
-        _check_config(Path(hf_hub_download(repo_id, CONFIG_FILE, **options)), repo_id)
+    with _download_errors(repo_id, revision):
+        try:
+            if not cache["local_files_only"]:
+                model_info(repo_id, revision=revision, timeout=TIMEOUT, token=token)
+        except (HTTPError, OfflineModeIsEnabled) as error:
+            if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+                raise
+            # Without a network, what is in the cache counts; the client itself would go on trying.
+            cache["local_files_only"] = True
+        options = {"revision": revision, "token": token, **cache}
+        # First alone, before hundreds of megabytes of another kind of model are downloaded.
+        _check_config(Path(snapshot_download(repo_id, allow_patterns=CONFIG_FILE, **options)) / CONFIG_FILE, repo_id)
         return Path(snapshot_download(repo_id, allow_patterns=list(RELEASE_FILES), ignore_patterns=DEEP, **options))
 
 
 def _check_config(path: Path, repo_id: str) -> None:
+    if not path.is_file():
+        raise ModelError(f"{repo_id} is not a SkinVision release: it has no {CONFIG_FILE}")
     try:
         config = json.loads(path.read_text(encoding="utf-8", errors="replace"))
     except ValueError as error:
@@ -184,8 +196,6 @@ def _download_errors(repo_id: str, revision: str | None) -> Iterator[None]:
         raise ModelError(f"{repo_id} is neither a folder nor a valid Hub id (user/name)") from error
     except RevisionNotFoundError as error:
         raise ModelError(f"{repo_id} has no revision {revision!r}; see its branches and tags on the Hub") from error
-    except RemoteEntryNotFoundError as error:
-        raise ModelError(f"{repo_id} is not a SkinVision release: it has no {CONFIG_FILE}") from error
     except RepositoryNotFoundError as error:
         raise ModelError(
             f"there is no model {repo_id} on the Hub that you can read; check the name, or log in with 'hf auth login' "
