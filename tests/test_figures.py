@@ -1,4 +1,4 @@
-"""Pictures of numbers: drawn whole for any predictions, also for those that have next to nothing to show."""
+"""Figures of numbers: drawn whole for any predictions, also for those that have next to nothing to show."""
 
 import json
 import warnings
@@ -12,9 +12,16 @@ from random_predictions import draw_predictions
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation.bootstrap import lesion_counts
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.report import evaluate_predictions
-from skinvision_hf.figures.evaluation import draw_evaluation, plot_misclassified, plot_training
+from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
+from skinvision_hf.explain.explanation_report import ExplanationReport
+from skinvision_hf.figures.evaluation_plots import draw_evaluation, plot_misclassified
+from skinvision_hf.figures.explanation_plots import draw_explanation_scores
+from skinvision_hf.figures.release_plots import draw_release
+from skinvision_hf.figures.training_plots import plot_training
+from skinvision_hf.models.release import bundled_release
+from skinvision_hf.ood.ood_report import OODReport
 
 CASES = {
     "fair": draw_predictions(300),
@@ -25,8 +32,15 @@ CASES = {
 
 
 def draw(predictions: Predictions, folder: Path) -> list[Path]:
-    report = evaluate_predictions(predictions, split_scheme="drawn", split="test", resamples=20)
+    counts = lesion_counts(predictions.lesion_ids, resamples=20)
+    report = evaluate_predictions(predictions, split_scheme="drawn", split="test", counts=counts)
     return draw_evaluation(folder, predictions, report)
+
+
+def assert_drawn(path: Path) -> None:
+    with Image.open(path) as image:
+        assert min(image.size) > 300
+        assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -36,19 +50,32 @@ def test_figures_are_drawn_without_a_warning(case: str, tmp_path: Path) -> None:
         paths = draw(CASES[case], tmp_path)
     assert len(paths) == len(set(paths)) == 5
     for path in paths:
-        with Image.open(path) as image:
-            assert min(image.size) > 300
-            assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
+        assert_drawn(path)
 
 
 def test_figures_show_the_numbers_they_are_given(tmp_path: Path) -> None:
-    """Other predictions, other pictures; the same predictions, the same bytes."""
+    """Other predictions, other figures; the same predictions, the same bytes."""
     first, same, other = (
         draw(draw_predictions(200, seed=seed), tmp_path / name) for name, seed in (("a", 0), ("b", 0), ("c", 1))
     )
     for one, two, three in zip(first, same, other, strict=True):
         assert one.read_bytes() == two.read_bytes()
         assert one.read_bytes() != three.read_bytes()
+
+
+def test_all_figures_of_the_bundled_release_are_drawn_from_its_report(tmp_path: Path) -> None:
+    bundled = bundled_release()
+    metrics = json.loads((bundled / "metrics.json").read_text(encoding="utf-8"))
+    report, ood = EvalReport.from_dict(metrics), OODReport.from_dict(metrics["ood"])
+    (tmp_path / "history.jsonl").write_bytes((bundled / "history.jsonl").read_bytes())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_release(tmp_path, Predictions.from_csv(bundled / "predictions.csv"), report, ood=ood)
+        draw_explanation_scores(ExplanationReport.from_dict(metrics["explanations"]), tmp_path / "figures")
+    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
+    assert drawn == {path.name for path in (bundled / "figures").iterdir()}
+    for name in drawn:
+        assert_drawn(tmp_path / "figures" / name)
 
 
 def test_wrong_answers_are_shown_and_right_ones_are_not(tmp_path: Path) -> None:
@@ -67,6 +94,6 @@ def test_wrong_answers_are_shown_and_right_ones_are_not(tmp_path: Path) -> None:
 def test_a_history_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     for text in ("no json", json.dumps({"phase": "head"})):
         (tmp_path / "history.jsonl").write_text(text)
-        with pytest.raises(DataError, match=r"history\.jsonl is no training history"):
+        with pytest.raises(DataError, match=r"history\.jsonl is not a valid training history"):
             plot_training(tmp_path / "history.jsonl", tmp_path / "curves.png")
     assert not (tmp_path / "curves.png").exists()

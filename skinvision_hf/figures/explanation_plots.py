@@ -63,7 +63,7 @@ def _plot_scores(report: ExplanationReport, path: Path) -> Path:
         axes[0].set_yticks(range(len(CAM_METHODS) + len(BASELINES)), [*CAM_METHODS, *BASELINES.values()])
         axes[0].invert_yaxis()
         keys = _keys(axes[0], (TRAINED, *RANDOMISATIONS))
-        figure.legend(handles=keys, loc="outside lower center", ncols=3, fontsize=9)
+        figure.legend(handles=keys, loc="outside lower left", ncols=3, fontsize=9)
         figure.suptitle(f"Heat maps of {report.images:,} {report.split} images; dotted: a map without contrast")
         return save_figure(figure, path, note=NOTE)
 
