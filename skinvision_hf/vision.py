@@ -170,10 +170,10 @@ class SkinVision:
         if on_error not in ("raise", "return"):
             raise ModelError(f"on_error is {on_error!r}; give 'raise' or 'return'")
         single = is_image_source(images) or not isinstance(images, Iterable)
-        named = [("the image", images)] if single else ((f"image {n}", image) for n, image in enumerate(images))
-        sources = iter(cast(Iterable[tuple[str, ImageSource]], named))
+        sources = enumerate(cast(Iterable[ImageSource], [images] if single else images))
         answers: list[Prediction | ImageError] = []
-        while batch := [self._pixels(image, name, on_error) for name, image in islice(sources, batch_size)]:
+        while chunk := list(islice(sources, batch_size)):
+            batch = [self._pixels(image, "the image" if single else f"image {n}", on_error) for n, image in chunk]
             usable = [pixels for pixels in batch if isinstance(pixels, Tensor)]
             predictions = iter(self._predict_batch(torch.stack(usable), coverage) if usable else ())
             answers += [item if isinstance(item, ImageError) else next(predictions) for item in batch]

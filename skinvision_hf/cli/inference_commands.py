@@ -85,12 +85,21 @@ def predict(argv: Sequence[str]) -> int:
     return code
 
 
-def _load(arguments: argparse.Namespace) -> "SkinVision":
-    """Load the release, and check that it has what the options ask for."""
-    from skinvision_hf.models.operating_points import MIN_SENSITIVITY, load_operating_point
+def _load_release(arguments: argparse.Namespace) -> "SkinVision":
+    """Find the release before torch is imported, so that a wrong name is answered at once; then load it."""
+    from skinvision_hf.models.release import resolve_release
+
+    release = resolve_release(arguments.model, revision=arguments.revision)
     from skinvision_hf.vision import SkinVision
 
-    vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
+    return SkinVision.from_pretrained(release, device=arguments.device)
+
+
+def _load(arguments: argparse.Namespace) -> "SkinVision":
+    """Load the release, and check that it has what the options ask for."""
+    vision = _load_release(arguments)
+    from skinvision_hf.models.operating_points import MIN_SENSITIVITY, load_operating_point
+
     if arguments.coverage and vision.conformal is None:
         raise ModelError("this release has no conformal scores, so it makes no prediction sets; leave --coverage out")
     vision.operating_point = load_operating_point(
@@ -105,11 +114,12 @@ def _answers(
     vision: "SkinVision", images: Sequence[str], coverage: float | None
 ) -> "Iterator[tuple[str, Prediction | ImageError]]":
     """Answer in batches, as slowly as the answers are taken."""
-    options = {"coverage": coverage} if coverage else {}
+    from skinvision_hf.models.prediction_sets import COVERAGE
+
     for start in range(0, len(images), BATCH):
         paths = images[start : start + BATCH]
         sources = [sys.stdin.buffer.read() if path == STDIN else path for path in paths]
-        yield from zip(paths, vision.predict(sources, on_error="return", **options), strict=True)
+        yield from zip(paths, vision.predict(sources, coverage=coverage or COVERAGE, on_error="return"), strict=True)
 
 
 def _record(path: str, answer: "Prediction | ImageError") -> dict[str, Any]:
@@ -166,14 +176,13 @@ def explain(argv: Sequence[str]) -> int:
     if arguments.output.exists() and arguments.output.samefile(arguments.image):
         raise SkinVisionError("--output would overwrite the image; give the picture another name")
 
+    vision = _load_release(arguments)
     import io
 
     from skinvision_hf.data.images import printable
     from skinvision_hf.figures.explanation_figure import draw_explanation
     from skinvision_hf.files import atomic_write
-    from skinvision_hf.vision import SkinVision
 
-    vision = SkinVision.from_pretrained(arguments.model, revision=arguments.revision, device=arguments.device)
     explanation = vision.explain(arguments.image, target=arguments.target, method=arguments.method)
     picture = io.BytesIO()
     draw_explanation(explanation).save(picture, "PNG")
