@@ -15,7 +15,7 @@ from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
 from skinvision_hf.explain.baselines import randomise
 from skinvision_hf.explain.explanation_report import CENTRE, RANDOMISATIONS, ExplanationReport, MapScores
 from skinvision_hf.explain.faithfulness import collect_faithfulness
-from skinvision_hf.explain.localisation import Kind, ScoredMaps, baseline, score_dataset
+from skinvision_hf.explain.localisation import ScoredMaps, baseline, score_dataset
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.records import Estimate
@@ -98,23 +98,28 @@ def summarise(
         n = None if among is None else int(among.sum())
         return {name: bootstrap(Mean(values, among), counts, n=n) for name, values in columns.items()}
 
-    maps = []
-    for row, kind in enumerate(scored.kinds):
-        plain = kind in (Kind(kind.map), baseline(kind.map))
-        over_centre = {
-            "pointing_game": bootstrap(Mean(scored.pointing[row].astype(float) - scored.pointing[centre]), counts),
+    def over_centre(row: int, *, with_road: bool) -> dict[str, Estimate]:
+        pointing = scored.pointing[row].astype(float) - scored.pointing[centre]
+        found = {
+            "pointing_game": bootstrap(Mean(pointing), counts),
             "energy_inside": bootstrap(Mean(scored.energy[row] - scored.energy[centre]), counts),
         }
-        if plain:
-            over_centre["road"] = bootstrap(Mean(road[kind.map] - road[CENTRE]), road_counts)
-        similarity = scored.similarity.get(kind)
+        name = scored.kinds[row].map
+        return found | ({"road": bootstrap(Mean(road[name] - road[CENTRE]), road_counts)} if with_road else {})
+
+    maps = []
+    for row, kind in enumerate(scored.kinds):
+        plain, overall, similarity = kind.network not in RANDOMISATIONS, estimates(row), scored.similarity.get(kind)
         maps.append(
             MapScores(
-                **kind._asdict(),
-                **estimates(row),
+                map=kind.map,
+                network=kind.network,
+                pointing_game=overall["pointing_game"],
+                energy_inside=overall["energy_inside"],
+                corner=overall.get("corner"),
                 road=bootstrap(Mean(road[kind.map]), road_counts) if plain else None,
                 rank_correlation=None if similarity is None else bootstrap(Mean(similarity), counts),
-                over_centre=over_centre,
+                over_centre=over_centre(row, with_road=plain),
                 per_class={code: estimates(row, among) for code, among in groups.items()} if plain else None,
                 by_outcome={name: estimates(row, among) for name, among in outcomes.items()} if plain else None,
             )

@@ -1,4 +1,4 @@
-"""Pictures of a data set: diagnoses, age, sex, body site and colour by diagnosis and split, and some of its images."""
+"""Figures of a data set: diagnoses, age, sex, body site and colour by diagnosis and split, and some of its images."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -9,18 +9,25 @@ from datasets import Dataset, DatasetDict
 from matplotlib.axes import Axes
 
 from skinvision_hf.data.summary import colour_statistics, count_lesions
-from skinvision_hf.figures.style import CLASS_COLOURS, MUTED, SPLIT_COLOURS, new_figure, save_figure
+from skinvision_hf.figures.style import (
+    CLASS_COLOURS,
+    IMAGE_NOTE,
+    MUTED,
+    SPLIT_COLOURS,
+    hide_axes,
+    new_figure,
+    save_figure,
+)
 from skinvision_hf.labels import CODES, diagnosis
 
 __all__ = ["draw_data", "plot_ages", "plot_classes", "plot_colours", "plot_samples", "plot_shares"]
 
 SAMPLES = 6
 CHANNELS = {"red": "#C0392B", "green": "#27803B", "blue": "#2C5FA8"}
-IMAGE_NOTE = "HAM10000 images are CC BY-NC 4.0. Educational, not a medical device"
 
 
 def draw_data(data: DatasetDict, folder: str | Path, *, seed: int = 0) -> list[Path]:
-    """Draw all pictures of a data set.
+    """Draw all figures of a data set.
 
     Args:
         data: From `load_ham10000`.
@@ -64,13 +71,13 @@ def plot_ages(data: DatasetDict, path: str | Path) -> Path:
     """Draw the ages of the patients by diagnosis and by split; images without an age are counted."""
     ages = {split: np.array(dataset["age"][:], dtype=float) for split, dataset in data.items()}
     labels = {split: np.array(dataset["label"][:]) for split, dataset in data.items()}
-    every, truth = np.concatenate(list(ages.values())), np.concatenate(list(labels.values()))
-    groups = {code: every[(truth == k) & ~np.isnan(every)] for k, code in enumerate(CODES)}
-    split_schemes = {split: values[~np.isnan(values)] for split, values in ages.items()}
+    every, diagnoses = np.concatenate(list(ages.values())), np.concatenate(list(labels.values()))
+    by_diagnosis = {code: every[(diagnoses == k) & ~np.isnan(every)] for k, code in enumerate(CODES)}
+    by_split = {split: values[~np.isnan(values)] for split, values in ages.items()}
     with new_figure(10, 4.2) as figure:
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(7, 3))
-        _boxes(left, groups, CLASS_COLOURS)
-        _boxes(right, split_schemes, SPLIT_COLOURS)
+        _boxes(left, by_diagnosis, CLASS_COLOURS)
+        _boxes(right, by_split, SPLIT_COLOURS)
         left.set(ylabel="age in years", title="By diagnosis")
         right.set(title="By split")
         figure.suptitle(f"Boxes: quartiles; unknown for {np.isnan(every).sum():,} of {len(every):,} images", fontsize=9)
@@ -85,7 +92,7 @@ def _boxes(axis: Axes, groups: Mapping[str, np.ndarray], colours: Mapping[str, s
 
 
 def plot_shares(data: DatasetDict, column: str, path: str | Path) -> Path:
-    """Draw how the values of a column are shared out within each diagnosis and each split.
+    """Draw the shares of a column's values within each diagnosis and each split.
 
     Args:
         data: The splits.
@@ -144,7 +151,7 @@ def plot_colours(colours: Mapping[str, np.ndarray], path: str | Path) -> Path:
 
 
 def plot_samples(dataset: Dataset, path: str | Path, *, seed: int = 0) -> Path:
-    """Show some images of each diagnosis, drawn by lot."""
+    """Show some randomly drawn images of each diagnosis."""
     labels = np.array(dataset["label"][:])
     generator = np.random.default_rng(seed)
     with new_figure(1.5 + 1.5 * SAMPLES, 8.6) as figure:
@@ -154,8 +161,6 @@ def plot_samples(dataset: Dataset, path: str | Path, *, seed: int = 0) -> Path:
             for axis, row in zip(line, rows, strict=False):
                 axis.imshow(dataset[int(row)]["image"].convert("RGB"))
             for axis in line:
-                axis.set(xticks=[], yticks=[])
-                axis.grid(visible=False)
-                axis.spines[:].set_visible(False)
+                hide_axes(axis)
             line[0].set_ylabel(code, rotation=0, ha="right", va="center", fontsize=11)
         return save_figure(figure, path, note=IMAGE_NOTE)

@@ -64,7 +64,7 @@ def plot_subgroups(report: SubgroupReport, path: str | Path, *, metric: str = "b
                 colour, row = MUTED if group.small else MAIN, slice(place, place + 1)
                 axis.errorbar(value[row], [place], xerr=bars[:, row], fmt="o", color=colour, markersize=5)
             axis.set_yticks(range(len(groups)), [f"{group.name} ({group.lesions})" for group in groups])
-            axis.set(ylim=(len(groups) - 0.5, -0.5), xlim=(0, 1))
+            axis.set(ylim=(len(groups) - 0.5, -0.5), xlim=(0, 1.02))
             gap = report.gap(attribute, metric)
             found = f": largest gap {gap.difference}, {'ex' if gap.excludes_zero else 'in'}cludes zero" if gap else ""
             axis.set_title(f"By {attribute}{found}", loc="left", fontsize=9)
