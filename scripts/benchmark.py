@@ -31,13 +31,12 @@ def training(arguments: argparse.Namespace) -> object:
     require_training()
     from benchmarks.training import measure_training
 
-    from skinvision_hf.config import AugmentConfig, ModelConfig, TrainConfig
+    from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, TrainConfig
     from skinvision_hf.data import load_ham10000
 
     model = ModelConfig(architecture=arguments.architecture, image_size=arguments.image_size, init=arguments.init)
-    config = TrainConfig(
-        data=arguments.data, output_dir="", model=model, augment=AugmentConfig(resolution=1.0, first_resolution=0.0)
-    )
+    augment, loss = AugmentConfig(resolution=1.0, first_resolution=0.0), LossConfig(mask_weight=0.0)
+    config = TrainConfig(data=arguments.data, output_dir="", model=model, augment=augment, loss=loss)
     return measure_training(config, load_ham10000(arguments.data), steps=arguments.steps)
 
 

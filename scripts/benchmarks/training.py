@@ -10,11 +10,11 @@ from typing import Any
 
 import psutil
 import torch
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict
 
 from skinvision_hf.config import TrainConfig
-from skinvision_hf.training.loop import train_epoch
-from skinvision_hf.training.setup import PhaseParts, Run
+from skinvision_hf.training.loop import Phase
+from skinvision_hf.training.trainer import Trainer
 
 __all__ = ["TrainingTiming", "measure_training"]
 
@@ -28,14 +28,12 @@ class TrainingTiming:
         batch_size: Images a step.
         threads: CPU threads that torch used.
         bare_rate: Forward, backward and optimiser step of all layers on tensors in memory.
-        loop_rate: The training loop of phase 2, from JPEG files that a run decodes before its first epoch and keeps as
-            far as `cache_gb` has room: augmentation, loss, averaging, progress bar.
+        loop_rate: The training loop of phase 2, on decoded images: augmentation, loss, averaging, progress bar.
         share: Median over the rounds of `loop_rate / bare_rate`, the two measured one after the other.
         head_rate: The training loop of phase 1, with a frozen backbone.
         head_share_of_epoch: Time of a phase 1 epoch over that of a phase 2 epoch.
-        peak_memory_gb: Largest memory of the start and an untimed epoch of phase 2, in gigabytes: of this process and
-            those that load images, pages that they share counted once, with as many images of the whole split kept
-            decoded as `cache_gb` has room for.
+        peak_memory_gb: Largest memory, in gigabytes, of this process and those that load images; pages that they share
+            are counted once.
     """
 
     input_size: tuple[int, ...]
@@ -58,29 +56,24 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
         steps: Batches a measurement.
         rounds: How often bare steps and loop are measured in turn, so that the machine's other load meets both.
     """
-    images = min(steps * config.batch_size, len(data["train"]))
-    steps = images // config.batch_size
-    split = DatasetDict(data | {"train": _first(data["train"], steps * config.batch_size)})
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run.start(replace(config, output_dir=folder), data)
-        # Keeps the whole split decoded, as in a real run, though only a part of it is timed.
-        run.verify_images()
-        run.data = split
-        size = tuple(run.model.config.pretrained_cfg["input_size"])
-        head = PhaseParts.build(run, config.head)
-        train_epoch(run, head, "warm up")
-        head_rate = statistics.median(train_epoch(run, head, "phase 1")["images_per_second"] for _ in range(rounds))
-        del head
-        run.end_phase()
-        with PeakMemory() as memory:
-            splits = PhaseParts.build(run, config.finetune)
-            train_epoch(run, splits, "warm up")
-        bare = _bare_step(splits, config, size)
+    steps = min(steps, len(data["train"]) // config.batch_size)
+    timed = DatasetDict(data | {"train": data["train"].select(range(steps * config.batch_size))})
+    with tempfile.TemporaryDirectory() as folder, PeakMemory() as memory:
+        trainer = Trainer(replace(config, output_dir=folder), timed)
+        trainer.start_network()
+        head = _phase(trainer, "head")
+        head.train_epoch("warm up")
+        head_rate = statistics.median(head.train_epoch("phase 1")["images_per_second"] for _ in range(rounds))
+        head.end()
+        phase = _phase(trainer, "finetune")
+        phase.train_epoch("warm up")
+        size = tuple(trainer.network.config.pretrained_cfg["input_size"])
+        bare = _bare_step(phase, config, size)
         bare()
         bare_rates, loop_rates = [], []
         for _ in range(rounds):
             bare_rates.append(steps * config.batch_size / _seconds(bare, steps))
-            loop_rates.append(train_epoch(run, splits, "phase 2")["images_per_second"])
+            loop_rates.append(phase.train_epoch("phase 2")["images_per_second"])
     loop_rate = statistics.median(loop_rates)
     return TrainingTiming(
         input_size=size,
@@ -95,21 +88,21 @@ def measure_training(config: TrainConfig, data: DatasetDict, *, steps: int = 20,
     )
 
 
-def _first(dataset: Dataset, count: int) -> Dataset:
-    return dataset.select(range(count))
+def _phase(trainer: Trainer, name: str) -> Phase:
+    return Phase(trainer.config, name, trainer.network, trainer.loaders, trainer.loss, trainer.accelerator)
 
 
-def _bare_step(splits: PhaseParts, config: TrainConfig, size: tuple[int, ...]) -> Callable[[], Any]:
+def _bare_step(phase: Phase, config: TrainConfig, size: tuple[int, ...]) -> Callable[[], Any]:
     """A step on random tensors with the loop's own network and optimiser, and plain cross-entropy."""
-    device = next(splits.model.parameters()).device
+    device = phase.accelerator.device
     pixels = torch.randn(config.batch_size, *size, device=device).contiguous(memory_format=torch.channels_last)
     labels = torch.arange(config.batch_size, device=device) % 7
-    splits.model.train()
+    phase.model.train()
 
     def step() -> None:
-        torch.nn.functional.cross_entropy(splits.model(pixels).logits, labels).backward()
-        splits.optimizer.step()
-        splits.optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(phase.model(pixels)[0], labels).backward()
+        phase.optimizer.step()
+        phase.optimizer.zero_grad()
 
     return step
 

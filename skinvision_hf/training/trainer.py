@@ -103,7 +103,7 @@ class Trainer:
             return SkinVisionForImageClassification.from_pretrained(self.output_dir)
         checkpoint = self.checkpoints.find(resume=resume)
         previous = training_history(Path(config.model.init))
-        self._start_network()
+        self.start_network()
         self.checkpoints.agree_on_settings(config, launch, accelerator)
         self._verify_images()
         accelerator.init_trackers("skinvision", config=flatten(portable_settings(config)))
@@ -127,7 +127,7 @@ class Trainer:
         # As users load it: with matrices that were rounded to float16.
         return SkinVisionForImageClassification.from_pretrained(self.output_dir)
 
-    def _start_network(self) -> None:
+    def start_network(self) -> None:
         """Make the network, the loaders and the loss, which both phases share."""
         config = self.config
         set_seed(config.seed)
