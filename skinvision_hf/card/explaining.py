@@ -49,8 +49,8 @@ def explain_release(
         ModelError: If the model cannot be loaded or explained.
     """
     release, folder = resolve_release(ref, revision=revision), Path(output_dir)
-    about = {"model": measured_weights(release)}
-    assert_same_subject(folder, about)
+    measured = measured_weights(release)
+    assert_same_subject(folder, measured)
     scheme = resolve_scheme(source, split_scheme)
     data = load_ham10000(source, split_scheme=scheme, masks=True)
     make_folder(folder)
@@ -64,7 +64,7 @@ def explain_release(
         road_images=road_images,
         seed=seed,
     )
-    write_metrics(folder, about | {"explanations": report.to_dict()})
+    write_metrics(folder, {"model": measured.to_dict(), "explanations": report.to_dict()})
     draw_explanation_scores(report, folder / "figures")
     draw_panels(model, data[split], scored, folder / "panels", seed=seed)
     if folder.resolve() == release.resolve() and (folder / TRAINING_FILE).is_file():

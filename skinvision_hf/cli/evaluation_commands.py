@@ -50,7 +50,7 @@ def evaluate(argv: Sequence[str]) -> int:
     check_model(arguments.model)
     check_source(arguments.data)
 
-    from skinvision_hf.evaluation.evaluate import evaluate_model
+    from skinvision_hf.card.evaluating import evaluate_model
 
     report = evaluate_model(
         arguments.model,
@@ -125,40 +125,20 @@ def explain_model(argv: Sequence[str]) -> int:
     arguments = parser.parse_args(argv)
     check_model(arguments.model)
     check_source(arguments.data)
-    folder, seed = arguments.output_dir, arguments.seed
 
-    from skinvision_hf.card import write_card
-    from skinvision_hf.data import load_ham10000, resolve_scheme, scheme_name
-    from skinvision_hf.evaluation.logits import assert_same_subject, measured_weights, write_metrics
-    from skinvision_hf.explain.explanation_evaluation import evaluate_explanations
-    from skinvision_hf.figures.explanation_panels import draw_panels
-    from skinvision_hf.figures.explanation_plots import draw_explanation_scores
-    from skinvision_hf.files import make_folder
-    from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
-    from skinvision_hf.models.release import TRAINING_FILE, resolve_release
+    from skinvision_hf.card.explaining import explain_release
 
-    release = resolve_release(arguments.model, revision=arguments.revision)
-    about = {"model": measured_weights(release)}
-    assert_same_subject(folder, about)
-    scheme = resolve_scheme(arguments.data, arguments.split_scheme)
-    data = load_ham10000(arguments.data, split_scheme=scheme, masks=True)
-    dataset = data[arguments.split]
-    make_folder(folder)
-    model = SkinVisionForImageClassification.from_pretrained(release).to(best_device())
-    report, scored = evaluate_explanations(
-        model,
-        dataset,
-        split_scheme=scheme_name(data, scheme),
+    report = explain_release(
+        arguments.model,
+        arguments.data,
+        arguments.output_dir,
         split=arguments.split,
+        split_scheme=arguments.split_scheme,
+        revision=arguments.revision,
         limit=arguments.limit or 0,
         road_images=arguments.road_images,
-        seed=seed,
+        seed=arguments.seed,
     )
-    write_metrics(folder, about | {"explanations": report.to_dict()})
-    draw_explanation_scores(report, folder / "figures")
-    draw_panels(model, dataset, scored, folder / "panels", seed=seed)
-    if folder.resolve() == release.resolve() and (folder / TRAINING_FILE).is_file():
-        write_card(folder)
     print(report)
-    print(f"\nWritten to {folder}: metrics.json, figures and panels")
+    print(f"\nWritten to {arguments.output_dir}: metrics.json, figures and panels")
     return 0

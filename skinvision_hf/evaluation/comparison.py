@@ -1,34 +1,34 @@
-"""Whether one model is better than another on the same images, or only looks so."""
+"""Whether one model is better than another on the same images."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy.stats import binomtest
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import RESAMPLES, AbsoluteSum, Estimate, bootstrap, lesion_weights
+from skinvision_hf.evaluation.bootstrap import RESAMPLES, AbsoluteSum, bootstrap, lesion_counts
 from skinvision_hf.evaluation.metrics import metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.records import Estimate, Record
 
 __all__ = ["Comparison", "compare"]
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Record):
     """Two models on the same images.
 
     Attributes:
         images: Their number.
         lesions: Number of their lesions.
-        differences: Value of the second model less that of the first, by metric, with paired 95 % intervals.
-            Calibration errors are left out: resampling moves both up, so their difference has no such interval.
-        only_first_right: Images that only the first model gets right.
-        only_second_right: Images that only the second one gets right.
-        lesion_p: Exact two-sided p-value over lesions: how likely so uneven a division is if, for each lesion, either
-            model could have been the better one. It is McNemar's test where each lesion has one image.
-        mcnemar_p: Exact two-sided p-value of McNemar's test over images. It takes several images of a lesion for
-            independent, so it is too small; it is here for comparison with work that reports it.
+        differences: Value of the second model minus that of the first, by metric, with paired 95 % intervals. Calibration
+            errors are left out: resampling moves both up, so their difference has no such interval.
+        only_first_right: Images that only the first model classifies correctly.
+        only_second_right: Images that only the second one classifies correctly.
+        lesion_p: Exact two-sided p-value of a sign-flip test over lesions. With one image for each lesion,
+            it is that of McNemar's test.
+        mcnemar_p: Exact two-sided p-value of McNemar's test over images. It treats images of one lesion as independent,
+            so it is too small; it is here for comparison with work that reports it.
     """
 
     images: int
@@ -39,25 +39,13 @@ class Comparison:
     lesion_p: float
     mcnemar_p: float
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return all attributes as a dictionary that JSON can hold."""
-        return {
-            "images": self.images,
-            "lesions": self.lesions,
-            "differences": {name: estimate.to_dict() for name, estimate in self.differences.items()},
-            "only_first_right": self.only_first_right,
-            "only_second_right": self.only_second_right,
-            "lesion_p": self.lesion_p,
-            "mcnemar_p": self.mcnemar_p,
-        }
-
     def __str__(self) -> str:
         """A Markdown table and the test in a sentence."""
         rows = [f"| {metric_title(name)} | {estimate} |" for name, estimate in self.differences.items()]
         return "\n".join(
             [
-                f"second less first on the same {self.images} images of {self.lesions} lesions; "
-                "paired 95 % intervals over lesions",
+                f"second minus first on the same {self.images} images of {self.lesions} lesions; "
+                "paired 95 % confidence intervals over lesions",
                 "",
                 "| metric | difference |",
                 "| --- | --- |",
@@ -87,8 +75,8 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
         raise DataError("the two sets of predictions are about different images; evaluate both on the same split")
     order = [row[name] for name in first.image_ids]
     if not np.array_equal(first.labels, second.labels[order]):
-        raise DataError("the two sets of predictions disagree about the true labels; evaluate both on the same data")
-    labels, weights = first.labels, lesion_weights(first.lesion_ids, resamples=resamples, seed=seed)
+        raise DataError("the two sets of predictions disagree about the labels; evaluate both on the same data")
+    labels, counts = first.labels, lesion_counts(first.lesion_ids, resamples=resamples, seed=seed)
     probabilities = (first.probabilities, second.probabilities[order])
     before, after = (overall_statistics(labels, p) for p in probabilities)
     right = [p.argmax(axis=1) == labels for p in probabilities]
@@ -98,7 +86,7 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
         images=len(labels),
         lesions=len(set(first.lesion_ids)),
         differences={
-            name: bootstrap(lambda w, a=a, b=after[name][0]: b(w) - a(w), weights, n=n)  # type: ignore[misc]
+            name: bootstrap(lambda w, a=a, b=after[name][0]: b(w) - a(w), counts, n=n)  # type: ignore[misc]
             for name, (a, n) in before.items()
             if not isinstance(a, AbsoluteSum)
         },
@@ -110,7 +98,7 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
 
 
 def _sign_flip_p(gains: np.ndarray, lesion_ids: np.ndarray) -> float:
-    """Exact two-sided p-value of the sum of gains (n,), when the sign of each lesion's sum is left to a coin."""
+    """Exact two-sided p-value of the sum of gains (n,) if the sign of each lesion's sum is random."""
     _, lesion = np.unique(lesion_ids, return_inverse=True)
     sums = np.bincount(lesion, weights=gains).astype(int)
     chance = np.ones(1)

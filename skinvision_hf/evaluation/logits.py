@@ -15,8 +15,9 @@ from skinvision_hf.data.loaders import iterate, make_loader
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.report import ImageFacts, ModelFacts
+from skinvision_hf.evaluation.views import AveragedViews
 from skinvision_hf.files import sha256, write_json
-from skinvision_hf.models.ensembles import Ensemble
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
 
@@ -64,9 +65,10 @@ def collect_logits(
 
 
 def predict_dataset(
-    model: SkinVisionForImageClassification | Ensemble,
+    model: SkinVisionForImageClassification,
     dataset: Dataset,
     *,
+    views: int = 1,
     batch_size: int = 64,
     num_workers: int = 0,
     accelerator: "Accelerator | None" = None,
@@ -75,8 +77,9 @@ def predict_dataset(
     """Predict every image of a split.
 
     Args:
-        model: The network or ensemble; its own `pretrained_cfg` decides how images are prepared.
+        model: The network; its own `pretrained_cfg` decides how images are prepared.
         dataset: A split with the columns image, label, image_id and lesion_id.
+        views: How many right-angle symmetries of each image the answer is the mean over.
         batch_size: Images a batch.
         num_workers: Processes that decode images.
         accelerator: Shares the work over processes; every process returns the same predictions.
@@ -90,50 +93,51 @@ def predict_dataset(
     )
     if accelerator is not None:
         loader = accelerator.prepare_data_loader(loader)
-    logits, labels = collect_logits(model, loader, accelerator=accelerator, progress=progress)
+    answering = AveragedViews(model, views) if views > 1 else model
+    logits, labels = collect_logits(answering, loader, accelerator=accelerator, progress=progress)
     identifiers: Sequence[str] = dataset["image_id"][:]
     return Predictions(
         image_ids=tuple(identifiers), lesion_ids=tuple(dataset["lesion_id"][:]), labels=labels, logits=logits
     )
 
 
-def measured_weights(folder: Path) -> dict[str, str]:
-    """Which weights a report is about, so that it is never shown beside others."""
-    return {"weights_sha256": sha256(folder / WEIGHTS_FILE)}
+def measured_weights(folder: Path, *, views: int = 1) -> ModelFacts:
+    """Which network a report is about, so that it is never shown beside others."""
+    return ModelFacts(sha256(folder / WEIGHTS_FILE), views)
 
 
-def measured_images(dataset: Dataset) -> dict[str, list[int]]:
-    """Median width and height in pixels of the images that a report is about, from about a hundred of them."""
+def measured_images(dataset: Dataset) -> ImageFacts:
+    """Median size of the images that a report is about, from about a hundred of them."""
     some = dataset.select(range(0, len(dataset), -(-len(dataset) // 100))).select_columns(["image"])
-    return {"median_size": np.median([row["image"].size for row in some], axis=0).astype(int).tolist()}
+    return ImageFacts(tuple(np.median([row["image"].size for row in some], axis=0).astype(int).tolist()))
 
 
-def assert_same_subject(folder: str | Path, about: Mapping[str, Any]) -> None:
-    """Check that a folder holds no report on another model or ensemble: sections of two never stand in one file.
+def assert_same_subject(folder: str | Path, model: ModelFacts) -> None:
+    """Check that a folder has no report on another network: sections about two never stand in one file.
 
     Args:
         folder: Where a report is to go.
-        about: `{"model": measured_weights(...)}`, or what an ensemble is made of under `ensemble`.
+        model: What is to be measured.
 
     Raises:
-        DataError: If it does.
+        DataError: If it has one.
     """
-    present = read_metrics(folder)
-    if any(present[key] != about.get(key) for key in ("model", "ensemble") if key in present):
-        raise DataError(f"{folder} holds a report on another model; choose another --output_dir")
+    present = read_metrics(folder).get("model")
+    if present is not None and ModelFacts.from_dict(present) != model:
+        raise DataError(f"{folder} has a report on another model; choose another --output_dir")
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:
     """Read the sections of a folder's `metrics.json`; none where there is no such file.
 
     Raises:
-        DataError: If there is a file with that name that is no metrics.json.
+        DataError: If the file is not valid.
     """
     path = Path(folder) / METRICS_FILE
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     except (ValueError, TypeError) as error:
-        raise DataError(f"{path} is no JSON file of metrics; move it away") from error
+        raise DataError(f"{path} is not a valid {METRICS_FILE}; move it away") from error
 
 
 def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
@@ -147,7 +151,7 @@ def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
         The file.
 
     Raises:
-        DataError: If there is a file with that name that is no metrics.json, or the folder cannot be written.
+        DataError: If the file is not valid, or the folder cannot be written to.
     """
     path = Path(folder) / METRICS_FILE
     try:

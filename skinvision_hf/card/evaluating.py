@@ -1,0 +1,76 @@
+"""What `skinvision evaluate` does: a release measured on a split, in numbers and figures."""
+
+from pathlib import Path
+
+from skinvision_hf.data import load_split
+from skinvision_hf.evaluation.evaluate import evaluate_release, start_accelerator
+from skinvision_hf.evaluation.logits import assert_same_subject, measured_weights, write_metrics
+from skinvision_hf.evaluation.report import EvalReport
+from skinvision_hf.figures.evaluation_plots import MISCLASSIFIED, plot_misclassified
+from skinvision_hf.figures.release_plots import draw_release
+from skinvision_hf.files import make_folder
+from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
+from skinvision_hf.models.release import PREDICTIONS_FILE, resolve_release
+from skinvision_hf.ood.detector import OODDetector
+from skinvision_hf.ood.ood_evaluation import measure_ood
+
+__all__ = ["evaluate_model"]
+
+
+def evaluate_model(
+    ref: str | Path | None,
+    source: str | Path,
+    output_dir: str | Path,
+    *,
+    split: str = "test",
+    split_scheme: str | None = None,
+    revision: str | None = None,
+    views: int = 1,
+    batch_size: int = 64,
+    skip_unknown: bool = False,
+) -> EvalReport:
+    """Measure a model on labelled images and write metrics.json, predictions.csv and figures.
+
+    Under `accelerate launch` or `torchrun` the images are shared over the processes, with the same result.
+
+    Args:
+        ref: Release folder or Hub id; None for the bundled release.
+        source: HAM10000, or labelled images; see `skinvision_hf.data.load_split`.
+        output_dir: Where to.
+        split: Name of the split; labelled images are always used whole.
+        split_scheme: Name of the split scheme; None for the source's own.
+        revision: Branch, tag or commit of a Hub id.
+        views: How many right-angle symmetries of each image the answer is the mean over (test-time augmentation).
+        batch_size: Images at once.
+        skip_unknown: Leave out images whose label is none of the seven.
+
+    Raises:
+        DataError: If the data or the output folder cannot be used.
+        ModelError: If the model cannot be loaded.
+    """
+    release = resolve_release(ref, revision=revision)
+    assert_same_subject(output_dir, measured_weights(release, views=views))
+    dataset, scheme, split = load_split(source, split=split, split_scheme=split_scheme, skip_unknown=skip_unknown)
+    output_dir = make_folder(output_dir)
+    accelerator = start_accelerator()
+    model = SkinVisionForImageClassification.from_pretrained(release)
+    model.to(accelerator.device if accelerator else best_device())
+    report, predictions = evaluate_release(
+        release,
+        model,
+        dataset,
+        scheme=scheme,
+        split=split,
+        views=views,
+        batch_size=batch_size,
+        accelerator=accelerator,
+    )
+    if accelerator is not None and not accelerator.is_main_process:
+        return report
+    detector = OODDetector.load(release, dimension=model.timm_model.head_hidden_size, channels=model.stage_channels)
+    ood = measure_ood(model, detector, dataset) if detector and views == 1 else None
+    write_metrics(output_dir, report.to_dict() | ({"ood": ood.to_dict()} if ood else {}))
+    predictions.to_csv(output_dir / PREDICTIONS_FILE)
+    draw_release(output_dir, predictions, report, ood=ood)
+    plot_misclassified(dataset, predictions, output_dir / MISCLASSIFIED)
+    return report
