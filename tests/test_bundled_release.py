@@ -12,7 +12,7 @@ import torch
 from drawing import draw_lesion
 from safetensors.torch import load_file
 
-from skinvision_hf.card import CAPTIONS, ReleaseReport, render_card
+from skinvision_hf.card import CAPTIONS, ReleaseReport, render_card, render_page
 from skinvision_hf.card.captions import FILES
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.data.split_schemes import load_manifest
@@ -30,9 +30,10 @@ def test_it_is_fit_to_be_published() -> None:
     check_release(RELEASE)
 
 
-def test_its_card_is_what_its_files_and_the_template_make() -> None:
-    card = render_card(ReleaseReport.read(RELEASE)).content
-    assert (RELEASE / "README.md").read_text(encoding="utf-8") == card
+def test_its_pages_are_what_its_files_and_the_templates_make() -> None:
+    report = ReleaseReport.read(RELEASE)
+    assert (RELEASE / "README.md").read_text(encoding="utf-8") == render_card(report).content
+    assert (RELEASE / "EVALUATION.md").read_text(encoding="utf-8") == render_page("evaluation.md", report)
 
 
 def test_it_is_small_and_holds_what_is_known_by_name_and_no_picture_of_a_lesion() -> None:

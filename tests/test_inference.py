@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks import median_milliseconds
 from calling import call
 from drawing import draw_lesion
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode
@@ -50,6 +48,7 @@ def test_predictions_are_those_of_transformers_with_its_own_preprocessing(
         expected = network(**processor(images, return_tensors="pt")).logits.softmax(dim=1)
     got = np.array([values(vision.predict(image)) for image in images])
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(got.sum(axis=1), 1, atol=1e-12)
     assert got.std(axis=0).max() > 0.05, "the images must differ for this test to mean something"
 
 
@@ -94,10 +93,6 @@ def test_the_verdict_is_that_of_the_threshold_with_95_percent_sensitivity(vision
     assert without.suspicious is without.operating_point is None
 
 
-def test_probabilities_add_up_to_one(vision: SkinVision) -> None:
-    assert sum(values(vision.predict(draw_lesion()))) == pytest.approx(1, abs=1e-12)
-
-
 def test_a_list_keeps_its_order_over_several_batches_and_any_iterable_will_do(vision: SkinVision) -> None:
     images = [draw_lesion(seed) for seed in range(7)]
     single = [values(vision.predict(image)) for image in images]
@@ -107,9 +102,8 @@ def test_a_list_keeps_its_order_over_several_batches_and_any_iterable_will_do(vi
     assert len(vision.predict(image for image in images)) == 7
     assert len(vision.predict(np.asarray(image) for image in images[:2])) == 2
     assert vision.predict([]) == []
-    for batch_size in (0, -3):
-        with pytest.raises(ModelError, match=f"batch_size is {batch_size}; give at least 1"):
-            vision.predict(images, batch_size=batch_size)
+    with pytest.raises(ModelError, match="batch_size is 0; give at least 1"):
+        vision.predict(images, batch_size=0)
 
 
 def test_mixed_sources_in_one_list_agree(vision: SkinVision, tmp_path: Path) -> None:
@@ -196,17 +190,10 @@ def test_copies_answer_alike_here_and_in_a_process_that_is_spawned(guarded_relea
         assert twin.explain(image).prediction == expected
         twin.model.train()
         assert twin.predict(image) == expected, "the copy guards its own network, not the original"
+    assert pickle.loads(pickle.dumps(expected)) == expected
+    assert pickle.loads(pickle.dumps(vision.explain(image))).prediction == expected
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         assert pool.submit(confidence, vision, image).result(120) == pytest.approx(expected.confidence, abs=1e-6)
-
-
-@pytest.mark.parametrize("method", CAM_METHODS)
-def test_every_method_explains_under_autocast(vision: SkinVision, method: str) -> None:
-    plain = vision.explain(draw_lesion(), method=method, target="mel")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        rounded = vision.explain(draw_lesion(), method=method, target="mel")
-        assert vision.predict(draw_lesion()) == rounded.prediction
-    assert np.abs(rounded.heatmap - plain.heatmap).mean() < 0.1
 
 
 class FixedDetector:
@@ -241,51 +228,43 @@ def test_one_forward_pass_makes_the_answer_the_ood_score_and_the_heat_map(vision
     assert len(passes) == 2
 
 
-def test_a_network_without_finite_answers_is_an_error(vision: SkinVision) -> None:
+def test_what_cannot_be_answered_is_an_error_in_one_line(vision: SkinVision, tmp_path: Path) -> None:
+    for device in ("warp-drive", "cuda:99"):
+        with pytest.raises(ModelError, match="has no device"):
+            vision.to(device)
+    # A damaged report does not silence the verdict.
+    vision.save_pretrained(tmp_path)
+    for content in ("{", "[]", '{"operating_points": {"malignant": {"points": [{"task": "malignant"}]}}}'):
+        (tmp_path / "metrics.json").write_text(content)
+        with pytest.raises(ModelError, match=r"is not a valid metrics\.json; download the release again"):
+            SkinVision.from_pretrained(tmp_path)
     with torch.no_grad():
         vision.model.timm_model.get_classifier().bias[2] = float("nan")
     with pytest.raises(ModelError, match="no finite answer; download the release again"):
         vision.predict(draw_lesion())
 
 
-def test_a_damaged_report_is_named_and_does_not_silence_the_verdict(vision: SkinVision, tmp_path: Path) -> None:
-    vision.save_pretrained(tmp_path)
-    for content in ("{", "[]", '{"operating_points": {"malignant": {"points": [{"task": "malignant"}]}}}'):
-        (tmp_path / "metrics.json").write_text(content)
-        with pytest.raises(ModelError, match=r"is not a valid metrics\.json; download the release again"):
-            SkinVision.from_pretrained(tmp_path)
-
-
-def test_a_device_that_is_not_there_is_an_error(tiny_release: Path) -> None:
-    for device in ("warp-drive", "cuda:99"):
-        with pytest.raises(ModelError, match="has no device"):
-            SkinVision.from_pretrained(tiny_release, device=device)
-
-
-def test_a_saved_copy_is_the_release_byte_for_byte(vision: SkinVision, tiny_release: Path, tmp_path: Path) -> None:
-    (tmp_path / "source").mkdir()
-    release = tmp_path / "source" / "release"
-    vision.save_pretrained(release)
+def test_a_saved_copy_is_the_release_byte_for_byte_and_only_while_its_weights_are(
+    vision: SkinVision, tiny_release: Path, tmp_path: Path
+) -> None:
+    release = vision.save_pretrained(tmp_path / "release")
     (release / "figures").mkdir()
     (release / "figures" / "roc.png").write_bytes(b"curve")
     (release / "metrics.json").write_text("{}")
     (release / "notes.txt").write_text("no part of a release")
 
-    copy = SkinVision.from_pretrained(release).save_pretrained(tmp_path / "copy")
+    copied = SkinVision.from_pretrained(release).save_pretrained(tmp_path / "copy")
 
-    files = {path.relative_to(copy).as_posix() for path in copy.rglob("*") if path.is_file()}
+    files = {path.relative_to(copied).as_posix() for path in copied.rglob("*") if path.is_file()}
     assert files == {"config.json", "model.safetensors", "metrics.json", "figures/roc.png"}
     for name in ("config.json", "model.safetensors"):
-        assert (copy / name).read_bytes() == (tiny_release / name).read_bytes()
-    assert SkinVision.from_pretrained(copy).predict(draw_lesion()) == vision.predict(draw_lesion())
-
-
-def test_changed_weights_do_not_travel_with_the_metrics_of_the_old_ones(vision: SkinVision, tmp_path: Path) -> None:
+        assert (copied / name).read_bytes() == (tiny_release / name).read_bytes()
+    assert SkinVision.from_pretrained(copied).predict(draw_lesion()) == vision.predict(draw_lesion())
     with torch.no_grad():
         vision.model.timm_model.get_classifier().bias += 1
     with pytest.raises(ModelError, match="weights were changed"):
-        vision.save_pretrained(tmp_path / "copy")
-    assert not (tmp_path / "copy").exists()
+        vision.save_pretrained(tmp_path / "another")
+    assert not (tmp_path / "another").exists()
 
 
 def test_the_benchmark_script_prints_its_numbers_as_json(
@@ -300,17 +279,3 @@ def test_the_benchmark_script_prints_its_numbers_as_json(
     assert call(script, "inference", "--model", "/no/such/release") == 2
     assert capsys.readouterr().err.startswith("error: /no/such/release is neither")
     assert call(script, "inference", "--repeats", "0") == 2
-
-
-def test_timed_functions_take_turns() -> None:
-    calls: list[str] = []
-    medians = median_milliseconds({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, repeats=3)
-    assert calls == ["a", "b"] * 4
-    assert set(medians) == {"a", "b"}
-
-
-@pytest.mark.real_data
-def test_real_images_are_read_and_answered(vision: SkinVision, ham10000_dir: Path) -> None:
-    paths = sorted((ham10000_dir / "HAM10000_images_part_1").glob("*.jpg"))[:8]
-    predictions = vision.predict(paths)
-    assert len({prediction.confidence for prediction in predictions}) == 8
