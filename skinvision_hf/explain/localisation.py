@@ -91,48 +91,62 @@ def score_dataset(
         raise DataError(
             "these images have no masks; use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"
         )
-    networks = {TRAINED: model, **(others or {})}
-    looking = tuple(Kind(method, name) for name in networks for method in CAM_METHODS)
-    cfg, centres, generator = model.config.pretrained_cfg, cell_centres(model), np.random.default_rng(seed)
-    scores: list[np.ndarray] = []
-    corner: list[np.ndarray] = []
-    similarity: dict[Kind, list[np.ndarray]] = {kind: [] for kind in looking if kind.network != TRAINED}
-    predicted: list[int] = []
-    rows: list[int] = []
-    area: list[float] = []
+    networks, generator = {TRAINED: model, **(others or {})}, np.random.default_rng(seed)
+    columns = dataset["label"][:], dataset["lesion_id"][:]
+    parts = []
     with tqdm(total=len(dataset), desc="heat maps", unit="image") as bar:
-        for batch in _batches(dataset, cfg):
-            targets, maps = explain_batch(networks, batch.pixels)
-            for kind, values in similarity.items():
-                values.append(rank_correlation(maps[Kind(kind.map)], maps[kind]))
-            corner.append(np.stack([_hottest_in_corner(maps[kind]) for kind in looking]))
-            noise = noise_maps(len(targets), maps[looking[0]].shape[1:], generator)
-            for n, (size, lesion) in enumerate(zip(batch.sizes, batch.lesions, strict=True)):
-                target = lesion.shape[::-1]
-                coarse = np.stack([*(maps[kind][n] for kind in looking), noise[n]])
-                placed = place_maps(coarse, crop_box(cfg, size), size, target=target, centres=centres)
-                heat = [*placed[:-1], centre_prior(target), placed[-1]]
-                scores.append(np.array([score_map(one, lesion) for one in heat]))
-                area.append(lesion.mean())
-            rows += batch.rows
-            predicted += targets
+        for batch in _batches(dataset, model.config.pretrained_cfg):
+            parts.append(_score_batch(networks, batch, *columns, generator))
             bar.update(batch.seen)
-    if not rows:
+    if not parts:
         raise DataError("no image has a mask with a lesion on it; check the folder with the masks")
-    labels, lesion_ids = dataset["label"][:], dataset["lesion_id"][:]
-    pointing, energy = np.stack(scores, axis=2).transpose(1, 0, 2)
-    corners = np.concatenate(corner, axis=1)
+    return _join(parts)
+
+
+def _score_batch(
+    networks: Mapping[str, SkinVisionForImageClassification],
+    batch: "_Batch",
+    labels: Sequence[int],
+    lesion_ids: Sequence[str],
+    generator: np.random.Generator,
+) -> ScoredMaps:
+    model = networks[TRAINED]
+    cfg, centres = model.config.pretrained_cfg, cell_centres(model)
+    targets, maps = explain_batch(networks, batch.pixels)
+    looking = tuple(maps)
+    coarse = np.stack([*maps.values(), noise_maps(len(targets), maps[looking[0]].shape[1:], generator)], axis=1)
+    scores = []
+    for heat, size, lesion in zip(coarse, batch.sizes, batch.lesions, strict=True):
+        target = lesion.shape[::-1]
+        placed = place_maps(heat, crop_box(cfg, size), size, target=target, centres=centres)
+        scores.append([score_map(one, lesion) for one in (*placed[:-1], centre_prior(target), placed[-1])])
+    pointing, energy = np.array(scores).transpose(2, 1, 0)
+    corner = [_hottest_in_corner(heat) for heat in maps.values()]
     return ScoredMaps(
         kinds=(*looking, baseline(CENTRE), baseline(NOISE)),
         pointing=pointing.astype(bool),
         energy=energy,
-        corner=np.concatenate([corners, np.zeros((2, len(rows)), bool)]),
-        similarity={kind: np.concatenate(values) for kind, values in similarity.items()},
-        area=np.array(area),
-        labels=np.array([labels[row] for row in rows]),
-        predicted=np.array(predicted),
-        lesion_ids=tuple(lesion_ids[row] for row in rows),
-        rows=np.array(rows),
+        corner=np.stack([*corner, *[np.zeros(len(targets), bool)] * 2]),
+        similarity={
+            kind: rank_correlation(maps[Kind(kind.map)], heat) for kind, heat in maps.items() if kind.network != TRAINED
+        },
+        area=np.array([lesion.mean() for lesion in batch.lesions]),
+        labels=np.array([labels[row] for row in batch.rows]),
+        predicted=np.array(targets),
+        lesion_ids=tuple(lesion_ids[row] for row in batch.rows),
+        rows=np.array(batch.rows),
+    )
+
+
+def _join(parts: Sequence[ScoredMaps]) -> ScoredMaps:
+    """Put the scores of several batches one after the other; images are the last dimension of every array."""
+    arrays = ("pointing", "energy", "corner", "area", "labels", "predicted", "rows")
+    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in arrays}
+    return ScoredMaps(
+        kinds=parts[0].kinds,
+        similarity={k: np.concatenate([part.similarity[k] for part in parts]) for k in parts[0].similarity},
+        lesion_ids=tuple(name for part in parts for name in part.lesion_ids),
+        **joined,
     )
 
 
