@@ -21,8 +21,8 @@ class Comparison(Record):
     Attributes:
         images: Their number.
         lesions: Number of their lesions.
-        differences: Value of the second model minus that of the first, by metric, with paired 95 % intervals. Calibration
-            errors are left out: resampling moves both up, so their difference has no such interval.
+        differences: Value of the second model minus that of the first, by metric, with paired 95 % intervals.
+            Calibration errors are left out: resampling moves both up, so their difference has no such interval.
         only_first_right: Images that only the first model classifies correctly.
         only_second_right: Images that only the second one classifies correctly.
         lesion_p: Exact two-sided p-value of a sign-flip test over lesions. With one image for each lesion,
