@@ -11,6 +11,7 @@ from skinvision_hf._version import __version__
 
 if TYPE_CHECKING:
     from skinvision_hf.data import load_ham10000
+    from skinvision_hf.errors import ImageError, SkinVisionError
     from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
     from skinvision_hf.models.modeling import SkinVisionForImageClassification
     from skinvision_hf.models.prediction import Prediction
@@ -20,8 +21,10 @@ _HOMES = {
     "CODES": "labels",
     "DIAGNOSES": "labels",
     "DISCLAIMER": "labels",
+    "ImageError": "errors",
     "Prediction": "models.prediction",
     "SkinVision": "vision",
+    "SkinVisionError": "errors",
     "SkinVisionForImageClassification": "models.modeling",
     "load_ham10000": "data",
 }
@@ -30,8 +33,10 @@ __all__ = [
     "CODES",
     "DIAGNOSES",
     "DISCLAIMER",
+    "ImageError",
     "Prediction",
     "SkinVision",
+    "SkinVisionError",
     "SkinVisionForImageClassification",
     "__version__",
     "load_ham10000",

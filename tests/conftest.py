@@ -65,7 +65,7 @@ def two_releases(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("two")
     model = SkinVisionForImageClassification.from_pretrained(tiny_release)
     for name in ("a", "b"):
-        model.save_pretrained(folder / name, half=False)
+        model.save_pretrained(folder / name)
         (folder / name / "training.json").write_text('{"split": "ham10000-v1"}', encoding="utf-8")
         with torch.no_grad():
             model.timm_model.get_classifier().weight.neg_()

@@ -78,16 +78,17 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             self.timm_model.get_classifier().train(mode)
         return self
 
-    def save_pretrained(self, save_directory: str | Path, *, half: bool = True) -> None:
+    def save_pretrained(self, save_directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` so that transformers, timm and this class load the folder.
+
+        Matrices and kernels are stored as float16, which halves the file; biases and norms stay float32. All loaders
+        compute in float32.
 
         Args:
             save_directory: The folder; made when missing.
-            half: Store matrices and kernels as float16, which halves the file. Biases and norms stay float32, and all
-                loaders compute in float32.
         """
         folder = Path(save_directory)
-        state = {key: _storable(value, half) for key, value in self.timm_model.state_dict().items()}
+        state = {key: _storable(value) for key, value in self.timm_model.state_dict().items()}
         # The large file first: a disk that it fills keeps the configuration of the weights that are there.
         atomic_write(folder / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
         write_json(folder / CONFIG_FILE, self._config_dict())
@@ -139,10 +140,10 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         return values | extra
 
 
-def _storable(tensor: Tensor, half: bool) -> Tensor:
+def _storable(tensor: Tensor) -> Tensor:
     """A contiguous copy for the file; vectors hold statistics whose range float16 may not cover."""
     tensor = tensor.detach().cpu().contiguous()
-    return tensor.half() if half and tensor.is_floating_point() and tensor.ndim > 1 else tensor.clone()
+    return tensor.half() if tensor.is_floating_point() and tensor.ndim > 1 else tensor.clone()
 
 
 def _load_config(folder: Path, name: str) -> TimmWrapperConfig:
