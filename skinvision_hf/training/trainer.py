@@ -112,11 +112,7 @@ class Trainer:
             for index in range(first, len(PHASES)):
                 self._run_phase(index, checkpoint if index == first else None)
             if accelerator.is_main_process:
-                self.network.save_pretrained(self.output_dir)
-                seconds = sum(record["seconds"] for record in self.history)
-                record = training_record(config, self.data, accelerator, seconds=seconds)
-                write_json(self.output_dir / TRAINING_FILE, record | {"previous": previous})
-                self.checkpoints.remove()
+                self._write_release(previous)
             accelerator.wait_for_everyone()
         except KeyboardInterrupt:
             saved = "All complete epochs are saved. " if self.checkpoints.newest() else "No epoch was complete. "
@@ -187,6 +183,14 @@ class Trainer:
             self.accelerator.log(numbers, step=len(self.history))
             self.checkpoints.save(self.accelerator, phase=index, epoch=self.epoch)
         self.network = self.phase.end()
+
+    def _write_release(self, previous: list[dict[str, Any]]) -> None:
+        """Write the network and its record; without the checkpoints, a run counts as finished."""
+        self.network.save_pretrained(self.output_dir)
+        seconds = sum(record["seconds"] for record in self.history)
+        record = training_record(self.config, self.data, self.accelerator, seconds=seconds)
+        write_json(self.output_dir / TRAINING_FILE, record | {"previous": previous})
+        self.checkpoints.remove()
 
     def state_dict(self) -> dict[str, Any]:
         """What Accelerate saves of this run beside weights, optimiser and schedule."""
