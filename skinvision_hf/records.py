@@ -23,7 +23,7 @@ class Record:
         """Return the fields as a dictionary that JSON can hold."""
         return {
             field.name: _to_json(value)
-            for field in _fields(type(self))
+            for field in _fields(type(self))  # type: ignore[arg-type]  # mypy doubts that classes can be hashed
             if (value := getattr(self, field.name)) != field.default
         }
 
@@ -89,10 +89,10 @@ def _read_record(cls: type[Any], values: Any, place: str) -> Any:
     if not isinstance(values, Mapping):
         raise DataError(f"{place or 'it'} is not a JSON object")
     found = {}
-    for field in _fields(cls):
+    for field in _fields(cls):  # type: ignore[arg-type]
         name = f"{place}.{field.name}" if place else field.name
         if field.name in values:
-            found[field.name] = _read(_hints(cls)[field.name], values[field.name], name)
+            found[field.name] = _read(_hints(cls)[field.name], values[field.name], name)  # type: ignore[arg-type]
         elif field.default is MISSING:
             raise DataError(f"{name} is missing")
     return cls(**found)

@@ -30,7 +30,8 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
 READER_GONE = 141  # what a shell reports for a program whose reader closed the pipe
 
 
-def _run(argv: Sequence[str]) -> int:
+def _run(argv: Sequence[str] | None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
         code = COMMANDS[argv[0]][0](argv[1:])
         sys.stdout.flush()
@@ -64,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Pillow's remarks about metadata are of no use to someone who asked about the pixels.
     warnings.filterwarnings("ignore", module="PIL")
     try:
-        code = run_command(_run, sys.argv[1:] if argv is None else argv)
+        code = run_command(_run, argv)
     except BrokenPipeError:
         code = READER_GONE
     try:
