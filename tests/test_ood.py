@@ -1,6 +1,7 @@
 """OOD detection: the detector against its definition, its two levels, its file, its fitting, and what is measured."""
 
 import json
+import random
 import time
 from pathlib import Path
 
@@ -178,6 +179,21 @@ def test_a_fitted_detector_keeps_validation_images_at_every_size_and_quality(
         assert (scores < detector.refused - 1e-3).float().mean() <= 0.02
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8))
     assert detector.score(pooled_features(model, [noise], stage=detector.stage)[0]).item() < detector.refused
+
+
+def test_fitting_again_gives_the_same_detector_and_leaves_other_random_numbers_alone(
+    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset]
+) -> None:
+    train, validation = splits["train"].select(range(24)), splits["validation"].select(range(9))
+    random.seed(5)
+    first = fit_detector(fitted[0], train, validation)
+    drawn = random.random()
+    random.seed(5)
+    assert random.random() == drawn
+    again = fit_detector(fitted[0], train, validation)
+    assert torch.equal(first.reference, again.reference)
+    assert (first.refused, first.unusual) == (again.refused, again.unusual)
+    assert not torch.equal(first.reference, fit_detector(fitted[0], train, validation, seed=1).reference)
 
 
 def test_changes_change_what_they_say() -> None:

@@ -1,10 +1,16 @@
 """Fits an OOD detector to a trained network: distances on training images, thresholds on validation images."""
 
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from datasets import Dataset
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from skinvision_hf.data.acquisition import Acquisition
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.ood.detector import Mahalanobis, OODDetector
 from skinvision_hf.ood.features import images_of, pooled_features
@@ -15,21 +21,23 @@ __all__ = ["fit_detector"]
 REFUSED_SHARE, UNUSUAL_SHARE = 0.02, 0.04
 """Largest shares of validation images that are refused, and that are answered with a notice."""
 
+ACQUISITION = Acquisition(degrade=0.5, artifact=0.5, resample=Image.Resampling.BICUBIC)
+
 
 def fit_detector(
-    model: SkinVisionForImageClassification, train: Dataset, validation: Dataset, *, view: Change | None = None
+    model: SkinVisionForImageClassification, train: Dataset, validation: Dataset, *, seed: int = 0
 ) -> OODDetector:
     """Fit a detector on the features of the last stage but one, where colours and textures are still to be seen.
 
-    Both thresholds hold for validation images as they are and for each of `ENCODINGS`, so that real images of every
-    size and quality pass: the level that is lowest among these conditions counts.
+    It learns from training images as they are and as another camera, program or dermatoscope may make them, with hairs,
+    rulers, gel bubbles and pen marks. Its thresholds hold for validation images as they are, for such views, and
+    for each of `ENCODINGS`, so that real images of every size and quality pass.
 
     Args:
         model: The network.
         train: The training split.
         validation: The validation split.
-        view: Changes an image at random, as training augmentation does. The detector is then fitted on such views of
-            the training images too, and its thresholds hold for such views of the validation images.
+        seed: Seed of the views.
     """
     stages = len(model.stage_channels)
     stage = stages - 2 if stages > 1 else None
@@ -39,14 +47,14 @@ def fit_detector(
         bar = tqdm(images, desc=f"OOD detector: {name}", total=len(dataset), unit="image", leave=False)
         return pooled_features(model, bar, stage=stage)[0]
 
-    changes: dict[str, Change | None] = {"as they are": None} | ({"views": view} if view else {})
-    fitted_on = [features_of(train, change, f"training images {name}") for name, change in changes.items()]
-    labels = torch.tensor(train["label"][:]).repeat(len(fitted_on))
-    distance = Mahalanobis.fit(torch.cat(fitted_on), labels)
-    conditions = [
-        distance.closeness(features_of(validation, change, f"validation images {name}")).sort().values
-        for name, change in (changes | ENCODINGS).items()
-    ]
+    views: dict[str, Change | None] = {"as they are": None, "views": _view}
+    with _seeded(seed):
+        fitted_on = [features_of(train, change, f"training images, {name}") for name, change in views.items()]
+        distance = Mahalanobis.fit(torch.cat(fitted_on), torch.tensor(train["label"][:]).repeat(len(views)))
+        conditions = [
+            distance.closeness(features_of(validation, change, f"validation images, {name}")).sort().values
+            for name, change in (views | ENCODINGS).items()
+        ]
     return with_thresholds(distance, conditions, stage=stage)
 
 
@@ -65,3 +73,18 @@ def with_thresholds(distance: Mahalanobis, conditions: list[Tensor], *, stage: i
     reference = torch.cat(conditions).sort().values
     refused, unusual = (torch.searchsorted(reference, torch.stack(levels), right=True) / len(reference)).tolist()
     return OODDetector(distance, reference, refused=refused, unusual=unusual, stage=stage)
+
+
+def _view(image: Image.Image) -> Image.Image:
+    return ACQUISITION(image, (0, 0, *image.size), image.size)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed the module `random`, which acquisition draws from, and give its state back."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
