@@ -173,7 +173,7 @@ def test_a_strange_answer_and_no_network_are_told_in_one_line(
     with pytest.raises(DataError, match="lists no images or no metadata"):
         download_ham10000(tmp_path, server=server.url)
     monkeypatch.setattr(server, "listing", lambda: {"status": "ERROR"})
-    with pytest.raises(DataError, match="in a form that is not known here; download doi"):
+    with pytest.raises(DataError, match="in an unknown form; download doi"):
         download_ham10000(tmp_path, server=server.url)
     server.shutdown()
     server.server_close()

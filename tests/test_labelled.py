@@ -158,7 +158,7 @@ def test_a_table_groups_lesions_and_names_what_is_missing(tmp_path: Path) -> Non
         DataError, match=r"1 of 2 images of .* are not on disk: b\.jpg; give the folder that holds both"
     ):
         load_labelled(table)
-    with pytest.raises(DataError, match="there are several tables of labels"):
+    with pytest.raises(DataError, match="holds several tables of labels"):
         load_labelled(tmp_path)
     with pytest.raises(DataError, match="there is no"):
         load_labelled(tmp_path / "nowhere.csv")

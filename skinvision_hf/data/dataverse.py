@@ -1,7 +1,6 @@
 """The official files of HAM10000 from Harvard Dataverse: named by its API, resumed when broken off, and verified."""
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,13 @@ from typing import Any
 import httpx
 from tqdm.auto import tqdm
 
-from skinvision_hf.errors import DataError
+from skinvision_hf.errors import DataError, describe
 
 __all__ = ["DOI", "SERVER", "RemoteFile", "download_ham10000", "list_files"]
 
 DOI = "doi:10.7910/DVN/DBW86T"
 SERVER = "https://dataverse.harvard.edu"
-# What the data set's page also offers belongs to the ISIC challenge, or is no image.
+# The rest of the data set's page belongs to the ISIC challenge, or is not an image.
 WANTED = ("HAM10000_images", "HAM10000_metadata")
 MASKS = "HAM10000_segmentations"
 PARTIAL_SUFFIX = ".part"
@@ -66,8 +65,7 @@ def download_ham10000(folder: str | Path, *, masks: bool = False, server: str = 
             for file in files:
                 _fetch(client, file, folder / file.name)
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise DataError(f"cannot write into {folder} ({reason}); choose another folder, or make room") from error
+            raise DataError(f"cannot write {describe(error, folder)}; choose another folder, or make room") from error
     return folder
 
 
@@ -90,9 +88,7 @@ def list_files(client: httpx.Client, *, masks: bool) -> list[RemoteFile]:
     except httpx.HTTPError as error:
         raise DataError(f"cannot ask {host} for HAM10000 ({_reason(error)}); try again later") from error
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{host} answers in a form that is not known here; download {DOI} by hand and give the folder"
-        ) from error
+        raise DataError(f"{host} answers in an unknown form; download {DOI} by hand and give the folder") from error
     wanted = [file for file in files if file.name.startswith((*WANTED, MASKS) if masks else WANTED)]
     if not all(any(file.name.startswith(name) for file in wanted) for name in WANTED):
         raise DataError(f"{host} lists no images or no metadata under {DOI}; try again later")
@@ -152,16 +148,11 @@ def _receive(client: httpx.Client, file: RemoteFile, partial: Path) -> None:
 
 def _md5(path: Path) -> str:
     digest = hashlib.md5(usedforsecurity=False)
-    for chunk in _chunks(path):
-        digest.update(chunk)
-    return digest.hexdigest()
-
-
-def _chunks(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file, tqdm(total=path.stat().st_size, desc="verify", unit="B", unit_scale=True) as bar:
         while chunk := file.read(CHUNK):
+            digest.update(chunk)
             bar.update(len(chunk))
-            yield chunk
+    return digest.hexdigest()
 
 
 def _reason(error: httpx.HTTPError) -> str:

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-import datasets
 from tqdm.auto import tqdm
 
 from skinvision_hf.data.images import IMAGE_SUFFIXES
@@ -163,6 +162,8 @@ def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path
     Raises:
         DataError: If the cache cannot be written.
     """
+    import datasets  # takes a second, and listing files must not
+
     stamps = "".join(f"{f.resolve()}|{f.stat().st_size}|{f.stat().st_mtime_ns}\n" for f in sources)
     cache = Path(datasets.config.HF_CACHE_HOME) / "skinvision"
     target = cache / hashlib.sha256(os.fsencode(stamps)).hexdigest()[:16]

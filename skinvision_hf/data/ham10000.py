@@ -1,9 +1,8 @@
-"""`load_ham10000`: any source, checked, in the splits of a split scheme. A new kind of source is a row of `READERS`."""
+"""Any source of HAM10000, checked, in the splits of a split scheme. A new kind of source is a row of `READERS`."""
 
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict
@@ -22,34 +21,21 @@ from skinvision_hf.data.split_schemes import (
     load_manifest,
     merge_duplicates,
 )
-from skinvision_hf.data.synthetic import DEFAULT_IMAGES, draw_dataset, is_drawn
+from skinvision_hf.data.synthetic import is_drawn, is_synthetic, read_synthetic
 from skinvision_hf.errors import DataError, first_ten
 from skinvision_hf.labels import CODES
 
 __all__ = ["limit_images", "load_ham10000", "load_split", "resolve_scheme", "scheme_name"]
 
-SYNTHETIC = re.compile(r"synthetic(?:\[:(\d+)\])?")
-
-
-class Reader(NamedTuple):
-    """A kind of source.
-
-    Attributes:
-        accepts: Whether a source is of this kind.
-        read: Reads all its rows, in the order of image_id, with the columns of `FEATURES`, `dx_type` and, if asked for,
-            `mask`; gets the source, `masks` and `revision`.
-    """
-
-    accepts: Callable[[str], Any]
-    read: Callable[[str, bool, str | None], Dataset]
-
-
-READERS = (
-    Reader(SYNTHETIC.fullmatch, lambda source, masks, _: _draw(source, masks=masks)),
-    Reader(is_prepared, lambda source, masks, _: read_prepared(source, masks=masks)),
-    Reader(is_copy, lambda source, masks, _: read_copy(source, masks=masks)),
-    Reader(is_official, lambda source, masks, _: read_official(source, masks=masks)),
-    Reader(is_hub_id, lambda source, masks, revision: read_hub(source, masks=masks, revision=revision)),
+# The kinds of sources: what recognises one, and what reads all its rows in the order of image_id, with the columns of
+# `FEATURES`, `dx_type` and, if asked for, `mask`. A reader gets the source, `masks` and `revision`. The first that
+# recognises a source reads it.
+READERS: tuple[tuple[Callable[[str], bool], Callable[..., Dataset]], ...] = (
+    (is_synthetic, read_synthetic),
+    (is_prepared, read_prepared),
+    (is_copy, read_copy),
+    (is_official, read_official),
+    (is_hub_id, read_hub),
 )
 
 
@@ -88,7 +74,7 @@ def load_ham10000(
             Also if there is no such split scheme, or the source was prepared in another one.
     """
     split_scheme = resolve_scheme(source, split_scheme)
-    dataset = _reader(source).read(str(source), masks, revision)
+    dataset = _find_reader(source)(str(source), masks=masks, revision=revision)
     if verify:
         verify_images(dataset)
     rows: dict[str, list[int]] = {name: [] for name in SPLITS}
@@ -117,7 +103,7 @@ def load_split(
         DataError: If the source cannot be found or used.
     """
     path = Path(source)
-    if path.exists() and not any(reader.accepts(str(source)) for reader in READERS):
+    if path.exists() and not any(recognises(str(source)) for recognises, _ in READERS):
         return load_labelled(path, skip_unknown=skip_unknown), path.stem, "all"
     split_scheme = resolve_scheme(source, split_scheme)
     data = load_ham10000(source, split_scheme=split_scheme, dx_type=True)
@@ -170,25 +156,18 @@ def limit_images(data: DatasetDict, limit: int, *, seed: int) -> DatasetDict:
     )
 
 
-def _reader(source: str | Path) -> Reader:
-    path = Path(source)
-    for reader in READERS:
-        if reader.accepts(str(source)):
-            return reader
+def _find_reader(source: str | Path) -> Callable[..., Dataset]:
+    for recognises, read in READERS:
+        if recognises(str(source)):
+            return read
+    path, wanted = Path(source), "give the folder with HAM10000's metadata and images"
     if path.is_dir() and not any(path.iterdir()):
-        raise DataError(f"the folder {path} is empty; give the folder with HAM10000's metadata and images")
+        raise DataError(f"the folder {path} is empty; {wanted}")
     if path.is_dir() or path.suffix.lower() == ".zip":
-        raise DataError(
-            f"{path} holds no HAM10000_metadata.csv or .tab; give the folder with HAM10000's metadata and images"
-        )
+        raise DataError(f"{path} holds no HAM10000_metadata.csv or .tab; {wanted}")
     if path.is_file():
-        raise DataError(f"{path} is a file; give the folder with HAM10000's metadata and images, or a zip file")
+        raise DataError(f"{path} is a file; {wanted}, or a zip file")
     raise DataError(f"there is no folder {source}; give a folder, a zip file, a Hub data set id, or 'synthetic'")
-
-
-def _draw(source: str, *, masks: bool) -> Dataset:
-    match = SYNTHETIC.fullmatch(source)
-    return draw_dataset(int((match and match[1]) or DEFAULT_IMAGES), masks=masks)
 
 
 def _assign(dataset: Dataset, split_scheme: str) -> list[str]:

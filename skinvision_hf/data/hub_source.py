@@ -61,7 +61,7 @@ def is_copy(source: str) -> bool:
     return Path(source).is_dir() and bool(list_files(Path(source), (".parquet", ".arrow")))
 
 
-def read_copy(source: str, *, masks: bool) -> Dataset:
+def read_copy(source: str, *, masks: bool, **_: Any) -> Dataset:
     """Read a folder of Parquet files, such as a data set of the Hub downloaded by hand, or one of `save_to_disk`.
 
     Raises:

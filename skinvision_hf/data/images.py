@@ -34,9 +34,10 @@ AVIF = ("AVIF",) if features.check("avif") else ()
 # Formats that only hold pixels. Others that Pillow opens run programs (EPS) or depend on fonts and plug-ins.
 FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", *AVIF, *HEIF)
 
-IMAGE_SUFFIXES = tuple(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .gif .bmp .dib .jp2 .j2k .ppm .pgm .avif .heic .heif".split()
-)
+IMAGE_SUFFIXES = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".dib", ".jp2", ".j2k",
+    ".ppm", ".pgm", ".avif", ".heic", ".heif",
+)  # fmt: skip
 """How files in `FORMATS` are called, in lower case; how a program lists the images of a folder."""
 
 # What a file of these formats says in its first bytes, and what reads it.

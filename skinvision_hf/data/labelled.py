@@ -41,7 +41,7 @@ def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
         nearby = (Pictures([f], depth=d) for f, d in ((path.parent, None), (path.resolve().parent.parent, 1)))
         records, files = _from_table(Table.read(path), nearby)
     elif path.is_dir() or path.suffix.lower() == ".zip":
-        records, files = read_places(path, _from_folders)
+        records, files = read_places(path, lambda folders: _from_folders(path, folders))
     else:
         raise DataError(f"{path} is neither a folder, a zip file nor a table ({', '.join(TABLE_SUFFIXES)})")
     if skip_unknown:
@@ -61,16 +61,18 @@ Rows = tuple[list[dict[str, str]], list[str]]
 """Records as `make_dataset` takes them, and the file of each image."""
 
 
-def _from_folders(folders: Sequence[Path]) -> Rows:
+def _from_folders(source: Path, folders: Sequence[Path]) -> Rows:
+    """By a table at the top, else by folders of classes, else by a table further down."""
     tables = _tables(folders)
-    if len(tables) > 1:
-        raise DataError(f"there are several tables of labels: {first_ten(map(str, tables))}; name the one to use")
-    if tables:
-        return _from_table(Table.read(tables[0]), [Pictures(folders)])
-    if rows := _from_classes(folders):
+    at_top = bool(tables) and tables[0].parent in folders
+    if not at_top and (rows := _from_classes(folders)):
         return rows
+    if len(tables) == 1:
+        return _from_table(Table.read(tables[0]), [Pictures(folders)])
+    if tables:
+        raise DataError(f"{source} holds several tables of labels: {first_ten(map(str, tables))}; name the one to use")
     raise DataError(
-        f"{folders[0]} holds no CSV file with labels, and no folders of images named after the diagnoses "
+        f"{source} holds no CSV file with labels, and no folders of images named after the diagnoses "
         f"({', '.join(CODES)})"
     )
 

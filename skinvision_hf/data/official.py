@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datasets import Dataset
 
@@ -31,7 +32,7 @@ def is_official(source: str) -> bool:
     return False
 
 
-def read_official(source: str, *, masks: bool) -> Dataset:
+def read_official(source: str, *, masks: bool, **_: Any) -> Dataset:
     """Read HAM10000 from a folder or a zip file; metadata and images may lie in any folders and zip files in it.
 
     Args:
@@ -49,9 +50,7 @@ def _locate(folders: list[Path], *, masks: bool) -> tuple[list[dict[str, str]], 
     """The records, and the files of their images and, if wanted, masks."""
     metadata = _find_metadata(folders)
     if metadata is None:
-        raise DataError(
-            f"{folders[0]} holds no HAM10000_metadata.csv or .tab; give the folder with HAM10000's metadata and images"
-        )
+        raise DataError("the metadata of HAM10000 is gone")  # since `is_official` found it
     records, pictures = Table.read(metadata).records(required=REQUIRED), Pictures(folders)
     names = [record["image_id"] for record in records]
     images = _find_all(names, pictures, "images", "both parts of the images")

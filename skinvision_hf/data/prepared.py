@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, concatenate_datasets
 from datasets import Image as ImageFeature
-from datasets.table import embed_table_storage
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -120,8 +119,24 @@ def write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
             with pq.ParquetWriter(path, dataset.features.arrow_schema) as writer:
                 for batch in rows.iter(ROWS_PER_GROUP):
                     table = pa.Table.from_batches(batch.to_batches()).cast(dataset.features.arrow_schema)
-                    writer.write_table(embed_table_storage(table))
+                    writer.write_table(_with_bytes(table))
                     bar.update(table.num_rows)
+
+
+def _with_bytes(table: pa.Table) -> pa.Table:
+    """Put the files into a table that may only name their paths."""
+    for name in {"image", "mask"} & set(table.column_names):
+        files = [
+            {
+                "bytes": file["bytes"] or Path(file["path"]).read_bytes(),
+                "path": file["path"] and Path(file["path"]).name,
+            }
+            for file in table[name].to_pylist()
+        ]
+        table = table.set_column(
+            table.column_names.index(name), table.field(name), pa.array(files, table.field(name).type)
+        )
+    return table
 
 
 def recorded_scheme(folder: Path) -> str:
@@ -143,7 +158,7 @@ def _read_record(folder: Path) -> tuple[str, dict[str, str]]:
         raise DataError(f"the {RECORD_FILE} of {folder} is damaged; prepare the data again") from error
 
 
-def read_prepared(source: str, *, masks: bool) -> Dataset:
+def read_prepared(source: str, *, masks: bool, **_: Any) -> Dataset:
     """Read all splits of a prepared data set as one.
 
     Raises:

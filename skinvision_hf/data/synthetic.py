@@ -1,8 +1,9 @@
 """Lesion-like images with masks, drawn in code: for smoke runs and tests without any download."""
 
 import io
+import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from datasets import Dataset
@@ -12,7 +13,9 @@ from skinvision_hf.data.schema import make_dataset
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 
-__all__ = ["DEFAULT_IMAGES", "SMALLEST", "draw_dataset", "draw_image", "is_drawn"]
+__all__ = ["draw_dataset", "draw_image", "is_drawn", "is_synthetic", "read_synthetic"]
+
+SOURCE = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
 DEFAULT_IMAGES = 400
 SMALLEST = 210
@@ -42,6 +45,17 @@ LOOKS = {
     "nv": Look((120, 75, 50), 0.05, 0),
     "vasc": Look((150, 20, 40), 0.08, 0),
 }
+
+
+def is_synthetic(source: str) -> bool:
+    """Whether a source is `synthetic` or `synthetic[:N]`."""
+    return bool(SOURCE.fullmatch(source))
+
+
+def read_synthetic(source: str, *, masks: bool, **_: Any) -> Dataset:
+    """Draw the data set that a source names; see `draw_dataset`."""
+    count = SOURCE.sub(r"\1", source)
+    return draw_dataset(int(count) if count else DEFAULT_IMAGES, masks=masks)
 
 
 def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> Dataset:

@@ -74,9 +74,9 @@ class Table:
                 content = file.read(HEAD if head_only else -1)
             encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
             text = content.decode(encoding, errors="replace" if head_only else "strict")
-            text = re.sub(r"\Asep=.\r?\n", "", text)  # Excel's
-            head = text.partition("\n")[0]
-            reader = csv.DictReader(io.StringIO(text), delimiter=max(SEPARATORS, key=head.count))
+            text = re.sub(r"\Asep=.\s+", "", text)  # Excel's
+            head = text.splitlines()[0] if text else ""
+            reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=max(SEPARATORS, key=head.count))
             rows = [
                 {k: (v or "").strip() for k, v in row.items() if k is not None} for row in ([] if head_only else reader)
             ]
