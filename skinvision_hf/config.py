@@ -30,7 +30,7 @@ CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 """How heat maps can be computed; EigenCAM's are the same for every diagnosis, the others' are about one."""
 
 CAM_METHOD = "gradcam"
-"""How they are computed when nobody asks for another method."""
+"""How they are computed by default."""
 
 VIEWS = (1, 2, 4, 8)
 """How many views of an image there can be: itself, mirrored, both turned by 180 degrees, and all that by 90 degrees."""

@@ -85,7 +85,7 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(tmp_path: Path, launc
 
 @pytest.mark.slow
 def test_two_processes_report_exactly_what_one_does_on_the_same_weights(tmp_path: Path) -> None:
-    """A rate of 0 keeps the weights; the validation split is no multiple of the processes' batches."""
+    """A rate of 0 keeps the weights; the size of the validation split is not a multiple of the processes' batches."""
     same = ["--head.epochs=1", "--head.learning_rate=0", "--finetune.epochs=0"]
     records = []
     for processes, launcher in ((1, (*ACCELERATE, "--num_processes=1")), (2, TORCHRUN)):
