@@ -1,5 +1,6 @@
 """The `skinvision` command as a user runs it, with good input and with hostile input."""
 
+import csv
 import json
 import os
 import re
@@ -171,8 +172,7 @@ def test_a_folder_becomes_a_table_with_a_row_for_each_file(
     elif suffix == ".jsonl":
         rows = [json.loads(line) for line in output.read_text().splitlines()]
     else:
-        header, *lines = (line.split(",") for line in output.read_text().splitlines())
-        rows = [dict(zip(header, line, strict=True)) for line in lines]
+        rows = list(csv.DictReader(output.read_text().splitlines()))
     by_path = {Path(row["path"]).relative_to(photos).as_posix(): row for row in rows}
     assert set(by_path) == {"a.png", "broken.jpg", "b [1]/c.JPG"}
     assert "cannot be read" in by_path["broken.jpg"]["error"]

@@ -46,26 +46,16 @@ def evaluate(argv: Sequence[str]) -> int:
         "--views", type=int, choices=VIEWS, default=1, help="test-time augmentation: mirrored and turned (default: 1)"
     )
     _add_data_options(parser, required=True)
-    arguments = parser.parse_args(argv)
-    check_model(arguments.model)
-    check_source(arguments.data)
+    options = vars(parser.parse_args(argv))
+    model, source, folder = options.pop("model"), options.pop("data"), options.pop("output_dir")
+    check_model(model)
+    check_source(source)
 
     from skinvision_hf.card.evaluating import evaluate_model
 
-    report = evaluate_model(
-        arguments.model,
-        arguments.data,
-        arguments.output_dir,
-        split=arguments.split,
-        split_scheme=arguments.split_scheme,
-        revision=arguments.revision,
-        views=arguments.views,
-        batch_size=arguments.batch_size,
-        skip_unknown=arguments.skip_unknown,
-    )
+    report = evaluate_model(model, source, folder, **options)
     if is_main_process():
-        print(report)
-        print(f"\nWritten to {arguments.output_dir}: metrics.json, predictions.csv and figures")
+        print(f"{report}\n\nWritten to {folder}: metrics.json, predictions.csv and figures")
     return 0
 
 
@@ -80,28 +70,18 @@ def compare(argv: Sequence[str]) -> int:
     for name in ("first", "second"):
         parser.add_argument(name, metavar=name.upper(), help="release folder, Hub id, or a predictions.csv of evaluate")
     _add_data_options(parser, required=False)
-    arguments = parser.parse_args(argv)
-    for ref in (arguments.first, arguments.second):
+    options = vars(parser.parse_args(argv))
+    both, source, folder = [options.pop("first"), options.pop("second")], options.pop("data"), options.pop("output_dir")
+    for ref in both:
         check_model(ref)
-    if arguments.data is not None:
-        check_source(arguments.data)
-    elif not arguments.first.endswith(".csv") or not arguments.second.endswith(".csv"):
+    if source is not None:
+        check_source(source)
+    elif not all(ref.endswith(".csv") for ref in both):
         raise DataError("--data is missing; only two predictions.csv are compared without it")
 
     from skinvision_hf.evaluation.evaluate import compare_models
 
-    result = compare_models(
-        arguments.first,
-        arguments.second,
-        arguments.data,
-        arguments.output_dir,
-        split=arguments.split,
-        split_scheme=arguments.split_scheme,
-        batch_size=arguments.batch_size,
-        skip_unknown=arguments.skip_unknown,
-    )
-    print(result)
-    print(f"\nWritten to {arguments.output_dir / 'comparison.json'}")
+    print(f"{compare_models(*both, source, folder, **options)}\n\nWritten to {folder / 'comparison.json'}")
     return 0
 
 
@@ -119,26 +99,16 @@ def explain_model(argv: Sequence[str]) -> int:
     parser.add_argument("--split", choices=SPLITS, default="test", help="split to measure (default: %(default)s)")
     add_split_scheme(parser)
     parser.add_argument("--output_dir", required=True, type=Path, help="folder for the results, such as the release")
-    parser.add_argument("--limit", type=positive, help="use at most this many images (default: all)")
+    parser.add_argument("--limit", type=positive, default=0, help="use at most this many images (default: all)")
     parser.add_argument("--road_images", type=positive, default=64, help="images for ROAD (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="seed of what is drawn at random (default: %(default)s)")
-    arguments = parser.parse_args(argv)
-    check_model(arguments.model)
-    check_source(arguments.data)
+    options = vars(parser.parse_args(argv))
+    model, source, folder = options.pop("model"), options.pop("data"), options.pop("output_dir")
+    check_model(model)
+    check_source(source)
 
     from skinvision_hf.card.explaining import explain_release
 
-    report = explain_release(
-        arguments.model,
-        arguments.data,
-        arguments.output_dir,
-        split=arguments.split,
-        split_scheme=arguments.split_scheme,
-        revision=arguments.revision,
-        limit=arguments.limit or 0,
-        road_images=arguments.road_images,
-        seed=arguments.seed,
-    )
-    print(report)
-    print(f"\nWritten to {arguments.output_dir}: metrics.json, figures and panels")
+    report = explain_release(model, source, folder, **options)
+    print(f"{report}\n\nWritten to {folder}: metrics.json, figures and panels")
     return 0
