@@ -73,8 +73,8 @@ def two_releases(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="session")
-def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny release with a guard that knows drawn lesions."""
+def ood_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny release with an OOD detector that knows drawn lesions."""
     import torch
     from drawing import draw_lesion
 
@@ -83,7 +83,7 @@ def guarded_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory
     from skinvision_hf.ood.features import pooled_features
     from skinvision_hf.vision import SkinVision
 
-    folder = tmp_path_factory.mktemp("guarded") / "release"
+    folder = tmp_path_factory.mktemp("ood") / "release"
     SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(folder)
     model = SkinVisionForImageClassification.from_pretrained(folder)
     features, _ = pooled_features(model, (draw_lesion(seed) for seed in range(150)))

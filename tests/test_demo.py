@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from complete_release import complete_release, draw_figure, estimate
+from complete_release import complete_release, draw_figure
 from drawing import draw_lesion
 from PIL import Image, ImageChops
 
@@ -159,14 +159,14 @@ def test_an_answer_is_one_forward_pass_and_a_refused_image_gets_none(lesion: str
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_one_image_has_one_answer_whatever_its_orientation_tag(
-    guarded_release: Path, tmp_path: Path, orientation: int
+    ood_release: Path, tmp_path: Path, orientation: int
 ) -> None:
     image = draw_lesion(5, (120, 90))
     exif = Image.Exif()
     exif[0x0112] = orientation
     path = tmp_path / "lesion.png"
     image.save(path, exif=exif)
-    vision = SkinVision.from_pretrained(guarded_release, device="cpu")
+    vision = SkinVision.from_pretrained(ood_release, device="cpu")
     handlers, expected = Handlers(vision), vision.predict(path)
     assert handlers.predict(str(path), insist=True)["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
     answer, overlay = handlers.explain(path.read_bytes(), insist=True)
@@ -301,8 +301,8 @@ def test_examples_are_accepted_images_with_their_ground_truth_and_one_mistake(tm
     assert chosen[-1][1] == "Dermatofibroma (the model is wrong)"
 
 
-def test_drawn_examples_are_offered_only_where_they_pass(guarded_release: Path, tmp_path: Path) -> None:
-    vision = SkinVision.from_pretrained(guarded_release, device="cpu")
+def test_drawn_examples_are_offered_only_where_they_pass(ood_release: Path, tmp_path: Path) -> None:
+    vision = SkinVision.from_pretrained(ood_release, device="cpu")
     for path, _ in choose_examples(vision, "synthetic[:210]", tmp_path):
         assert vision.predict(path).in_distribution
 

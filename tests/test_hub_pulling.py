@@ -126,9 +126,9 @@ def test_nothing_but_the_configuration_of_a_foreign_model_is_downloaded(server: 
 
 
 def test_a_cache_without_the_ood_detector_is_incomplete(
-    server: HubServer, guarded_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: HubServer, ood_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    listed = shutil.copytree(guarded_release, tmp_path / "listed")
+    listed = shutil.copytree(ood_release, tmp_path / "listed")
     list_parts(listed)
     upload(listed)
     # What another library leaves in the cache.
@@ -143,7 +143,7 @@ def test_a_cache_without_the_ood_detector_is_incomplete(
     (listed / "ood.safetensors").unlink()
     with pytest.raises(ModelError, match=r"is incomplete: ood.safetensors is missing"):
         SkinVision.from_pretrained(listed)
-    SkinVisionForImageClassification.from_pretrained(guarded_release).save_pretrained(tmp_path / "network")
+    SkinVisionForImageClassification.from_pretrained(ood_release).save_pretrained(tmp_path / "network")
     assert SkinVision.from_pretrained(tmp_path / "network").detector is None
 
 

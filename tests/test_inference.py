@@ -181,8 +181,8 @@ def confidence(vision: SkinVision, image: Image.Image) -> float:
     return vision.predict(image).confidence
 
 
-def test_copies_answer_alike_here_and_in_a_process_that_is_spawned(guarded_release: Path) -> None:
-    vision = SkinVision.from_pretrained(guarded_release, device="cpu")
+def test_copies_answer_alike_here_and_in_a_process_that_is_spawned(ood_release: Path) -> None:
+    vision = SkinVision.from_pretrained(ood_release, device="cpu")
     image = draw_lesion()
     expected = vision.predict(image)
     for twin in (copy.deepcopy(vision), pickle.loads(pickle.dumps(vision))):
