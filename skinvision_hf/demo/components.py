@@ -32,6 +32,17 @@ CALLER_ERRORS = (gr.Error, ValueError, TypeError, AttributeError, LookupError, O
 class Page(gr.Blocks):
     """Blocks that tell a caller what is wrong with a malformed request, without a traceback in the log."""
 
+    @property
+    def mcp_server_obj(self) -> Any:
+        """What answers agents; None without `gradio[mcp]`."""
+        return self._mcp_server
+
+    @mcp_server_obj.setter
+    def mcp_server_obj(self, server: Any) -> None:
+        if server is not None:
+            server.postprocess_output_data = _one_by_one(server.postprocess_output_data)
+        self._mcp_server = server
+
     async def preprocess_data(self, *arguments: Any, **options: Any) -> Any:
         """Turn what came over the wire into arguments of a function."""
         try:
@@ -41,6 +52,16 @@ class Page(gr.Blocks):
             if type(error) is not Exception and not isinstance(error, CALLER_ERRORS):
                 raise
             raise gr.Error(MALFORMED, print_exception=False) from None
+
+
+def _one_by_one(postprocess: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
+    """Hand over the outputs of a tool one by one: Gradio joins several into one, in which it finds no image."""
+
+    def call(data: Any, root_url: str) -> Any:
+        joined = len(data) == 1 and isinstance(data[0], (list, tuple))
+        return postprocess(data[0] if joined else data, root_url)
+
+    return call
 
 
 class Photo(gr.Image):
