@@ -1,14 +1,12 @@
-"""The package's own errors, one line each with cause and remedy; how commands print them; Pillow's errors."""
+"""The package's own errors, one line each with cause and remedy; and how commands print them."""
 
 import errno
 import os
-import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 __all__ = [
-    "DECODE_ERRORS",
     "DataError",
     "HubError",
     "ImageError",
@@ -21,19 +19,6 @@ __all__ = [
     "system_error",
 ]
 
-
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    RuntimeError,
-    struct.error,
-)
-"""What Pillow's decoders raise on broken files; they validate little before they compute."""
 
 # Where libraries keep files of their own, and the variable that moves them elsewhere.
 CACHES = (("HF_HOME", "~/.cache/huggingface"), ("MPLCONFIGDIR", "~/.config/matplotlib"), ("TMPDIR", "/tmp"))

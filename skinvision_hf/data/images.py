@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from PIL import Image, UnidentifiedImageError, features
 
-from skinvision_hf.errors import DECODE_ERRORS, ImageError
+from skinvision_hf.errors import ImageError
 
 try:  # what phones make; an extra, since its decoder is large
     from pillow_heif import register_heif_opener
@@ -58,7 +58,9 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-BROKEN_FILE = (*DECODE_ERRORS, MemoryError)
+# What Pillow's decoders raise on broken files; they validate little before they compute.
+BROKEN_FILE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RuntimeError)
+BROKEN_FILE += (struct.error, MemoryError)
 
 
 def is_image_source(value: object) -> bool:

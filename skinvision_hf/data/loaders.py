@@ -11,9 +11,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.schema import decode_image
-from skinvision_hf.errors import DataError, ImageError
+from skinvision_hf.errors import DataError
 
 __all__ = ["DecodedImages", "iterate", "make_loader"]
 
@@ -49,11 +48,7 @@ class DecodedImages:
         """
         if image_id in self._kept:
             return self._kept[image_id]
-        try:
-            pixels = to_rgb(decode_image(image, image_id), image_id)
-        except ImageError as error:
-            raise DataError(str(error)) from error
-        pixels.load()
+        pixels = decode_image(image, image_id)
         decoded = (pixels, *(decode_image(mask, image_id).convert("L") for mask in masks))
         size = RGB_BYTES * pixels.width * pixels.height + sum(GREY_BYTES * m.width * m.height for m in decoded[1:])
         if size <= self._room:
