@@ -196,7 +196,7 @@ def test_the_space_answers_with_the_published_model(published: Published, tmp_pa
         client = Client(page.url, verbose=False, download_files=tmp_path / "answers")
         answer = client.predict(image=handle_file(tmp_path / "lesion.jpg"), api_name="/predict")
     assert answer["probabilities"] == pytest.approx(expected, abs=6e-4)
-    assert answer["in_distribution"] in (True, False), "the guard came along"
+    assert answer["in_distribution"] in (True, False), "the OOD detector came along"
 
 
 @pytest.mark.parametrize(
