@@ -149,6 +149,7 @@ def test_a_data_set_of_ours_in_a_folder_is_a_source(tmp_path: Path, kind: str) -
             str(tmp_path / "disk")
         )
         (tmp_path / "disk").rename(folder)
+    save_prepared(load_ham10000("synthetic[:280]"), folder / "other", split_scheme="ham10000-v1")  # of its own
     before = sorted(folder.rglob("*"))
     again = load_ham10000(folder)
     assert [fingerprint(split) for split in again.values()] == [fingerprint(split) for split in data.values()]

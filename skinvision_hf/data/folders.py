@@ -104,7 +104,7 @@ class Pictures:
         if not found:
             return None
         # Copies under two folders, as on Kaggle, are one image.
-        if others := [p for p in found[1:] if not filecmp.cmp(found[0], p, shallow=False)]:
+        if others := [p for p in found[1:] if not filecmp.cmp(found[0], p)]:
             raise DataError(
                 f"several images are named {name}: {first_ten(map(str, (found[0], *others)))}; "
                 "give their paths in the table, or move the others away"

@@ -33,8 +33,8 @@ __all__ = ["limit_images", "load_ham10000", "load_split", "resolve_scheme", "sch
 READERS: tuple[tuple[Callable[[str], bool], Callable[..., Dataset]], ...] = (
     (is_synthetic, read_synthetic),
     (is_prepared, read_prepared),
-    (is_copy, read_copy),
     (is_official, read_official),
+    (is_copy, read_copy),
     (is_hub_id, read_hub),
 )
 

@@ -57,8 +57,8 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
 
 
 def is_copy(source: str) -> bool:
-    """Whether a folder holds Parquet or Arrow files."""
-    return Path(source).is_dir() and bool(list_files(Path(source), (".parquet", ".arrow")))
+    """Whether a folder, or folders in it, hold Parquet or Arrow files."""
+    return Path(source).is_dir() and bool(list_files(Path(source), (".parquet", ".arrow"), depth=1))
 
 
 def read_copy(source: str, *, masks: bool, **_: Any) -> Dataset:
@@ -68,9 +68,9 @@ def read_copy(source: str, *, masks: bool, **_: Any) -> Dataset:
         DataError: If its files cannot be read, or are not HAM10000.
     """
     folder = Path(source)
-    if files := list_files(folder, (".parquet",)):
+    if files := list_files(folder, (".parquet",), depth=1):
         return unify(read_parquet(files), source, masks=masks)
-    shards = [path for path in list_files(folder, (".arrow",)) if not path.name.startswith("cache-")]
+    shards = [path for path in list_files(folder, (".arrow",), depth=1) if not path.name.startswith("cache-")]
     try:
         data = concatenate_datasets([Dataset.from_file(str(path)) for path in shards])
     except (pa.ArrowException, ValueError, OSError) as error:

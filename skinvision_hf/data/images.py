@@ -59,8 +59,8 @@ UPRIGHT = {
 }
 
 # What Pillow's decoders raise on broken files; they validate little before they compute.
-BROKEN_FILE = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError, RuntimeError)
-BROKEN_FILE += (struct.error, MemoryError)
+BROKEN_FILE: tuple[type[Exception], ...] = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError)
+BROKEN_FILE += (EOFError, RuntimeError, struct.error, MemoryError)
 
 
 def is_image_source(value: object) -> bool:

@@ -39,9 +39,9 @@ def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
     if is_table(path):
         # The images lie below the table's folder or, when none does, in folders beside it.
         nearby = (Pictures([f], depth=d) for f, d in ((path.parent, None), (path.resolve().parent.parent, 1)))
-        records, files = _from_table(Table.read(path), nearby)
+        records, files = _from_table(Table.read(path), nearby, skip_unknown=skip_unknown)
     elif path.is_dir() or path.suffix.lower() == ".zip":
-        records, files = read_places(path, lambda folders: _from_folders(path, folders))
+        records, files = read_places(path, lambda folders: _from_folders(path, folders, skip_unknown=skip_unknown))
     else:
         raise DataError(f"{path} is neither a folder, a zip file nor a table ({', '.join(TABLE_SUFFIXES)})")
     if skip_unknown:
@@ -61,14 +61,14 @@ Rows = tuple[list[dict[str, str]], list[str]]
 """Records as `make_dataset` takes them, and the file of each image."""
 
 
-def _from_folders(source: Path, folders: Sequence[Path]) -> Rows:
+def _from_folders(source: Path, folders: Sequence[Path], *, skip_unknown: bool) -> Rows:
     """By a table at the top, else by folders of classes, else by a table further down."""
     tables = _tables(folders)
     at_top = bool(tables) and tables[0].parent in folders
     if not at_top and (rows := _from_classes(folders)):
         return rows
     if len(tables) == 1:
-        return _from_table(Table.read(tables[0]), [Pictures(folders)])
+        return _from_table(Table.read(tables[0]), [Pictures(folders)], skip_unknown=skip_unknown)
     if tables:
         raise DataError(f"{source} holds several tables of labels: {first_ten(map(str, tables))}; name the one to use")
     raise DataError(
@@ -108,9 +108,10 @@ def _inner(folder: Path) -> Path:
     return folder
 
 
-def _from_table(table: Table, places: Iterable[Pictures]) -> Rows:
+def _from_table(table: Table, places: Iterable[Pictures], *, skip_unknown: bool) -> Rows:
     """The images of a table, from the first place that has any of them."""
-    records, files, missing = table.records(), [], []
+    records = [record for record in table.records() if code_of(record["dx"]) or not skip_unknown]
+    files, missing = [], []
     pictures = next((place for place in places if any(place.find(r["image_id"]) for r in records)), Pictures([]))
     for record in records:
         name = record["image_id"]
