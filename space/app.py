@@ -101,9 +101,8 @@ def offer_examples(vision: SkinVision, photo: gr.Image) -> None:
     folder = Path(os.environ.get("GRADIO_TEMP_DIR") or tempfile.gettempdir()) / "skinvision-examples"
     examples = demo.choose_examples(vision, os.environ.get("EXAMPLES"), folder)
     if examples:
-        caption = gr.Textbox(visible=False, label="Ground truth")
-        rows = [list(example) for example in examples]
-        gr.Examples(rows, [photo, caption], label="Examples", cache_examples=False, elem_id="examples")
+        gr.Examples([path for path, _ in examples], photo, label="Examples", cache_examples=False, elem_id="examples")
+        gr.HTML(demo.captions_html(examples))
 
 
 def lay_out_about(vision: SkinVision) -> None:

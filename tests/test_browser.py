@@ -88,7 +88,8 @@ def lesion(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("lesion") / "lesion.png"
     for seed in range(200, 240):
         draw_lesion(seed, (400, 300)).save(path)
-        if vision.predict(path).in_distribution:
+        prediction = vision.predict(path)
+        if prediction.in_distribution and not prediction.unusual:
             return path
     raise AssertionError("OOD detection accepts no drawn lesion")
 
@@ -258,7 +259,7 @@ def test_a_picture_of_something_else_gets_no_diagnosis_unless_asked(page: Page, 
 
 
 def test_an_example_is_one_click(page: Page) -> None:
-    page.get_by_role("button", name="Example 1").click()
+    page.get_by_role("button", name="Example 1: Melanocytic nevus").click()
     expect(page.locator(".sv-label, .sv-notice").first).to_be_visible()
 
 
@@ -275,12 +276,13 @@ def test_the_tab_about_the_model_opens_its_figures_in_place(page: Page) -> None:
     about.get_by_role("button", name="All metrics").click()
     expect(figure).to_be_visible()
     page.wait_for_function("document.querySelector('#about figure img').naturalWidth > 0")
-    expect(figure).to_be_in_viewport()
+    places = [about.get_by_role("button", name="By diagnosis").bounding_box(), figure.bounding_box()]
+    assert places[0] and places[1] and places[1]["y"] < places[0]["y"], "in its own section"
     assert sideways_scroll(page) <= 0
     widest = about.locator("p, li").evaluate_all(
         "lines => Math.max(...lines.map(e => e.clientWidth / parseFloat(getComputedStyle(e).fontSize)))"
     )
-    assert widest < 46, "lines of at most about 75 characters"
+    assert widest <= 41, "lines of at most about 75 characters"
     expect(page.locator("#disclaimer")).to_be_in_viewport()
 
 
@@ -340,7 +342,7 @@ def test_the_page_fits_a_phone_and_a_dark_room(page: Page, lesion: Path) -> None
     for selector in (*texts, "[role=tab][aria-selected=true]", "[data-testid=block-info]"):
         assert contrast(page, selector) >= 4.5, selector
     for target in page.locator(
-        "#photo button:visible, #why button:visible, #opacity input, footer button:visible"
+        "#photo button:visible, #why button:visible, #opacity input[type=range], footer button:visible"
     ).all():
         box = target.bounding_box()
         assert box and min(box["width"], box["height"]) >= 24, target.evaluate("e => e.outerHTML.slice(0, 200)")

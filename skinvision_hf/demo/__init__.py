@@ -11,7 +11,7 @@ from skinvision_hf.demo.answer import (
     waiting_html,
 )
 from skinvision_hf.demo.components import EXCEPTION_HANDLERS, Overlay, Page, Photo, friendly
-from skinvision_hf.demo.examples import choose_examples
+from skinvision_hf.demo.examples import captions_html, choose_examples
 from skinvision_hf.demo.handlers import LARGEST_SIDE, Handlers
 from skinvision_hf.demo.overlay import OPACITY, overlay_html
 from skinvision_hf.demo.scripts import ANSWERED_SCRIPT, DOWNLOAD_SCRIPT, OPACITY_SCRIPT, START_SCRIPT
@@ -34,6 +34,7 @@ __all__ = [
     "Page",
     "Photo",
     "answer_html",
+    "captions_html",
     "choose_examples",
     "describe_release",
     "disclaimer_html",

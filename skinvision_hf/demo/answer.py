@@ -50,6 +50,7 @@ def answer_html(prediction: Prediction, *, refused: float | None = None) -> str:
     return (
         f'{_image_notice(prediction)}<section class="sv-answer{doubtful}" aria-label="Answer">'
         f"{_verdict(prediction)}"
+        '<p class="sv-eyebrow">Most probable diagnosis</p>'
         f'<p class="sv-label"><span>{escape(prediction.name)}</span>'
         f"<strong>{escape(percent(prediction.confidence))}</strong>{pill}</p>"
         f'<p class="sv-note">{escape(runner_up(prediction))}</p>'
@@ -103,10 +104,7 @@ def _verdict(prediction: Prediction) -> str:
         return '<p class="sv-note">This release has no measured threshold, so it gives no verdict.</p>'
     kind, title = ("suspicious", "Suspicious") if prediction.suspicious else ("clear", "Not suspicious")
     text = escape(verdict(prediction, prediction.operating_point))
-    return (
-        f'<div class="sv-verdict sv-{kind}"><h2>{title}</h2><p>{text}</p></div>'
-        '<p class="sv-eyebrow">Most probable diagnosis</p>'
-    )
+    return f'<div class="sv-verdict sv-{kind}"><h2>{title}</h2><p>{text}</p></div>'
 
 
 def _details(prediction: Prediction, refused: float | None) -> str:

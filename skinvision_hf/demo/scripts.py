@@ -23,11 +23,14 @@ a phone, where the answer is below the image, it scrolls into view."""
 
 START_SCRIPT = f"""() => {{
     const limit = {MAX_BYTES};
-    const set = (where, name, text) => document.querySelectorAll(where).forEach(
-        (element, number) => element.setAttribute(name, text.replace('#', number + 1)));
+    const each = (where, act) => document.querySelectorAll(where).forEach(act);
     const tell = () => {{
-        set('#answer, #overlay', 'aria-live', 'polite');
-        set('#examples button', 'aria-label', 'Example #');
+        each('#answer, #overlay', element => element.setAttribute('aria-live', 'polite'));
+        const captions = document.querySelectorAll('#captions li');
+        each('#examples button', (button, number) => {{
+            button.dataset.caption = captions[number]?.textContent || '';
+            button.setAttribute('aria-label', `Example ${{number + 1}}: ${{button.dataset.caption}}`);
+        }});
     }};
     tell();
     new MutationObserver(tell).observe(document.body, {{ childList: true, subtree: true }});
