@@ -3,6 +3,7 @@
 import numpy as np
 
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.models.prediction_sets import ConformalPredictor
 
 FREQUENCIES = np.array([0.04, 0.06, 0.12, 0.03, 0.12, 0.60, 0.03])
 
@@ -20,3 +21,8 @@ def draw_predictions(count: int = 300, *, seed: int = 0, temperature: float = 1.
         labels=labels.astype(np.int64),
         logits=logits * temperature,
     )
+
+
+def fit_sets(predictions: Predictions) -> ConformalPredictor:
+    """The prediction sets that these predictions are the validation images of."""
+    return ConformalPredictor.fit(predictions.probabilities, predictions.labels, predictions.lesion_ids)

@@ -41,8 +41,7 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line_whoever_reads_it(
     with pytest.raises(DataError) as caught:
         predict_dataset(model, data, num_workers=num_workers)
     message = str(caught.value)
-    assert message.startswith(f"the image {broken.stem} cannot be read (image file is truncated")
-    assert message.endswith("; download or extract it again") and "\n" not in message
+    assert broken.name in message and message.endswith("download or export it again") and "\n" not in message
 
 
 def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
@@ -89,6 +88,6 @@ def test_sections_of_other_commands_stay_in_the_metrics(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 1, "b": 3}
 
     (tmp_path / "metrics.json").write_text("not json")
-    with pytest.raises(DataError, match="no JSON file of metrics"):
+    with pytest.raises(DataError, match=r"is not a valid metrics\.json"):
         write_metrics(tmp_path, {"a": 1})
     assert (tmp_path / "metrics.json").read_text() == "not json"

@@ -11,7 +11,7 @@ from random_predictions import draw_predictions
 from sklearn import metrics as sklearn_metrics
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import Estimate, Mean, bootstrap, lesion_weights
+from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
 from skinvision_hf.evaluation.metrics import (
     CLASS_METRICS,
     calibration_error,
@@ -22,6 +22,7 @@ from skinvision_hf.evaluation.metrics import (
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
 from skinvision_hf.labels import CODES, DIAGNOSES
+from skinvision_hf.records import Estimate
 
 MELANOMA = CODES.index("mel")
 
@@ -74,7 +75,7 @@ def test_overall_metrics_are_those_of_scikit_learn(predictions: Predictions) -> 
 @pytest.mark.parametrize("predictions", CASES, ids=["distinct", "ties"])
 def test_resampled_metrics_are_those_of_scikit_learn_with_sample_weights(predictions: Predictions) -> None:
     labels, probabilities = predictions.labels, predictions.probabilities
-    weights = lesion_weights(predictions.lesion_ids, resamples=5)
+    weights = lesion_counts(predictions.lesion_ids, resamples=5)
     statistics = overall_statistics(labels, probabilities)
     values = {name: statistic(weights) for name, (statistic, _) in statistics.items()}
     for row in range(len(weights)):
@@ -87,7 +88,7 @@ def test_resampled_metrics_are_those_of_scikit_learn_with_sample_weights(predict
 def test_metrics_of_a_class_are_those_of_scikit_learn(predictions: Predictions, k: int) -> None:
     labels, probabilities = predictions.labels, predictions.probabilities
     truth, says, scores = labels == k, probabilities.argmax(axis=1) == k, probabilities[:, k]
-    weights = np.vstack([np.ones(len(labels)), lesion_weights(predictions.lesion_ids, resamples=3)])
+    weights = np.vstack([np.ones(len(labels)), lesion_counts(predictions.lesion_ids, resamples=3)])
     values = {name: s(weights) for name, (s, _) in class_statistics(labels, probabilities, k).items()}
     for row, w in enumerate(weights):
         expected = {
@@ -113,7 +114,7 @@ def test_metrics_are_those_of_the_official_isic_scorer() -> None:
     )
     weights = pd.DataFrame({"score_weight": 1.0, "validation_weight": 1.0}, index=predictions.image_ids)
     score = ClassificationScore(truth, answers, weights, ClassificationMetric.BALANCED_ACCURACY)
-    report = evaluate_predictions(predictions, split_scheme="s", split="test", resamples=2)
+    report = evaluate_predictions(predictions, split_scheme="s", split="test")
     assert score.overall == pytest.approx(report.overall["balanced_accuracy"].value)
     for diagnosis in DIAGNOSES:
         official, ours = score.per_category.loc[diagnosis.isic], report.per_class[diagnosis.code]
@@ -130,7 +131,7 @@ def test_a_class_without_images_is_null_with_none_behind_it() -> None:
         drawn.labels[rows],
         drawn.logits[rows],
     )
-    report = evaluate_predictions(predictions, split_scheme="s", split="test", resamples=50)
+    report = evaluate_predictions(predictions, split_scheme="s", split="test")
     missing = report.per_class["df"]
     assert missing["sensitivity"].value is missing["auc"].value is missing["average_precision"].value is None
     assert missing["sensitivity"].n == 0
@@ -141,7 +142,7 @@ def test_a_class_without_images_is_null_with_none_behind_it() -> None:
 def test_one_image_is_enough_for_a_report_and_none_is_too_few() -> None:
     one = draw_predictions(300)
     one = Predictions(one.image_ids[:1], one.lesion_ids[:1], one.labels[:1], one.logits[:1])
-    report = evaluate_predictions(one, split_scheme="s", split="test", resamples=10)
+    report = evaluate_predictions(one, split_scheme="s", split="test")
     assert report.overall["accuracy"].value in (0.0, 1.0)
     assert report.overall["mean_auc"].value is None
     nothing = Predictions((), (), np.zeros(0, np.int64), np.zeros((0, 7)))
@@ -154,20 +155,20 @@ def test_one_image_is_enough_for_a_report_and_none_is_too_few() -> None:
 
 def test_resamples_draw_whole_lesions() -> None:
     lesions = ["a", "a", "b", "c", "c", "c"]
-    weights = lesion_weights(lesions, resamples=200)
+    weights = lesion_counts(lesions, resamples=200)
     assert (weights[:, 0] == weights[:, 1]).all()
     assert (weights[:, 3] == weights[:, 5]).all()
     assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
-    np.testing.assert_array_equal(weights, lesion_weights(lesions, resamples=200))
+    np.testing.assert_array_equal(weights, lesion_counts(lesions, resamples=200))
 
 
 def test_intervals_over_lesions_are_wider_than_over_images_and_hold_the_truth() -> None:
     """Ten copies of each image hold no more information than one: the interval must not shrink."""
     generator = np.random.default_rng(1)
     right, lesions = generator.uniform(size=200) < 0.8, np.arange(200).astype(str)
-    one = bootstrap(Mean(right), lesion_weights(lesions))
-    copies = bootstrap(Mean(np.repeat(right, 10)), lesion_weights(np.repeat(lesions, 10)))
-    naive = bootstrap(Mean(np.repeat(right, 10)), lesion_weights(np.arange(2000).astype(str)))
+    one = bootstrap(Mean(right), lesion_counts(lesions))
+    copies = bootstrap(Mean(np.repeat(right, 10)), lesion_counts(np.repeat(lesions, 10)))
+    naive = bootstrap(Mean(np.repeat(right, 10)), lesion_counts(np.arange(2000).astype(str)))
     assert (copies.low, copies.high) == (one.low, one.high)
     assert one.low is not None
     assert one.high is not None
@@ -180,7 +181,7 @@ def test_intervals_over_lesions_are_wider_than_over_images_and_hold_the_truth() 
 def test_a_share_of_all_or_none_has_the_exact_interval_over_lesions(share: float, ends: tuple[float, float]) -> None:
     """Thirty photographs of ten lesions, beside others that are not asked about: it is that of ten trials."""
     lesions = [str(number // 3) for number in range(60)]
-    weights, among = lesion_weights(lesions), np.arange(60) < 30
+    weights, among = lesion_counts(lesions), np.arange(60) < 30
     for statistic, drawn in (
         (Mean(np.full(60, bool(share)), among), weights),
         (Mean(np.full(30, bool(share))), weights[:, among]),
@@ -194,7 +195,7 @@ def test_a_share_of_all_or_none_has_the_exact_interval_over_lesions(share: float
 def test_an_error_that_is_smaller_than_chance_has_no_interval() -> None:
     confidence, happened = np.full(600, 0.5), np.arange(600) % 2 == 0
     error = calibration_error(confidence, happened)
-    estimate = bootstrap(error, lesion_weights([str(number) for number in range(600)]))
+    estimate = bootstrap(error, lesion_counts([str(number) for number in range(600)]))
     assert estimate == Estimate(pytest.approx(0.0), None, None, 600)
 
 

@@ -12,32 +12,32 @@ from sklearn.metrics import roc_auc_score
 from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.evaluation.bootstrap import lesion_weights
-from skinvision_hf.evaluation.metrics import area_under_roc
-from skinvision_hf.evaluation.operating_curves import area_under_risk, net_benefit_curve, risk_curve, roc_curve
-from skinvision_hf.evaluation.operating_points import (
-    OperatingPoint,
+from skinvision_hf.evaluation.bootstrap import lesion_counts
+from skinvision_hf.evaluation.curves import area_under_risk, net_benefit_curve, risk_curve, roc_curve
+from skinvision_hf.evaluation.decisions import (
+    DecisionReport,
     choose_threshold,
-    load_operating_point,
+    measure_decisions,
     task_positives,
     task_scores,
 )
-from skinvision_hf.evaluation.operating_report import OperatingPointsReport, measure_operating_points
+from skinvision_hf.evaluation.metrics import area_under_roc
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.figures.operating_points import plot_abstention, plot_decision, plot_roc
+from skinvision_hf.figures.decision_plots import plot_abstention, plot_decision, plot_roc
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.operating_points import load_operating_point
 
 
 @pytest.fixture(scope="module")
-def report() -> OperatingPointsReport:
-    return measure_operating_points(draw_predictions(600, seed=1), draw_predictions(500, seed=2))
+def report() -> DecisionReport:
+    return measure_decisions(draw_predictions(600, seed=1), draw_predictions(500, seed=2))
 
 
 def test_weighted_roc_area_is_that_of_scikit_learn_with_ties_and_repeated_images() -> None:
     generator = np.random.default_rng(0)
     scores, positive = generator.integers(0, 12, 80) / 12, generator.uniform(size=80) < 0.4
-    weights = lesion_weights([str(n // 2) for n in range(80)], resamples=20)
+    weights = lesion_counts([str(n // 2) for n in range(80)], resamples=20)
     got = area_under_roc(scores, positive)(weights)
     for value, row in zip(got, weights, strict=True):
         assert value == pytest.approx(roc_auc_score(positive, scores, sample_weight=row), abs=1e-6)
@@ -61,7 +61,7 @@ def test_a_threshold_reaches_its_level_and_the_next_one_does_not(level: float) -
 
 
 def test_points_hold_the_rates_of_test_images_at_a_validation_threshold(
-    report: OperatingPointsReport,
+    report: DecisionReport,
 ) -> None:
     validation, test = draw_predictions(600, seed=1), draw_predictions(500, seed=2)
     for task in ("malignant", "melanoma"):
@@ -79,11 +79,11 @@ def test_points_hold_the_rates_of_test_images_at_a_validation_threshold(
 
 def test_net_benefit_is_that_of_its_definition() -> None:
     scores, positive = np.array([0.9, 0.6, 0.4, 0.1]), np.array([True, False, True, False])
-    curve = net_benefit_curve(scores, positive, np.array([0.05, 0.5, 0.8]), lesion_weights(list("abcd"), resamples=10))
+    curve = net_benefit_curve(scores, positive, np.array([0.05, 0.5, 0.8]), lesion_counts(list("abcd"), resamples=10))
     assert curve.y == pytest.approx([0.5 - 0.5 * 0.05 / 0.95, 0.25 - 0.25, 0.25], abs=1e-4)
 
 
-def test_acting_on_all_is_the_net_benefit_of_a_threshold_that_flags_all(report: OperatingPointsReport) -> None:
+def test_acting_on_all_is_the_net_benefit_of_a_threshold_that_flags_all(report: DecisionReport) -> None:
     task = report.tasks["malignant"]
     assert task.net_benefit_of_all[0] == pytest.approx(task.prevalence - (1 - task.prevalence) * 0.01 / 0.99, abs=1e-4)
     assert task.net_benefit_of_all[-1] < task.net_benefit.y[-1]
@@ -91,7 +91,7 @@ def test_acting_on_all_is_the_net_benefit_of_a_threshold_that_flags_all(report: 
 
 def test_risk_falls_when_the_least_confident_images_are_left_out() -> None:
     confidence, wrong = np.array([0.9, 0.8, 0.7, 0.6]), np.array([False, False, True, True])
-    weights = lesion_weights(list("abcd"), resamples=10)
+    weights = lesion_counts(list("abcd"), resamples=10)
     curve = risk_curve(confidence, wrong, weights)
     assert [curve.at(c) for c in (0.5, 0.75, 1.0)] == pytest.approx([0, 1 / 3, 0.5], abs=1e-3)
     assert area_under_risk(confidence, wrong)(np.ones((1, 4)))[0] == pytest.approx((0 + 0 + 1 / 3 + 1 / 2) / 4)
@@ -99,36 +99,33 @@ def test_risk_falls_when_the_least_confident_images_are_left_out() -> None:
     assert area_under_risk(confidence, wrong)(np.array([[1.0, 2, 1, 1]]))[0] == pytest.approx(doubled[0])
 
 
-def test_the_report_is_json_and_its_paragraph_holds_its_numbers(report: OperatingPointsReport) -> None:
+def test_the_report_is_json(report: DecisionReport) -> None:
     section = report.to_dict()
     assert json.loads(json.dumps(section, allow_nan=False)) == section
-    assert report.tasks["malignant"].point("sensitivity", 0.95).sensitivity.percent() in report.summary
-    assert "on validation images" in report.summary
+    assert DecisionReport.from_dict(section) == report
 
 
-def test_a_point_comes_back_from_a_release_and_judges_a_prediction(
-    report: OperatingPointsReport, tmp_path: Path
-) -> None:
+def test_a_point_comes_back_from_a_release_and_judges_a_prediction(report: DecisionReport, tmp_path: Path) -> None:
     write_json(tmp_path / "metrics.json", {"operating_points": report.to_dict()})
     stored = report.tasks["malignant"].point("sensitivity", 0.95)
     point = load_operating_point(tmp_path, min_sensitivity=0.93)
-    assert point == stored
-    assert OperatingPoint.from_dict(json.loads(json.dumps(point.to_dict()))) == point
+    assert point is not None and point == stored
     sure = dict.fromkeys(CODES, 0.0) | {"mel": point.threshold / 2, "bcc": point.threshold / 2}
     assert point.is_positive(sure)
     assert not point.is_positive(sure | {"bcc": point.threshold / 3})
-    assert point.judge(sure)["positive"] is True
     assert point.explain(sure).startswith("Malignant: SUSPECTED")
-    with pytest.raises(ModelError, match=r"sensitivity of 0\.999; the highest one stored is 0\.98"):
+    with pytest.raises(ModelError, match=r"sensitivity of 0\.999; the highest one is 0\.98"):
         load_operating_point(tmp_path, min_sensitivity=0.999)
 
 
-@pytest.mark.parametrize("content", [None, "{}", "{", '{"operating_points": 3}'])
-def test_a_release_without_points_says_how_to_get_them(content: str | None, tmp_path: Path) -> None:
-    if content is not None:
+def test_a_release_without_points_gives_none_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    assert load_operating_point(tmp_path) is None
+    (tmp_path / "metrics.json").write_text("{}")
+    assert load_operating_point(tmp_path) is None
+    for content in ("{", '{"operating_points": {"malignant": 3}}'):
         (tmp_path / "metrics.json").write_text(content)
-    with pytest.raises(ModelError, match=r"no operating points; take a release that scripts/train\.py finished"):
-        load_operating_point(tmp_path, min_sensitivity=0.9)
+        with pytest.raises(ModelError, match=r"is not a valid metrics\.json; download the release again"):
+            load_operating_point(tmp_path)
 
 
 def test_a_split_without_melanomas_is_refused() -> None:
@@ -141,12 +138,17 @@ def test_a_split_without_melanomas_is_refused() -> None:
         predictions.logits[benign],
     )
     with pytest.raises(DataError, match="the validation split needs images with and without akiec or bcc or mel"):
-        measure_operating_points(some, predictions)
+        measure_decisions(some, predictions)
 
 
-def test_pictures_of_the_report_are_drawn(report: OperatingPointsReport, tmp_path: Path) -> None:
-    for plot in (plot_roc, plot_decision, plot_abstention):
-        with Image.open(plot(report, tmp_path / f"{plot.__name__}.png")) as image:
+def test_pictures_of_the_report_are_drawn(report: DecisionReport, tmp_path: Path) -> None:
+    paths = [
+        plot_roc(report, tmp_path / "roc.png"),
+        plot_decision(report, tmp_path / "decision.png"),
+        plot_abstention(report.abstention, tmp_path / "abstention.png"),
+    ]
+    for path in paths:
+        with Image.open(path) as image:
             assert min(image.size) > 300
             assert len(image.convert("L").getcolors() or ()) > 20
 
@@ -154,5 +156,5 @@ def test_pictures_of_the_report_are_drawn(report: OperatingPointsReport, tmp_pat
 def test_a_full_report_on_1500_images_takes_seconds() -> None:
     validation, test = draw_predictions(1500, seed=3), draw_predictions(1500, seed=4)
     start = time.process_time()
-    measure_operating_points(validation, test)
+    measure_decisions(validation, test)
     assert time.process_time() - start < 20

@@ -11,10 +11,9 @@ from PIL import Image
 from random_predictions import draw_predictions
 from sklearn import metrics
 
-from skinvision_hf.evaluation.gaps import find_gaps
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.subgroups import SMALL_GROUP, group_columns, measure_subgroups
-from skinvision_hf.figures.subgroups import plot_subgroups
+from skinvision_hf.evaluation.subgroups import SMALL_GROUP, SubgroupReport, find_gaps, group_columns, measure_subgroups
+from skinvision_hf.figures.evaluation_plots import plot_subgroups
 from skinvision_hf.labels import CODES
 
 MELANOMA = CODES.index("mel")
@@ -68,7 +67,6 @@ def test_small_and_unknown_groups_are_shown_and_not_compared() -> None:
     assert report.groups["sex"][2].metrics["accuracy"].value is not None
     assert {name for gap in report.gaps["sex"] for name in (gap.best, gap.worst)} == {"female", "male"}
     assert report.gap("sex", "melanoma_sensitivity") is None, "no two groups have ten melanomas"
-    assert "fewer than 30 lesions (1 of them) are shown and marked, but not compared" in report.summary
 
 
 def test_gaps_compare_shared_diagnoses_only_and_each_of_them_alike() -> None:
@@ -100,13 +98,13 @@ def test_of_errors_the_smaller_one_is_the_better_one_and_calibration_is_not_comp
 
 
 def test_the_largest_of_many_accidental_gaps_is_rarely_called_real() -> None:
-    """Fifteen groups drawn by lot have a hundred pairs, of which five miss zero if each is looked at alone."""
+    """Nine groups drawn at random have a hundred pairs, of which five miss zero if each is looked at alone."""
     found = []
     for seed in range(10):
         test, generator = draw_predictions(900, seed=seed), np.random.default_rng(seed)
         lesion = np.unique(test.lesion_ids, return_inverse=True)[1]
         names = np.array([f"site {k}" for k in range(9)])[generator.integers(0, 9, lesion.max() + 1)[lesion]]
-        gap = measure_subgroups(test, {"site": names.tolist()}, weights=np.ones((2, 900))).gap(
+        gap = measure_subgroups(test, {"site": names.tolist()}, counts=np.ones((2, 900))).gap(
             "site", "balanced_accuracy"
         )
         assert gap is not None and gap.excludes_zero == (gap.p_value < 0.05 or gap.difference.low > 0)
@@ -127,10 +125,7 @@ def test_a_real_gap_is_found_and_an_accidental_one_is_not() -> None:
     assert gap is not None
     assert (gap.best, gap.worst, gap.excludes_zero) == ("face", "back", True)
     assert gap.difference.value == pytest.approx(1)
-    assert (
-        f"100 percentage points higher for 'face' than for 'back' over {len(gap.diagnoses)} diagnoses, "
-        "more than chance explains (p = 0.0005)" in report.summary
-    )
+    assert gap.p_value == pytest.approx(0.0005, abs=1e-6)
 
     same = measure_subgroups(test, {"body site": np.where(np.arange(800) % 2, "back", "face").tolist()})
     gap = same.gap("body site", "balanced_accuracy")
@@ -138,7 +133,6 @@ def test_a_real_gap_is_found_and_an_accidental_one_is_not() -> None:
     assert not gap.excludes_zero
     low, high = gap.difference.low, gap.difference.high
     assert low is not None and high is not None and low < 0 < high
-    assert "which may be chance" in same.summary
 
 
 def test_a_group_with_one_diagnosis_only_is_measured_on_that() -> None:
@@ -175,8 +169,7 @@ def test_groups_come_in_a_sensible_order_and_the_section_is_json() -> None:
     assert report.groups["sex"][-1].name == "unknown"
     section = report.to_dict()
     assert json.loads(json.dumps(section, allow_nan=False)) == section
-    assert section["skin_tone"].startswith("Skin tone is not in the data")
-    assert section["skin_tone"] in section["summary"]
+    assert SubgroupReport.from_dict(section) == report
 
 
 def test_a_picture_of_the_groups_is_drawn(tmp_path: Path) -> None:
