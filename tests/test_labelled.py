@@ -161,8 +161,8 @@ def test_a_table_groups_lesions_and_names_what_is_missing(tmp_path: Path) -> Non
         load_labelled(table)
     with pytest.raises(DataError, match="holds several tables of labels"):
         load_labelled(tmp_path)
-    with pytest.raises(DataError, match="there is no"):
-        load_labelled(tmp_path / "nowhere.csv")
+    with pytest.raises(DataError, match=r"there is no .*; give a table of labels"):
+        load_split(tmp_path / "nowhere.csv", split="test", split_scheme=None)
 
 
 @pytest.mark.parametrize(

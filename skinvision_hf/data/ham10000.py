@@ -22,6 +22,7 @@ from skinvision_hf.data.split_schemes import (
     merge_duplicates,
 )
 from skinvision_hf.data.synthetic import is_drawn, is_synthetic, read_synthetic
+from skinvision_hf.data.tables import is_table
 from skinvision_hf.errors import DataError, first_ten
 from skinvision_hf.labels import CODES
 
@@ -103,7 +104,7 @@ def load_split(
         DataError: If the source cannot be found or used.
     """
     path = Path(source)
-    if path.exists() and not any(recognises(str(source)) for recognises, _ in READERS):
+    if is_table(path) or (path.exists() and not any(recognises(str(source)) for recognises, _ in READERS)):
         return load_labelled(path, skip_unknown=skip_unknown), path.stem, "all"
     split_scheme = resolve_scheme(source, split_scheme)
     data = load_ham10000(source, split_scheme=split_scheme, dx_type=True)
