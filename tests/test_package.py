@@ -65,7 +65,7 @@ def test_importing_the_package_and_its_command_is_quick_and_loads_no_library() -
     assert min(float(run.stdout.split()[0]) for run in runs) < 0.2
     foreign = {name.partition(".")[0] for name in runs[0].stdout.split()[1:]} - sys.stdlib_module_names
     assert "skinvision_hf" in foreign
-    assert not foreign & {"torch", "transformers", "timm", "datasets", "numpy", "PIL", "matplotlib", "sklearn", "gradio"}
+    assert not foreign & {"torch", "transformers", "timm", "datasets", "numpy", "PIL", "matplotlib", "sklearn"}
 
 
 def test_all_public_names_are_there_and_others_are_not() -> None:

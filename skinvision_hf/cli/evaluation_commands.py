@@ -81,7 +81,7 @@ def compare(argv: Sequence[str]) -> int:
 
     from skinvision_hf.evaluation.evaluate import compare_models
 
-    print(f"{compare_models(*both, source, folder, **options)}\n\nWritten to {folder / 'comparison.json'}")
+    print(f"{compare_models(both[0], both[1], source, folder, **options)}\n\nWritten to {folder / 'comparison.json'}")
     return 0
 
 
