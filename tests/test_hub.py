@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from skinvision_hf import hub
 from skinvision_hf.data import fingerprint, limit_images, load_ham10000
 from skinvision_hf.errors import HubError, SkinVisionError
-from skinvision_hf.hub.staging import SPACE_FILES, stage_space
+from skinvision_hf.hub.staging import SPACE_FILES, Shown, stage_space
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import release_files
 
@@ -260,7 +260,7 @@ def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, r
 
 
 def test_the_space_of_this_checkout_is_staged_whole(tmp_path: Path) -> None:
-    shipment = stage_space(SPACE, tmp_path / "staged", model_id=REPO, revision="main", dataset_id=None, package=None)
+    shipment = stage_space(SPACE, tmp_path / "staged", Shown(REPO))
     kept = {path.name for path in (ROOT / "space").iterdir() if path.is_file() and path.suffix != ".pyi"}
     assert set(shipment.files) == set(SPACE_FILES) == kept, "a new file of the Space belongs into SPACE_FILES"
     text = shipment.files["README.md"].read_text(encoding="utf-8")

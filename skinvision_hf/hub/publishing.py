@@ -14,7 +14,7 @@ from skinvision_hf.data import fingerprint, limit_images
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.failures import hub_errors
 from skinvision_hf.hub.sending import Published, PublishOptions, make_api, send_all
-from skinvision_hf.hub.staging import stage_dataset, stage_model, stage_space
+from skinvision_hf.hub.staging import Shown, stage_dataset, stage_model, stage_space
 from skinvision_hf.models.release import TRAINING_FILE, resolve_release
 
 __all__ = ["publish_all", "publish_dataset", "publish_model", "publish_space"]
@@ -48,18 +48,15 @@ def publish_model(
     """
     _check_ids(repo_id)
     with TemporaryDirectory(prefix="skinvision-") as folder:
-        more = {"links": links, "examples": examples, "examples_from": examples_from}
-        shipment = stage_model(resolve_release(release), repo_id, Path(folder), **more)
+        source = resolve_release(release)
+        shipment = stage_model(
+            source, repo_id, Path(folder), links=links, examples=examples, examples_from=examples_from
+        )
         return send_all([shipment], PublishOptions(**options))[0]
 
 
 def publish_dataset(
-    source: str | Path,
-    repo_id: str,
-    *,
-    split_scheme: str = DEFAULT_SCHEME,
-    links: Links = NO_LINKS,
-    **options: Any,
+    source: str | Path, repo_id: str, *, split_scheme: str = DEFAULT_SCHEME, links: Links = NO_LINKS, **options: Any
 ) -> Published:
     """Publish the prepared data set: Parquet files with the images of each split, and a card.
 
@@ -93,26 +90,25 @@ def publish_space(
 
     Args:
         repo_id: Where to, such as `user/skinvision`; made when it does not exist.
-        model_id: The model on the Hub that it shows.
+        model_id: The model on the Hub that it shows. While it is private, the Space needs a secret HF_TOKEN that may
+            read it, set in its settings on the Hub.
         model_revision: Branch, tag or commit of the model; its newest commit when None.
         dataset_id: The data set on the Hub that the card links to; that of the published card when None.
         package: Requirement to install this package by, such as `skinvision-hf[space] @ git+https://...@REV`; the
             version on PyPI when None.
-        options: As for `publish_model`; a Space has no tag. While the model is private, the Space needs a secret
-            HF_TOKEN that may read it, set in its settings on the Hub.
+        options: As for `publish_model`; a Space has no tag.
 
     Raises:
         HubError: If there is no such model or revision, this is not a checkout, or the Hub refuses.
     """
     _check_ids(repo_id, model_id)
-    chosen = PublishOptions(**options)
+    chosen, revision = PublishOptions(**options), model_revision or "main"
     if model_revision is None and not chosen.dry_run:
         with hub_errors(model_id):
-            model_revision = make_api(chosen.token).model_info(model_id).sha
-    revision = model_revision or "main"
+            revision = str(make_api(chosen.token).model_info(model_id).sha)
     with TemporaryDirectory(prefix="skinvision-") as folder:
-        more = {"model_id": model_id, "revision": revision, "dataset_id": dataset_id, "package": package}
-        return send_all([stage_space(repo_id, Path(folder) / "space", **more)], chosen)[0]
+        shipment = stage_space(repo_id, Path(folder), Shown(model_id, revision), dataset_id=dataset_id, package=package)
+        return send_all([shipment], chosen)[0]
 
 
 def publish_all(
@@ -128,17 +124,17 @@ def publish_all(
 ) -> list[Published]:
     """Publish a data set, the release that was trained on it, and the Space that shows it, linked to each other.
 
-    All three are prepared and checked before anything is sent.
+    All three are prepared and checked before anything is sent. What is not said here is as for the other functions.
 
     Args:
-        release: As for `publish_model`.
+        release: The release folder; the bundled release when None.
         source: HAM10000; see `skinvision_hf.data.load_ham10000`.
         repo_id: Where the model goes.
-        links: Where the data set and the Space go; beside the model, as `ham10000-leak-free` and `skinvision`, when
-            not given.
-        examples: As for `publish_model`.
-        examples_from: As for `publish_model`.
-        package: As for `publish_space`.
+        links: Where the data set and the Space go; by default beside the model, as `ham10000-leak-free` and
+            `skinvision`.
+        examples: Number of test images to add to the model.
+        examples_from: Their source.
+        package: What the Space installs.
         options: As for `publish_model`.
 
     Returns:
@@ -156,12 +152,17 @@ def publish_all(
     here = Links(repo_id, dataset_id, space_id)
     with TemporaryDirectory(prefix="skinvision-") as name:
         folder = Path(name)
-        more = {"links": here, "examples": examples, "examples_from": examples_from}
-        model = stage_model(resolve_release(release), repo_id, folder / "model", **more)
+        model = stage_model(
+            resolve_release(release),
+            repo_id,
+            folder / "model",
+            links=here,
+            examples=examples,
+            examples_from=examples_from,
+        )
         data, splits = stage_dataset(source, dataset_id, folder / "data", split_scheme=DEFAULT_SCHEME, links=here)
         _check_same_data(model.folder, splits)
-        to = {"model_id": repo_id, "revision": "", "dataset_id": dataset_id, "package": package}
-        space = stage_space(space_id, folder / "space", **to)
+        space = stage_space(space_id, folder / "space", Shown(repo_id), dataset_id=dataset_id, package=package)
         return send_all([data, model, space], PublishOptions(**options))
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
+from typing import NamedTuple
 
 from datasets import DatasetDict
 from huggingface_hub import RepoCard
@@ -20,11 +21,18 @@ from skinvision_hf.hub.sending import MARKER, REVISION, Shipment
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import CARD_FILE, RELEASE_FILES, release_files
 
-__all__ = ["SPACE_FILES", "stage_dataset", "stage_model", "stage_space"]
+__all__ = ["SPACE_FILES", "Shown", "stage_dataset", "stage_model", "stage_space"]
 
 SPACE_FOLDER = Path(__file__).resolve().parents[2] / "space"
 REQUIREMENTS = "requirements.txt"
 SPACE_FILES = ("app.py", "style.css", CARD_FILE, REQUIREMENTS)
+
+
+class Shown(NamedTuple):
+    """The model that a Space shows, and its commit or tag: "" for the one that is published before the Space."""
+
+    model_id: str
+    revision: str = ""
 
 
 def stage_model(
@@ -79,24 +87,16 @@ def stage_dataset(
 
 
 def stage_space(
-    repo_id: str, folder: Path, *, model_id: str, revision: str, dataset_id: str | None, package: str | None
+    repo_id: str, folder: Path, shown: Shown, *, dataset_id: str | None = None, package: str | None = None
 ) -> Shipment:
-    """Copy the Space's files into a folder and name its model and its data set in its card.
-
-    Args:
-        repo_id: Where it will be on the Hub.
-        folder: Folder to fill.
-        model_id: The model on the Hub that it shows.
-        revision: Commit or tag of the model; "" for the one that is published before the Space.
-        dataset_id: The model's data set on the Hub, to link to.
-        package: Requirement to install this package by; that of the checkout when None.
+    """Copy the Space's files into a folder, with its model, data set and package in them.
 
     Raises:
         HubError: If this is not a checkout of the code.
     """
     if not all((SPACE_FOLDER / name).is_file() for name in SPACE_FILES):
         raise HubError("the Space is part of a checkout of the code; clone the repository and publish from there")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in SPACE_FILES:
         shutil.copyfile(SPACE_FOLDER / name, folder / name)
     if package:
@@ -105,12 +105,12 @@ def stage_space(
 
     def write(links: Links) -> None:
         datasets = [links.dataset_id] if links.dataset_id else []
-        _mark(folder, text, models=[model_id], datasets=datasets)
+        _mark(folder, text, models=[shown.model_id], datasets=datasets)
 
     links = Links(dataset_id=dataset_id)
     write(links)
-    variables = {"MODEL_ID": model_id, REVISION: revision}
-    return Shipment("space", repo_id, folder, f"Show {model_id}", SPACE_FILES, links, write, variables)
+    variables = {"MODEL_ID": shown.model_id, REVISION: shown.revision}
+    return Shipment("space", repo_id, folder, f"Show {shown.model_id}", SPACE_FILES, links, write, variables)
 
 
 def _write_model_card(folder: Path, links: Links) -> None:
