@@ -301,6 +301,7 @@ def test_examples_are_accepted_images_with_their_ground_truth_and_one_mistake(tm
     assert chosen[-1][1] == "Dermatofibroma (the model is wrong)"
 
 
+@pytest.mark.slow
 def test_drawn_examples_are_offered_only_where_they_pass(ood_release: Path, tmp_path: Path) -> None:
     vision = SkinVision.from_pretrained(ood_release, device="cpu")
     for path, _ in choose_examples(vision, "synthetic[:210]", tmp_path):

@@ -21,7 +21,6 @@ from skinvision_hf.models.release import release_files
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = "synthetic[:210]"
 DATASET, SPACE = "ann/ham10000-leak-free", "ann/skinvision"
-KINDS = ("model", "dataset", "space")
 
 
 def files_of(release: Path) -> dict[str, bytes]:
@@ -175,6 +174,7 @@ def test_the_token_reaches_no_log_no_file_and_no_other_origin(
     assert any(TOKEN in str(seen) for seen in server.requests if seen.host == "127.0.0.1")
 
 
+@pytest.mark.slow
 def test_examples_come_in_turn_from_each_diagnosis(server: HubServer, release: Path) -> None:
     hub.publish_model(release, REPO, examples=8, examples_from=SOURCE)
     examples = [name for name in server.files("model", REPO) if name.startswith("examples/")]
@@ -213,7 +213,9 @@ def fill(kind: str, files: dict[str, bytes]) -> None:
         api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="ann/place", repo_type=kind)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind", ["model", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("dataset", "space"))]
+)
 def test_a_repository_with_something_else_is_left_alone_unless_told(
     server: HubServer, publish: Callable[..., hub.Published], kind: str
 ) -> None:
@@ -267,6 +269,7 @@ def test_the_space_of_this_checkout_is_staged_whole(tmp_path: Path) -> None:
     assert f"models:\n- {REPO}\n" in text and "- skinvision\n" in text and "Not a medical device" in text
 
 
+@pytest.mark.slow
 def test_a_data_set_holds_images_in_parquet_and_no_leaking_column(server: HubServer, tmp_path: Path) -> None:
     from datasets import load_dataset
 
