@@ -6,19 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from PIL import Image
 
 from skinvision_hf.card import Links
+from skinvision_hf.evaluation.metrics import CLASS_METRICS, OVERALL_METRICS
 from skinvision_hf.files import sha256
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import list_parts
 
 LINKS = Links("ann/skinvision-b0", "ann/ham10000-leak-free", "ann/skinvision")
-CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
-OVERALL_METRICS = (
-    *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mean_auc", "log_loss", "brier_score", "ece"),
-    *("melanoma_sensitivity", "melanoma_specificity"),
-)
 
 
 def complete_release(network: Path, target: Path) -> Path:
@@ -33,8 +29,6 @@ def complete_release(network: Path, target: Path) -> Path:
 
 
 def draw_figure(path: Path, *, colour: str = "white") -> None:
-    from PIL import Image
-
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (40, 30), colour).save(path)
 
@@ -44,40 +38,36 @@ def estimate(value: float, n: int = 210) -> dict[str, Any]:
 
 
 def metrics() -> dict[str, Any]:
-    generator = np.random.default_rng(0)
-
-    def estimates(names: tuple[str, ...], n: int) -> dict[str, Any]:
-        return {name: estimate(float(generator.uniform(0.2, 0.9)), n) for name in names}
-
+    """The sections that every metrics.json has, with a different number for each metric."""
+    numbers = (0.2 + k / 97 for k in range(97))
     return {
-        "schema_version": 1,
-        "split": {"name": "ham10000-v1", "part": "test", "images": 210, "lesions": 180},
-        "overall": estimates(OVERALL_METRICS, 210),
-        "per_class": {code: estimates(CLASS_METRICS, 30) for code in CODES},
-        "confusion_matrix": np.full((7, 7), 5).tolist(),
+        "schema_version": 3,
+        "split": {"scheme": "ham10000-v1", "name": "test", "images": 210, "lesions": 180},
+        "overall": {name: estimate(next(numbers)) for name in OVERALL_METRICS},
+        "per_class": {code: {name: estimate(next(numbers), 30) for name in CLASS_METRICS} for code in CODES},
+        "confusion_matrix": [[24 if row == column else 1 for column in range(7)] for row in range(7)],
     }
 
 
 def explanations() -> dict[str, Any]:
-    """An explanation section of one method and its controls."""
-    names = ("pointing_game", "energy_inside", "iou", "inside_outside_ratio", "road")
-    by_class = {code: estimates_of(0.5, names) for code in CODES}
-    outcomes = {name: estimates_of(0.5, names) for name in ("correct", "incorrect")}
-    shared = {"per_class": by_class, "by_outcome": outcomes, "rank_correlation": estimate(0.1)}
-    maps = [
-        {"map": "gradcam", "network": "trained", **estimates_of(0.5, names), **shared},
-        *({"map": "gradcam", "network": what, **estimates_of(0.3, names), **shared} for what in ("classifier", "all")),
-        *({"map": what, "network": "none", **estimates_of(0.5, names), **shared} for what in ("centre", "noise")),
-    ]
+    """A section about one method and the baselines."""
+
+    def scores(name: str, network: str, value: float) -> dict[str, Any]:
+        numbers = {key: estimate(value) for key in ("pointing_game", "energy_inside", "road")}
+        return {"map": name, "network": network, **numbers}
+
     return {
-        "summary": "What heat maps show.",
-        "favourite": "gradcam",
-        "test": {"images": 210, "lesions": 180, "maps": maps},
+        "split_scheme": "ham10000-v1",
+        "split": "test",
+        "images": 210,
+        "lesions": 180,
+        "lesion_area": estimate(0.3),
+        "maps": [
+            scores("gradcam", "trained", 0.5),
+            *(scores("gradcam", what, 0.3) | {"rank_correlation": estimate(0.1)} for what in ("classifier", "all")),
+            *(scores(name, "none", 0.4) for name in ("centre", "noise")),
+        ],
     }
-
-
-def estimates_of(value: float, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: estimate(value) for name in names}
 
 
 def training() -> dict[str, Any]:
@@ -92,12 +82,11 @@ def training() -> dict[str, Any]:
             "head": phase,
             "finetune": phase,
             "loss": {"class_weights": "sqrt", "label_smoothing": 0.05, "mixup_alpha": 0.1},
-            "model": {"init": "lite0", "drop_rate": 0.3, "drop_path_rate": 0.2},
+            "model": {"init": "lite0", "image_size": 64, "drop_rate": 0.3, "drop_path_rate": 0.2},
         },
         "split": "ham10000-v1",
         "data_fingerprint": dict.fromkeys(("train", "validation", "test"), "0123456789abcdef" * 4),
         "images": {"train": 7010, "validation": 1504, "test": 1501},
-        "best": {"phase": "finetune", "epoch": 17, "metric": "balanced_accuracy", "value": 0.7},
         "seconds": 5432.1,
         "processes": 1,
         "hardware": {"device": "cpu", "cores": 2, "machine": "x86_64"},

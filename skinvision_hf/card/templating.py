@@ -90,11 +90,8 @@ def _short(estimate: Estimate | None) -> str:
     """A number and its interval with two digits; empty for None."""
     if estimate is None or estimate.value is None:
         return "" if estimate is None else "n/a"
-    # Adding 0 turns -0.00 into 0.00.
-    value, low, high = (
-        None if x is None else f"{round(x, 2) + 0:.2f}" for x in (estimate.value, estimate.low, estimate.high)
-    )
-    return f"{value}" if low is None else f"{value} ({low} to {high})"
+    interval = "" if estimate.low is None or estimate.high is None else f" ({estimate.low:.2f} to {estimate.high:.2f})"
+    return f"{estimate.value:.2f}{interval}"
 
 
 def _percent(estimate: Estimate | None) -> str:

@@ -74,7 +74,10 @@ class PhaseSettings(Record):
 
 @dataclass(frozen=True)
 class Settings(Record):
-    """Those settings of a training that its card shows; see `skinvision_hf.config.TrainConfig`."""
+    """Those settings of a training that its card shows; see `skinvision_hf.config.TrainConfig`.
+
+    Older versions kept the best epoch by the metric `monitor`; without one, the last epoch was kept.
+    """
 
     model: NetworkSettings
     head: PhaseSettings
@@ -83,11 +86,12 @@ class Settings(Record):
     batch_size: int
     gradient_accumulation_steps: int = 1
     data: str = ""
+    monitor: str = ""
 
 
 @dataclass(frozen=True)
 class BestEpoch(Record):
-    """The epoch whose weights were kept, where it was not the last one: its phase, its number from 1, and why."""
+    """The epoch whose weights were kept: its phase, its number from 1, and the validation metric that chose it."""
 
     phase: str
     epoch: int
@@ -114,7 +118,7 @@ class TrainingStep(Record):
         split: Name of the split scheme.
         images: Number of images by split.
         data_fingerprint: SHA-256 by split; see `skinvision_hf.data.fingerprint`.
-        best: The epoch that was kept; None for the last one, or where it was not recorded.
+        best: The epoch that was kept; None for the last one, or where that was not recorded.
         seconds: Duration.
         processes: Number of training processes.
         hardware: What it ran on.
@@ -165,7 +169,9 @@ class TrainingStep(Record):
         config = self.config
         side, images = config.model.image_size, config.batch_size * config.gradient_accumulation_steps * self.processes
         start = INITIAL_WEIGHTS.get(config.model.init, f"`{Path(config.model.init).name}`")
-        kept = f"epoch {self.best.epoch}, best validation {self.best.metric}" if self.best else "not recorded"
+        kept = "not recorded" if config.monitor else "last"
+        if self.best:
+            kept = f"epoch {self.best.epoch}, best validation {self.best.metric}"
         return {
             "initial weights": f"result of step {number}" if number else start,
             "training images": f"{self.images['train']:,} of `{self.split}`",
@@ -182,8 +188,5 @@ class TrainingStep(Record):
         if self.seconds is None:
             return "not recorded"
         spent = f"{self.seconds / 3600:.1f} hours" if self.seconds > 5400 else f"{self.seconds / 60:.0f} minutes"
-        return (
-            f"{spent} on {self.hardware.cores} {self.hardware.machine} cores, {self.hardware.device}"
-            if self.hardware
-            else spent
-        )
+        machine = self.hardware
+        return f"{spent} on {machine.cores} {machine.machine} cores, {machine.device}" if machine else spent
