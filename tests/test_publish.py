@@ -22,24 +22,12 @@ ROOT = Path(__file__).resolve().parents[1]
 PUBLISH = ROOT / "scripts" / "publish.py"
 TRAIN = ROOT / "scripts" / "train.py"
 REPO, DATASET, SPACE = "ann/skinvision-tiny", "ann/ham10000-leak-free", "ann/skinvision"
+# fmt: off
 TRAINING = [
-    "--data",
-    "synthetic",
-    "--model.architecture",
-    "test_efficientnet",
-    "--model.image_size",
-    "64",
-    "--head.epochs",
-    "1",
-    "--finetune.epochs",
-    "1",
-    "--num_workers",
-    "0",
-    "--batch_size",
-    "16",
-    "--limit",
-    "40",
+    "--data", "synthetic", "--model.architecture", "test_efficientnet", "--model.image_size", "64", "--head.epochs", "1",
+    "--finetune.epochs", "1", "--num_workers", "0", "--batch_size", "16", "--limit", "40",
 ]
+# fmt: on
 
 
 def run(
@@ -225,32 +213,3 @@ def test_a_command_that_cannot_work_says_so_in_one_line(
     assert message in err
     assert "Traceback" not in err and TOKEN not in out + err
     assert not err.startswith("error: ") or len(err.splitlines()) == 1
-
-
-@pytest.mark.parametrize(
-    ("options", "name", "passed"),
-    [
-        ("--release R --tag v1 --space_id ann/s", "publish_model", {"repo_id": "ann/x"}),
-        ("--dataset synthetic --private --overwrite", "publish_dataset", {"source": "synthetic"}),
-        ("--space --model_id ann/m --dataset_id ann/d", "publish_space", {"dataset_id": "ann/d", "package": None}),
-        ("--all --release R --dataset synthetic --package p", "publish_all", {"package": "p"}),
-    ],
-)
-def test_an_option_reaches_what_it_is_for(
-    published: Published, monkeypatch: pytest.MonkeyPatch, options: str, name: str, passed: dict[str, object]
-) -> None:
-    import inspect
-
-    from skinvision_hf import hub
-
-    signature, calls = inspect.signature(getattr(hub, name)), []
-
-    def note(*arguments: object, **keywords: object) -> list[str]:
-        calls.append(signature.bind(*arguments, **keywords).arguments)
-        hub.PublishOptions(**calls[0]["options"])
-        return ["done"]
-
-    monkeypatch.setattr(hub, name, note)
-    given = [str(published.release) if option == "R" else option for option in options.split()]
-    assert call(PUBLISH, *given, "--repo_id", "ann/x") == 0
-    assert calls[0].items() >= passed.items()

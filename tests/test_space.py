@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from importlib.metadata import metadata, requires
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import mcp
 import numpy as np
 import pytest
 import yaml
-from benchmarks import RunningApp, bad_uploads, measure_space, running_app
+from benchmarks import RunningApp, bad_uploads, running_app
 from complete_release import complete_release
 from drawing import draw_lesion
 from gradio_client import Client, handle_file
@@ -180,19 +179,9 @@ SETTINGS_SCRIPT = """
 import sys
 sys.path.insert(0, {folder!r})
 import app
-{changes}
+app.DELETE_CACHE = (1, 15)
 raise SystemExit(app.run_command(app.serve))
 """
-
-
-@contextmanager
-def changed_app(folder: Path, release: Path, changes: str) -> Iterator[tuple[RunningApp, Path]]:
-    """The app with other settings, and the folder of its temporary files."""
-    script, uploads = folder / "changed.py", folder / "uploads"
-    uploads.mkdir()
-    script.write_text(SETTINGS_SCRIPT.format(folder=str(SPACE), changes=changes))
-    with running_app(script, {"MODEL_ID": str(release), "GRADIO_TEMP_DIR": str(uploads)}) as page:
-        yield page, uploads
 
 
 def files_in(folder: Path) -> list[str]:
@@ -203,7 +192,10 @@ def files_in(folder: Path) -> list[str]:
 def test_uploads_are_deleted_after_their_time_and_when_the_app_is_stopped(
     release: Path, lesion: Path, tmp_path: Path
 ) -> None:
-    with changed_app(tmp_path, release, "app.DELETE_CACHE = (1, 15)") as (page, uploads):
+    script, uploads = tmp_path / "changed.py", tmp_path / "uploads"
+    uploads.mkdir()
+    script.write_text(SETTINGS_SCRIPT.format(folder=str(SPACE)))
+    with running_app(script, {"MODEL_ID": str(release), "GRADIO_TEMP_DIR": str(uploads)}) as page:
         client = Client(page.url, verbose=False, download_files=False)
         client.predict(image=handle_file(lesion), insist=True, api_name="/explain")
         assert lesion.name in files_in(uploads)
@@ -216,23 +208,6 @@ def test_uploads_are_deleted_after_their_time_and_when_the_app_is_stopped(
         assert page.process.wait(60) == 0
         assert files_in(uploads) == [] and not list(uploads.glob("skinvision-*"))
         assert "Traceback" not in page.log.read_text()
-
-
-@pytest.mark.slow
-def test_a_full_queue_sends_visitors_away_with_a_friendly_word(release: Path, lesion: Path, tmp_path: Path) -> None:
-    changes = (
-        "import time\n"
-        "slow = app.demo.Handlers.predict\n"
-        "def predict(self, image, insist=False):\n    time.sleep(3)\n    return slow(self, image, insist)\n"
-        "app.demo.Handlers.predict = predict\n"
-        "app.QUEUE['max_size'] = 1\n"
-    )
-    with changed_app(tmp_path, release, changes) as (page, _):
-        visitors = [Client(page.url, verbose=False, download_files=False) for _ in range(6)]
-        jobs = [visitor.submit(handle_file(lesion), api_name="/predict") for visitor in visitors]
-        failures = [failure for job in jobs if (failure := job.exception(60))]
-        assert failures and all("ueue is full" in str(failure) for failure in failures)
-        assert any("disclaimer" in job.result() for job in jobs if not job.exception())
 
 
 @pytest.mark.slow
@@ -300,17 +275,6 @@ def test_a_model_that_is_not_there_stops_the_app_with_one_line(tmp_path: Path) -
     assert ended.returncode == 2
     assert len(ended.stderr.strip().splitlines()) == 1 and ended.stderr.startswith("error: ")
     assert str(missing) in ended.stderr
-
-
-@pytest.mark.slow
-def test_the_benchmark_visits_the_page_and_checks_its_answers(release: Path) -> None:
-    timing = measure_space(SPACE / "app.py", str(release), visitors=(1, 2), requests=4, uploads=12)
-    assert timing.answered_rightly == timing.uploads == 12
-    assert timing.clean_log
-    assert [(entry.endpoint, entry.visitors) for entry in timing.waiting] == [
-        ("/predict", 1), ("/explain", 1), ("/predict", 2), ("/explain", 2),
-    ]  # fmt: skip
-    assert all(entry.requests == 4 and 0 < entry.p50_ms <= entry.p95_ms for entry in timing.waiting)
 
 
 def test_the_space_installs_what_the_package_needs() -> None:
