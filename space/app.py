@@ -33,7 +33,7 @@ LAUNCH: dict[str, Any] = {
         block_title_background_fill_dark="*primary_700",
     ),
     "css_paths": [Path(__file__).with_name("style.css")],
-    "js": demo.START_SCRIPT,
+    "head": f"<script>{demo.START_SCRIPT}</script>",
     # One byte more than the limit reaches the server, which then says in its own words what is wrong.
     "max_file_size": demo.MAX_BYTES + 1,
     "footer_links": ["api", "settings"],

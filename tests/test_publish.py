@@ -24,8 +24,8 @@ TRAIN = ROOT / "scripts" / "train.py"
 REPO, DATASET, SPACE = "ann/skinvision-tiny", "ann/ham10000-leak-free", "ann/skinvision"
 # fmt: off
 TRAINING = [
-    "--data", "synthetic", "--model.architecture", "test_efficientnet", "--model.image_size", "64", "--head.epochs", "1",
-    "--finetune.epochs", "1", "--num_workers", "0", "--batch_size", "16", "--limit", "40",
+    "--data", "synthetic", "--model.architecture", "test_efficientnet", "--model.image_size", "64", "--head.epochs",
+    "1", "--finetune.epochs", "1", "--num_workers", "0", "--batch_size", "16", "--limit", "40",
 ]
 # fmt: on
 

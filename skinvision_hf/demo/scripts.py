@@ -21,7 +21,7 @@ ANSWERED_SCRIPT = """(photo) => {
 """What the page runs after an answer. A TIFF, which browsers do not show, is replaced by the JPEG of its heat map; on
 a phone, where the answer is below the image, it scrolls into view."""
 
-START_SCRIPT = f"""() => {{
+START_SCRIPT = f"""(() => {{
     const limit = {MAX_BYTES};
     const each = (where, act) => document.querySelectorAll(where).forEach(act);
     const tell = () => {{
@@ -33,7 +33,7 @@ START_SCRIPT = f"""() => {{
         }});
     }};
     tell();
-    new MutationObserver(tell).observe(document.body, {{ childList: true, subtree: true }});
+    new MutationObserver(tell).observe(document.documentElement, {{ childList: true, subtree: true }});
     /* Gradio refuses files by size and type with words of its own; this hands them to the server, which says in the
        answer's place what is wrong. Of a file that is too large, one byte more than the limit is enough. */
     const fit = file => file.size <= limit && file.type.startsWith('image/')
@@ -56,8 +56,8 @@ START_SCRIPT = f"""() => {{
         input.files = hand(event.dataTransfer.files);
         input.dispatchEvent(new Event('change', {{ bubbles: true }}));
     }}, true);
-}}"""
-"""What the page runs at first: a screen reader announces answers, examples have names, and files of all kinds reach
+}})()"""
+"""What the page runs before it is drawn: a screen reader announces answers, examples have names, and all files reach
 the server."""
 
 SAVED_STYLE = (

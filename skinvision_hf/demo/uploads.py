@@ -12,7 +12,8 @@ __all__ = ["LIMITS", "MAX_BYTES", "read_upload"]
 MAX_BYTES = 10 * 2**20
 """Largest upload. A dermatoscopic photograph of 12 megapixels is a third of it."""
 
-LIMITS = f"JPEG, PNG, WebP, TIFF, BMP or GIF, at most {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 1_000_000} megapixels."
+FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF"
+LIMITS = f"{FORMATS}, at most {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 1_000_000} megapixels."
 
 
 def read_upload(upload: str | bytes | None) -> Image.Image:
