@@ -127,7 +127,7 @@ def _mark(folder: Path, text: str, **metadata: list[str]) -> None:
 
 
 def _add_examples(folder: Path, number: int, source: str) -> None:
-    """Save the first test images of each diagnosis in turn, so that nobody chose them."""
+    """Save the first test images of each diagnosis in turn, whatever the model says of them."""
     test = load_ham10000(source)["test"]
     by_label: dict[int, list[int]] = {}
     for row, label in enumerate(test["label"]):
