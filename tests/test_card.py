@@ -14,8 +14,17 @@ from complete_release import LINKS, change_json, draw_figure, estimate, explanat
 from drawing import draw_lesion
 from random_predictions import draw_predictions
 
-from skinvision_hf.card import CAPTIONS, MAIN_METRICS, ReleaseReport, render_card, render_page, write_card
+from skinvision_hf.card import (
+    CAPTIONS,
+    MAIN_METRICS,
+    ReleaseReport,
+    render_card,
+    render_dataset_card,
+    render_page,
+    write_card,
+)
 from skinvision_hf.card.templating import render_template
+from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import ModelError
 from skinvision_hf.evaluation.calibration import measure_calibration
 from skinvision_hf.evaluation.conformal import measure_conformal
@@ -266,6 +275,17 @@ def test_each_snippet_of_a_local_card_runs_and_gives_the_same_probabilities(rele
     assert len(answers) == 3
     assert set(answers[0]) == set(CODES)
     assert answers[0] == answers[1] == answers[2]
+
+
+def test_the_card_of_a_data_set_counts_what_is_in_it() -> None:
+    data = load_ham10000("synthetic[:140]", split_scheme="ham10000-v1")
+    page = render_dataset_card(data, split_scheme="ham10000-v1", repo_id="ann/lesions", links=LINKS)
+    assert page.data.license == "cc-by-nc-4.0"
+    assert [entry["split"] for entry in page.data.configs[0]["data_files"]] == list(data)
+    assert 'load_dataset("ann/lesions")' in page.text and DISCLAIMER in page.text
+    assert "drawn in code" in page.text and "/ann/skinvision-b0)" in page.text
+    for name, split in data.items():
+        assert f"| {name} | {len(split):,} | {len(set(split['lesion_id'])):,} |" in page.text
 
 
 @pytest.mark.slow
