@@ -20,15 +20,9 @@ from skinvision_hf.labels import CODES
 pytestmark = pytest.mark.usefixtures("own_cache")
 
 
-LONG_NAMES = {
-    "akiec": "actinic_keratoses",
-    "bcc": "basal_cell_carcinoma",
-    "bkl": "benign_keratosis-like_lesions",
-    "df": "dermatofibroma",
-    "mel": "melanoma",
-    "nv": "melanocytic_Nevi",
-    "vasc": "vascular_lesions",
-}
+# In the order of CODES.
+LONG_NAMES = ["actinic_keratoses", "basal_cell_carcinoma", "benign_keratosis-like_lesions", "dermatofibroma"]
+LONG_NAMES += ["melanoma", "melanocytic_Nevi", "vascular_lesions"]
 
 
 @pytest.fixture
@@ -49,11 +43,12 @@ def test_a_folder_becomes_three_splits_with_the_promised_columns(layout: Path) -
     assert first["image"].size == (200, 150)
     assert {age for split in data.values() for age in split["age"][:]} == {45.0, None}
 
-
-def test_confirmation_types_and_masks_come_only_when_asked_for(layout: Path) -> None:
     data = load_ham10000(layout, masks=True, dx_type=True)["test"]
     assert set(data.column_names) == {*FEATURES, "mask", "dx_type"}
     assert data[0]["mask"].getextrema() == (0, 255)
+    shutil.rmtree(layout / "masks")
+    with pytest.raises(DataError, match="21 of 21 masks in the metadata are not on disk"):
+        load_ham10000(layout, masks=True)
 
 
 def fingerprints(data: DatasetDict) -> list[str]:
@@ -137,7 +132,12 @@ def test_a_path_inside_an_archive_leads_nowhere_else(layout: Path, tmp_path: Pat
 
 @pytest.mark.parametrize(
     ("at", "value", "reason"),
-    [(None, b"", "not a zip file"), (8, b"\x09\0", "compression"), (6, b"\x01\0", "password"), (14, b"crc!", "CRC")],
+    [
+        (None, b"", "not a zip file"),
+        (8, b"\x09\0", "compression|Deflate64"),
+        (6, b"\x01\0", "password"),
+        (14, b"crc!", "CRC"),
+    ],
     ids=["damaged", "Deflate64", "encrypted", "bad CRC"],
 )
 def test_an_archive_that_cannot_be_unpacked_is_named_and_leaves_nothing_behind(
@@ -152,7 +152,7 @@ def test_an_archive_that_cannot_be_unpacked_is_named_and_leaves_nothing_behind(
         content[at : at + len(value)] = content[directory : directory + len(value)] = value
     path.write_bytes(content)
     with pytest.raises(
-        DataError, match=rf"broken\.zip cannot be unpacked here \(.*{reason}.*\).* give the folder"
+        DataError, match=rf"broken\.zip cannot be unpacked here \(.*({reason}).*\).* give the folder"
     ) as caught:
         load_ham10000(path)
     assert "\n" not in str(caught.value)
@@ -190,7 +190,7 @@ def hub_copy(rows: list[dict[str, str]]) -> Dataset:
     order = [*range(len(rows)), 2, 5, 5]
     columns = {
         "image": [images[k] for k in order],
-        "dx": [LONG_NAMES[rows[k]["dx"]] for k in order],
+        "dx": [LONG_NAMES[CODES.index(rows[k]["dx"])] for k in order],
         "age": [float(rows[k]["age"]) if rows[k]["age"] else None for k in order],
     }
     columns |= {c: [rows[k][c] for k in order] for c in ("image_id", "lesion_id", "dx_type", "sex", "localization")}
@@ -262,16 +262,12 @@ def test_drawn_masks_cover_the_lesion() -> None:
         assert inside < outside - 10
 
 
-def test_the_leaky_split_puts_lesions_on_both_sides() -> None:
+def test_the_leaky_split_puts_lesions_on_both_sides_and_others_have_no_name() -> None:
     data = load_ham10000("synthetic[:280]", split_scheme="image-level-leaky")
     train, test = (set(data[name]["lesion_id"][:]) for name in ("train", "test"))
     assert train & test
-
-
-@pytest.mark.parametrize("split_scheme", ["v2", "ham10000-duplicates", "../manifests/ham10000-v1"])
-def test_only_real_split_schemes_have_a_name(split_scheme: str) -> None:
     with pytest.raises(DataError, match=r"there is no split scheme named .*; use 'ham10000-v1' or 'image-level-leaky'"):
-        load_ham10000("synthetic[:210]", split_scheme=split_scheme)
+        load_ham10000("synthetic[:210]", split_scheme="ham10000-duplicates")
 
 
 def test_missing_images_are_all_counted_and_ten_are_named(layout: Path) -> None:
@@ -351,9 +347,3 @@ def test_a_wrong_source_is_said_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=message) as caught:
             load_ham10000(source)
         assert "\n" not in str(caught.value)
-
-
-def test_masks_that_are_not_there_are_counted(layout: Path) -> None:
-    shutil.rmtree(layout / "masks")
-    with pytest.raises(DataError, match="21 of 21 masks in the metadata are not on disk"):
-        load_ham10000(layout, masks=True)

@@ -61,10 +61,6 @@ def test_offenders_are_counted_and_named_with_their_splits() -> None:
         assert_leak_free(["a", "b", "c"], ["L1", "L1", "L2"], ["train", "test", "test"])
     with pytest.raises(DataError, match=r"1 images are in more than one split: a \(test and validation\)"):
         assert_leak_free(["a", "a"], ["L1", "L2"], ["validation", "test"])
-    many = [f"L{number:02d}" for number in range(12)] * 2
-    with pytest.raises(DataError, match="12 lesions") as caught:
-        assert_leak_free([str(n) for n in range(24)], many, ["train"] * 12 + ["test"] * 12)
-    assert "L09" in str(caught.value) and "and 2 more" in str(caught.value)
 
 
 def test_the_image_level_split_is_the_older_notebook_s(drawn: tuple[list[str], list[str]]) -> None:
@@ -86,10 +82,6 @@ def test_the_manifest_and_the_duplicates_are_whole() -> None:
     assert len(pairs) == len(set(pairs)) == 18
     for one, other in pairs:
         assert manifest[one] == manifest[other], "a lesion that was photographed twice is in two splits"
-    with pytest.raises(DataError, match="there is no manifest of a split scheme named 'ham10000-v2'"):
-        load_manifest("ham10000-v2")
-    with pytest.raises(DataError, match="there is no manifest of a split scheme named 'ham10000-duplicates'"):
-        load_manifest("ham10000-duplicates")
 
 
 @pytest.mark.real_data

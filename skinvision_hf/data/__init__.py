@@ -11,45 +11,19 @@ if TYPE_CHECKING:
     from skinvision_hf.data.ham10000 import limit_images, load_ham10000, load_split, resolve_scheme, scheme_name
     from skinvision_hf.data.labelled import load_labelled
     from skinvision_hf.data.prepared import save_prepared, shrink_images
-    from skinvision_hf.data.schema import FEATURES, decode_image, fingerprint, verify_images
+    from skinvision_hf.data.schema import FEATURES, fingerprint, verify_images
     from skinvision_hf.data.summary import count_table
 
-_HOMES = {
-    "FEATURES": "schema",
-    "count_table": "summary",
-    "decode_image": "schema",
-    "download_ham10000": "dataverse",
-    "fingerprint": "schema",
-    "limit_images": "ham10000",
-    "load_ham10000": "ham10000",
-    "load_labelled": "labelled",
-    "load_split": "ham10000",
-    "resolve_scheme": "ham10000",
-    "save_prepared": "prepared",
-    "scheme_name": "ham10000",
-    "shrink_images": "prepared",
-    "verify_images": "schema",
-}
-
 __all__ = [
-    "FEATURES",
-    "count_table",
-    "decode_image",
-    "download_ham10000",
-    "fingerprint",
-    "limit_images",
-    "load_ham10000",
-    "load_labelled",
-    "load_split",
-    "resolve_scheme",
-    "save_prepared",
-    "scheme_name",
-    "shrink_images",
-    "verify_images",
-]
+    "FEATURES", "count_table", "download_ham10000", "fingerprint", "limit_images", "load_ham10000", "load_labelled",
+    "load_split", "resolve_scheme", "save_prepared", "scheme_name", "shrink_images", "verify_images",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    if name in __all__:
+        for home in ("schema", "summary", "prepared", "labelled", "ham10000", "dataverse"):
+            module = importlib.import_module(f"{__name__}.{home}")
+            if name in module.__all__:
+                return getattr(module, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -27,9 +27,8 @@ class Acquisition:
     Randomness comes from the module `random`.
 
     Args:
-        degrade: How often the region is scaled down (to between 0.3 and 1 of its size), and how often it is compressed
-            (JPEG, or one time in four WebP, of quality 30 to 95), in [0, 1]. Sharpening and blur are each 0.3 times as
-            frequent.
+        degrade: How often the region is scaled down (to 0.3 to 1 of its size), and how often it is compressed (JPEG, or
+            one time in four WebP, of quality 30 to 95), in [0, 1]. Sharpening and blur are each 0.3 times as frequent.
         artifact: How often one or two of `ARTIFACTS` are drawn over it, in [0, 1].
         resample: How the region is brought to its final size.
     """
@@ -38,13 +37,7 @@ class Acquisition:
         self._degrade, self._artifact, self._resample = degrade, artifact, resample
 
     def __call__(self, image: Image.Image, box: Box, size: Size) -> Image.Image:
-        """Return the region of an RGB image.
-
-        Args:
-            image: The whole image.
-            box: Left, top, right and bottom of the region in its pixels.
-            size: Width and height of the result.
-        """
+        """Return the region `box` (left, top, right, bottom, in pixels) of an RGB image at `size` (width, height)."""
         drawn, scaled, compressed = _chance(self._artifact), _chance(self._degrade), _chance(self._degrade)
         if drawn or scaled or compressed:
             # At about the resolution of the original, so that lines and blocks have the sizes that they have there.

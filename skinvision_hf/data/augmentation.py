@@ -26,11 +26,7 @@ class TrainTransform:
     """Where a training crop lies, how it was taken, and how it is turned; the other half is `BatchAugmentation`.
 
     A lesion has no up or down, so all eight right-angle symmetries are equally likely. The crop keeps between
-    `augment.min_scale` and all of the image's area.
-
-    Args:
-        pretrained_cfg: The `pretrained_cfg` of the model (input size and interpolation).
-        augment: Strengths; see `AugmentConfig`.
+    `augment.min_scale` and all of the image's area; the model's `pretrained_cfg` gives its size.
     """
 
     def __init__(self, pretrained_cfg: dict[str, Any], augment: AugmentConfig) -> None:
@@ -50,18 +46,9 @@ class TrainTransform:
         self._size = (width, height)
 
     def __call__(self, image: Image.Image, mask: Image.Image | None = None) -> Tensor:
-        """Turn an image into a crop.
-
-        Args:
-            image: RGB, of any size.
-            mask: Its lesion mask, in grey, of any size; shows the same scene.
-
-        Returns:
-            (3, height, width) uint8; with a mask (4, height, width), where the fourth channel is the mask's.
-        """
-        top, left, height, width = v2.RandomResizedCrop.get_params(
-            image, (self._augment.min_scale, 1.0), (3 / 4, 4 / 3)
-        )
+        """Crop an RGB image, and its mask in grey, of any size, to uint8 (3, height, width), or 4 with the mask's."""
+        scale = (self._augment.min_scale, 1.0)
+        top, left, height, width = v2.RandomResizedCrop.get_params(image, scale, (3 / 4, 4 / 3))
         box = (left, top, left + width, top + height)
         crop = pil_to_tensor(self._acquire(image, box, self._size))
         if mask is not None:
@@ -83,10 +70,6 @@ class BatchAugmentation(torch.nn.Module):
     Colour changes stay mild, because colour carries diagnosis: saturation, brightness and contrast (each as torchvision
     defines it), then each channel by its own factor, like the cast of another lamp. All four are one affine map of the
     colours of an image, clipped to the range of pixels once, at its end.
-
-    Args:
-        pretrained_cfg: The `pretrained_cfg` of the model (mean and standard deviation).
-        augment: Strengths; see `AugmentConfig`.
     """
 
     mean: Tensor
@@ -104,14 +87,7 @@ class BatchAugmentation(torch.nn.Module):
 
     @torch.no_grad()
     def forward(self, crops: Tensor) -> Tensor:
-        """Return normalised images for a batch of crops.
-
-        Args:
-            crops: (n, 3, height, width) uint8; with lesion masks (n, 4, height, width).
-
-        Returns:
-            float32 of the same shape; masks are scaled to [0, 1].
-        """
+        """Normalise uint8 crops (n, 3, H, W), or with masks (n, 4, H, W), to float32 with masks in [0, 1]."""
         pixels, masks = crops[:, :3], crops[:, 3:].float().div_(255)
         pixels = self._change_colours(pixels.flatten(2).float().div_(255)).view(pixels.shape)
         pixels.sub_(self.mean).div_(self.std)

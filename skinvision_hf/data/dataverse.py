@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.errors import DataError, describe
 
-__all__ = ["DOI", "SERVER", "RemoteFile", "download_ham10000", "list_files"]
+__all__ = ["DOI", "SERVER", "download_ham10000"]
 
 DOI = "doi:10.7910/DVN/DBW86T"
 SERVER = "https://dataverse.harvard.edu"
@@ -23,22 +23,12 @@ CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
-class RemoteFile:
-    """A file of the data set, as the API describes it.
-
-    Attributes:
-        identifier: Number of the file on the server.
-        name: Its name here.
-        size: In bytes; None when the server does not say.
-        md5: Of its content, in hexadecimal.
-        original: Whether to ask for the file as it was uploaded; the server keeps tables in a format of its own.
-    """
-
+class _RemoteFile:
     identifier: int
     name: str
-    size: int | None
+    size: int | None  # in bytes, where the server says it
     md5: str
-    original: bool
+    original: bool  # whether to ask for the file as it was uploaded; the server keeps tables in a format of its own
 
 
 def download_ham10000(folder: str | Path, *, masks: bool = False, server: str = SERVER) -> Path:
@@ -59,7 +49,7 @@ def download_ham10000(folder: str | Path, *, masks: bool = False, server: str = 
     folder = Path(folder)
     timeout = httpx.Timeout(30.0, read=120.0)
     with httpx.Client(base_url=server, follow_redirects=True, timeout=timeout) as client:
-        files = list_files(client, masks=masks)
+        files = _list_files(client, masks=masks)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for file in files:
@@ -69,16 +59,7 @@ def download_ham10000(folder: str | Path, *, masks: bool = False, server: str = 
     return folder
 
 
-def list_files(client: httpx.Client, *, masks: bool) -> list[RemoteFile]:
-    """Ask the API for the files to download.
-
-    Args:
-        client: Its base address is that of the Dataverse installation.
-        masks: Whether the lesion masks are wanted.
-
-    Raises:
-        DataError: If it cannot be reached, or its answer names no images or no metadata.
-    """
+def _list_files(client: httpx.Client, *, masks: bool) -> list[_RemoteFile]:
     host = client.base_url.host
     try:
         answer = client.get("/api/datasets/:persistentId/", params={"persistentId": DOI})
@@ -95,16 +76,16 @@ def list_files(client: httpx.Client, *, masks: bool) -> list[RemoteFile]:
     return wanted
 
 
-def _describe(entry: dict[str, Any]) -> RemoteFile:
+def _describe(entry: dict[str, Any]) -> _RemoteFile:
     """A table's checksum is that of the file as it was uploaded."""
     original = bool(entry.get("tabularData") or entry.get("originalFileFormat"))
     name, size = entry["filename"], entry.get("filesize")
     if original:
         name, size = entry.get("originalFileName") or f"{Path(name).stem}.csv", entry.get("originalFileSize")
-    return RemoteFile(entry["id"], Path(name).name, size, entry["md5"].lower(), original)
+    return _RemoteFile(entry["id"], Path(name).name, size, entry["md5"].lower(), original)
 
 
-def _fetch(client: httpx.Client, file: RemoteFile, path: Path) -> None:
+def _fetch(client: httpx.Client, file: _RemoteFile, path: Path) -> None:
     if path.is_file() and _md5(path) == file.md5:
         return
     partial = path.with_name(path.name + PARTIAL_SUFFIX)
@@ -114,9 +95,8 @@ def _fetch(client: httpx.Client, file: RemoteFile, path: Path) -> None:
             break
         except httpx.TransportError as error:
             if attempt == ATTEMPTS - 1:
-                raise DataError(
-                    f"the download of {file.name} broke off ({_reason(error)}); run the same command again to go on"
-                ) from error
+                broke_off = f"the download of {file.name} broke off ({_reason(error)})"
+                raise DataError(f"{broke_off}; run the same command again to go on") from error
         except httpx.HTTPStatusError as error:
             raise DataError(f"cannot download {file.name} ({_reason(error)}); try again later") from error
     if _md5(partial) != file.md5:
@@ -125,7 +105,7 @@ def _fetch(client: httpx.Client, file: RemoteFile, path: Path) -> None:
     partial.replace(path)
 
 
-def _receive(client: httpx.Client, file: RemoteFile, partial: Path) -> None:
+def _receive(client: httpx.Client, file: _RemoteFile, partial: Path) -> None:
     """Append what is missing to a partial file, or start anew where the server cannot go on in the middle."""
     there = partial.stat().st_size if partial.is_file() else 0
     if there and there == file.size:

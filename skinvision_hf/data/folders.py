@@ -20,7 +20,6 @@ from skinvision_hf.errors import DataError, describe, first_ten
 __all__ = ["TABLE_SUFFIXES", "Pictures", "cached_folder", "list_files", "places", "read_places"]
 
 Result = TypeVar("Result")
-
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 ZIP_SUFFIX = ".zip"
 # A table of Dataverse has lost its suffix in some downloads.
@@ -30,8 +29,9 @@ SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System V
 # A zip file in a zip file in a zip file; more than that is an attack.
 MAX_DEPTH = 3
 
-CANNOT_UNPACK = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError, ValueError, struct.error)
-"""What `zipfile` raises on damaged, encrypted and differently compressed files."""
+# What `zipfile` raises on damaged, encrypted and differently compressed files.
+CANNOT_UNPACK: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
+CANNOT_UNPACK += (RuntimeError, ValueError, struct.error)
 
 
 def _is_hidden(name: str) -> bool:
@@ -43,7 +43,7 @@ def list_files(folder: Path, suffixes: Collection[str], *, depth: int | None = N
 
     Args:
         folder: Where to look.
-        suffixes: Which files, in lower case; upper case is found too.
+        suffixes: In lower case; upper case is found too.
         depth: Levels of folders below `folder` to look into; None for all.
 
     Raises:
@@ -52,13 +52,13 @@ def list_files(folder: Path, suffixes: Collection[str], *, depth: int | None = N
     found: list[Path] = []
     seen: set[str] = set()
     for parent, folders, names in os.walk(folder, followlinks=True, onerror=_refuse):
-        level = len(Path(parent).parts) - len(folder.parts)
-        real = os.path.realpath(parent)
-        folders[:] = sorted(n for n in folders if not _is_hidden(n)) if real not in seen and level != depth else []
-        if real not in seen:
-            wanted = (n for n in sorted(names) if not _is_hidden(n) and _suffix(n) in suffixes)
-            found += [Path(parent, name) for name in wanted]
+        if (real := os.path.realpath(parent)) in seen:
+            folders.clear()
+            continue
         seen.add(real)
+        deeper = len(Path(parent).parts) - len(folder.parts) != depth
+        folders[:] = sorted(name for name in folders if deeper and not _is_hidden(name))
+        found += [Path(parent, name) for name in sorted(names) if not _is_hidden(name) and _suffix(name) in suffixes]
     return found
 
 
@@ -71,12 +71,7 @@ def _suffix(name: str) -> str:
 
 
 class Pictures:
-    """The pictures below some folders, found by what tables call them.
-
-    Args:
-        folders: Where they lie.
-        depth: Levels of folders to look into; see `list_files`.
-    """
+    """The pictures below some folders, `depth` levels deep, found by what tables call them."""
 
     def __init__(self, folders: Iterable[Path], *, depth: int | None = None) -> None:
         self._by_stem: dict[str, list[Path]] = {}
@@ -85,13 +80,7 @@ class Pictures:
                 self._by_stem.setdefault(path.stem, []).append(path)
 
     def find(self, name: str) -> str | None:
-        """Find the picture of a name.
-
-        Args:
-            name: An image_id, a file name, or the end of a path, which then must match.
-
-        Returns:
-            Its path; None when there is none.
+        """The path of the picture with an image_id, a file name, or the end of a path, which then must match; or None.
 
         Raises:
             DataError: If several different files have this name.
@@ -105,39 +94,32 @@ class Pictures:
             return None
         # Copies under two folders, as on Kaggle, are one image.
         if others := [p for p in found[1:] if not filecmp.cmp(found[0], p)]:
-            raise DataError(
-                f"several images are named {name}: {first_ten(map(str, (found[0], *others)))}; "
-                "give their paths in the table, or move the others away"
-            )
+            named = first_ten(map(str, (found[0], *others)))
+            raise DataError(f"several images are named {name}: {named}; give their paths, or move the others away")
         return str(found[0])
 
 
 def places(source: Path) -> Iterator[list[Path]]:
-    """Yield the folders to look in for a source's files, until the caller has found them.
+    """Yield the folders to look in for a source's files: the folder alone, then also what its zip files hold.
 
-    Args:
-        source: A folder or a zip file.
-
-    Yields:
-        The folder alone; then the folder and what its zip files hold, since unpacking may take minutes.
+    A caller stops as soon as it has found them, since unpacking may take minutes.
     """
-    if source.is_file():
-        yield [_unpacked(source)]
-        return
-    yield [source]
-    if archives := list_files(source, (ZIP_SUFFIX,)):
-        yield [source, *map(_unpacked, archives)]
+    folders = [source] if source.is_dir() else []
+    if folders:
+        yield folders
+    if archives := list_files(source, (ZIP_SUFFIX,)) if folders else [source]:
+        yield [*folders, *map(_unpacked, archives)]
+
+
+def _unpacked(archive: Path) -> Path:
+    return cached_folder([archive], lambda target: _unpack(archive, target, archive))
 
 
 def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:
-    """Read a source from its folder, and when that fails, from its zip files too.
-
-    Args:
-        source: A folder or a zip file.
-        read: Takes folders to look in.
+    """Read a source, a folder or a zip file, from its folder, and when that fails, from its zip files too.
 
     Raises:
-        DataError: As `read` does in the last place.
+        DataError: As `read`, which takes folders to look in, does in the last place.
     """
     problem = DataError(f"{source} is empty")
     for folders in places(source):
@@ -148,16 +130,8 @@ def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:
     raise problem
 
 
-def _unpacked(archive: Path) -> Path:
-    return cached_folder([archive], lambda target: _unpack(archive, target, archive))
-
-
 def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
-    """Make a folder in the cache from files, once for as long as they stay the same.
-
-    Args:
-        sources: The files.
-        make: Writes into the empty folder that it gets.
+    """Have `make` fill a folder in the cache from files, once for as long as they stay the same.
 
     Raises:
         DataError: If the cache cannot be written.
@@ -177,9 +151,9 @@ def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path
     except OSError as error:
         if error.errno is None:  # a decoder's, not the system's
             raise
+        if error.filename and Path(error.filename) in sources:
+            raise DataError(f"cannot read {describe(error)}; check its permissions") from error
         if not target.is_dir():  # as it is when another process has made the same folder meanwhile
-            if error.filename and Path(error.filename) in sources:
-                raise DataError(f"cannot read {describe(error)}; check its permissions") from error
             place = describe(error, error.filename or cache)
             raise DataError(f"cannot write {place}; set HF_HOME to a folder with space that can be written") from error
     finally:
@@ -187,12 +161,8 @@ def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path
     return target
 
 
-def _unpack(archive: Path, target: Path, origin: Path, *, depth: int = 1) -> None:
-    """Unpack the pictures and tables of a zip file, and those of zip files in it.
-
-    Raises:
-        DataError: If it cannot be unpacked; names `origin`, the user's own file.
-    """
+def _unpack(archive: Path, target: Path, origin: Path, depth: int = 1) -> None:
+    """Unpack the pictures and tables of a zip file, and of zip files in it; errors name `origin`, the user's file."""
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in tqdm([m for m in opened.infolist() if not m.is_dir()], desc=f"unpack {origin.name}"):
@@ -204,22 +174,16 @@ def _unpack(archive: Path, target: Path, origin: Path, *, depth: int = 1) -> Non
                     shutil.copyfileobj(source, copy)
                 if path.suffix.lower() == ZIP_SUFFIX:
                     if depth < MAX_DEPTH:
-                        _unpack(path, path.with_suffix(""), origin, depth=depth + 1)
+                        _unpack(path, path.with_suffix(""), origin, depth + 1)
                     path.unlink()
     except CANNOT_UNPACK as error:
+        if getattr(error, "errno", None):  # the system's, not a decompressor's
+            raise
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise _cannot_unpack(origin, reason) from error
-    except OSError as error:
-        if error.errno is None:  # from a decompressor, not from the system
-            raise _cannot_unpack(origin, str(error)) from error
-        raise
-
-
-def _cannot_unpack(archive: Path, reason: str) -> DataError:
-    return DataError(
-        f"{archive} cannot be unpacked here ({reason}); download it again if it is damaged, "
-        "or unpack it with another program and give the folder"
-    )
+        raise DataError(
+            f"{origin} cannot be unpacked here ({reason}); download it again if it is damaged, "
+            "or unpack it with another program and give the folder"
+        ) from error
 
 
 def _safe_path(name: str, target: Path) -> Path | None:

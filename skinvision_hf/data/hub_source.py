@@ -15,8 +15,9 @@ from skinvision_hf.data.tables import column_of, columns_of
 from skinvision_hf.errors import DataError, describe, system_error
 from skinvision_hf.labels import code_of
 
-__all__ = ["is_copy", "is_hub_id", "read_copy", "read_hub", "read_parquet", "unify"]
+__all__ = ["is_copy", "is_hub_id", "read_copy", "read_hub", "read_shards", "unify"]
 
+ARROW = "rows.arrow"
 ROWS_PER_BATCH = 100
 
 
@@ -26,12 +27,7 @@ def is_hub_id(source: str) -> bool:
 
 
 def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) -> Dataset:
-    """Load a data set from the Hub and bring it into this package's columns.
-
-    Args:
-        repo_id: Such as `marmal88/skin_cancer`, or a data set that this package published.
-        masks: Add the column `mask`, which only data sets of this package have.
-        revision: Branch, tag or commit.
+    """Load a data set from the Hub, at a branch, tag or commit, and bring it into this package's columns.
 
     Raises:
         DataError: If it cannot be reached, or is not HAM10000.
@@ -44,10 +40,8 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
         ) from error
     except (DatasetsError, ValueError, RuntimeError, OSError) as error:
         if refused := system_error(error):
-            raise DataError(
-                f"cannot write the cache of {repo_id} ({describe(refused)}); "
-                "set HF_HOME to a folder with space that can be written"
-            ) from error
+            problem = f"cannot write the cache of {repo_id} ({describe(refused)})"
+            raise DataError(f"{problem}; set HF_HOME to a folder with space that can be written") from error
         reason = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
         raise DataError(
             f"there is no folder {repo_id}, and it cannot be loaded from the Hub ({reason}); "
@@ -58,7 +52,7 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
 
 def is_copy(source: str) -> bool:
     """Whether a folder, or folders in it, hold Parquet or Arrow files."""
-    return Path(source).is_dir() and bool(list_files(Path(source), (".parquet", ".arrow"), depth=1))
+    return Path(source).is_dir() and bool(_find_shards(Path(source)))
 
 
 def read_copy(source: str, *, masks: bool, **_: Any) -> Dataset:
@@ -67,19 +61,17 @@ def read_copy(source: str, *, masks: bool, **_: Any) -> Dataset:
     Raises:
         DataError: If its files cannot be read, or are not HAM10000.
     """
-    folder = Path(source)
-    if files := list_files(folder, (".parquet",), depth=1):
-        return unify(read_parquet(files), source, masks=masks)
-    shards = [path for path in list_files(folder, (".arrow",), depth=1) if not path.name.startswith("cache-")]
-    try:
-        data = concatenate_datasets([Dataset.from_file(str(path)) for path in shards])
-    except (pa.ArrowException, ValueError, OSError) as error:
-        raise _unreadable(folder, error) from error
-    return unify(data, source, masks=masks)
+    return unify(read_shards(_find_shards(Path(source))), source, masks=masks)
 
 
-def read_parquet(files: Sequence[Path]) -> Dataset:
-    """Read Parquet files as one data set, which an Arrow file in the cache backs.
+def _find_shards(folder: Path) -> list[Path]:
+    """The Parquet files, or else the Arrow files, and none that `datasets` cached beside them."""
+    files = [f for f in list_files(folder, (".parquet", ".arrow"), depth=1) if not f.name.startswith("cache-")]
+    return [file for file in files if file.suffix.lower() == ".parquet"] or files
+
+
+def read_shards(files: Sequence[Path]) -> Dataset:
+    """Read Arrow files, or Parquet files by way of an Arrow file in the cache, as one data set.
 
     Paths are taken as they are, which `load_dataset` does not do: it takes them for patterns.
 
@@ -87,10 +79,13 @@ def read_parquet(files: Sequence[Path]) -> Dataset:
         DataError: If they are damaged, or the cache cannot be written.
     """
     try:
-        folder = cached_folder(files, lambda target: _to_arrow(files, target / "rows.arrow"))
-        return Dataset.from_file(str(folder / "rows.arrow"))
+        if parquet := files[0].suffix.lower() == ".parquet":
+            cache = cached_folder(files, lambda target: _to_arrow(files, target / ARROW))
+        shards = [cache / ARROW] if parquet else files
+        return concatenate_datasets([Dataset.from_file(str(shard)) for shard in shards])
     except (pa.ArrowException, ValueError, OSError) as error:
-        raise _unreadable(files[0].parent, error) from error
+        reason, folder = str(error).partition("\n")[0], files[0].parent
+        raise DataError(f"the files of {folder} cannot be read ({reason}); download or prepare them again") from error
 
 
 def _to_arrow(files: Sequence[Path], target: Path) -> None:
@@ -102,11 +97,6 @@ def _to_arrow(files: Sequence[Path], target: Path) -> None:
                     writer.write_table(pa.Table.from_batches([batch]).cast(schema))
 
 
-def _unreadable(folder: Path, error: Exception) -> DataError:
-    reason = str(error).partition("\n")[0]
-    return DataError(f"the files of {folder} cannot be read ({reason}); download or prepare them again")
-
-
 def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
     """Bring rows into this package's columns: each image once, in the order of image_id.
 
@@ -115,7 +105,7 @@ def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
 
     Args:
         dataset: With the columns image, image_id, lesion_id, `dx` or `label`, and, where known, age, sex, localization,
-            dx_type and mask; see `skinvision_hf.data.tables.COLUMNS` for their other names.
+            dx_type and mask, under any name of `skinvision_hf.data.tables.COLUMNS`.
         name: How messages call it.
         masks: Keep the column `mask`.
 

@@ -48,15 +48,8 @@ NEEDED |= dict.fromkeys(
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 EXIF_ORIENTATION = 0x0112
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
+TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
+UPRIGHT = {orientation: Image.Transpose[turn] for orientation, turn in enumerate(TURNS, start=2)}
 
 # What Pillow's decoders raise on broken files; they validate little before they compute.
 BROKEN_FILE: tuple[type[Exception], ...] = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError)
@@ -76,9 +69,9 @@ def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
     and an EXIF orientation is applied once: opening what this returns gives the same pixels again.
 
     Args:
-        source: A path, encoded bytes, a binary file object (read from where it stands), a PIL image, an array
-            (height, width) or (height, width, 3 or 4), uint8 or float in [0, 1], or a row of `datasets` that is not
-            decoded (`bytes`, `path`).
+        source: A path, encoded bytes, a binary file object (read from where it stands), a PIL image, an array (height,
+            width) or (height, width, 3 or 4), uint8 or float in [0, 1], or an undecoded row of `datasets` (`bytes`,
+            `path`).
         name: How messages call a source that has no path.
 
     Returns:
@@ -96,15 +89,14 @@ def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
         return open_image(source.get("bytes") or source.get("path"), name=name)  # type: ignore[arg-type]
     if isinstance(source, (str, os.PathLike)):
         name = printable(source)
-        _check_path(os.fspath(source), name)
-        return _read(source, name)
+        with _open_file(os.fspath(source), name) as file:
+            return _read(file, name)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _read(io.BytesIO(source), name)
     if hasattr(source, "read"):
         return _read(_buffer(source, name), name)
-    raise ImageError(
-        f"{name} is of type {type(source).__name__}; give a path, a PIL image, a NumPy array, bytes or a file object"
-    )
+    kind = type(source).__name__
+    raise ImageError(f"{name} is of type {kind}; give a path, a PIL image, a NumPy array, bytes or a file object")
 
 
 def printable(path: str | os.PathLike[str]) -> str:
@@ -112,7 +104,7 @@ def printable(path: str | os.PathLike[str]) -> str:
     return "".join(character if character.isprintable() else "?" for character in os.fsdecode(path))
 
 
-def _check_path(path: str, name: str) -> None:
+def _open_file(path: str, name: str) -> BinaryIO:
     if path.lower().startswith(("http://", "https://")):
         raise ImageError(f"{name} is a web address; download the image and give the file")
     if not path:
@@ -125,8 +117,7 @@ def _check_path(path: str, name: str) -> None:
             raise ImageError(f"there is no file {name}; check the path")
         if not file.is_file():
             raise ImageError(f"{name} is not a regular file; save the image to a file and give that")
-        if file.stat().st_size == 0:
-            raise ImageError(f"{name} is empty; download or export it again")
+        return file.open("rb")
     except (OSError, ValueError) as error:
         raise ImageError(f"{name} cannot be opened ({_reason(error)}); check the path and its permissions") from error
 
@@ -145,28 +136,31 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
-def _read(source: str | os.PathLike[str] | BinaryIO, name: str) -> Image.Image:
-    if isinstance(source, io.BytesIO) and not source.getbuffer().nbytes:
-        raise ImageError(f"{name} is empty; download or export it again")
+def _read(file: BinaryIO, name: str) -> Image.Image:
     try:
-        return _open(source, name)
+        return _open(file, name)
     except ImageError as error:
-        # Pillow refuses a PNG with more than a megabyte of text; its pixels may be sound.
         if not isinstance(error.__cause__, ValueError):
             raise
-        content = _content(source)
+        # Pillow refuses a PNG with more than a megabyte of text; its pixels may be sound.
+        file.seek(0)
+        content = file.read()
         bare = b"".join(_without_text(content))
         if bare == content:
             raise
         return _open(io.BytesIO(bare), name)
 
 
-def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> Image.Image:
+def _open(file: BinaryIO, name: str) -> Image.Image:
     try:
-        with Image.open(source, formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             return _decode(image, name)
     except UnidentifiedImageError as error:
-        needed = NEEDED.get(_content(source, 12)[8:], "")
+        file.seek(0)
+        start = file.read(12)
+        if not start:
+            raise ImageError(f"{name} is empty; download or export it again") from error
+        needed = NEEDED.get(start[8:], "")
         remedy = f"install {needed}, or save it as JPEG or PNG" if needed else "save it as JPEG or PNG"
         raise ImageError(f"{name} cannot be read as an image; {remedy}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -175,13 +169,6 @@ def _open(source: str | os.PathLike[str] | BinaryIO, name: str) -> Image.Image:
         if getattr(error, "errno", None):
             raise ImageError(f"{name} cannot be opened ({_reason(error)}); check its permissions") from error
         raise _damaged(name) from error
-
-
-def _content(source: str | os.PathLike[str] | BinaryIO, size: int = -1) -> bytes:
-    if isinstance(source, io.BytesIO):
-        return source.getvalue()[: size if size >= 0 else None]
-    with Path(source).open("rb") as file:  # type: ignore[arg-type]
-        return file.read(size)
 
 
 def _without_text(content: bytes) -> Iterator[bytes]:
@@ -197,15 +184,18 @@ def _without_text(content: bytes) -> Iterator[bytes]:
 
 
 def _decode(image: Image.Image, name: str) -> Image.Image:
-    _check_size(image.size, name)
+    _check_size(*image.size, name)
     try:
         image.load()
     except BROKEN_FILE as error:
         raise _damaged(name) from error
-    orientation = _orientation(image)
+    try:
+        turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
+    except BROKEN_FILE:  # the pixels are still good
+        turn = None
     rgb = to_rgb(image, name)
-    if orientation in UPRIGHT:
-        rgb = rgb.transpose(UPRIGHT[orientation])
+    if turn is not None:
+        rgb = rgb.transpose(turn)
     if rgb is not image:
         rgb.info = {}  # its orientation is applied
     return rgb
@@ -216,27 +206,16 @@ def _damaged(name: str) -> ImageError:
 
 
 def _too_large(name: str) -> ImageError:
-    return ImageError(
-        f"{name} has more than {MAX_PIXELS // 1_000_000} megapixels; crop it to the lesion or scale it down"
-    )
+    limit = f"{MAX_PIXELS // 1_000_000} megapixels"
+    return ImageError(f"{name} has more than {limit}; crop it to the lesion or scale it down")
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
-    width, height = size
+def _check_size(width: int, height: int, name: str) -> None:
     if width * height > MAX_PIXELS:
         raise _too_large(name)
-    if min(size) < MIN_SIDE:
-        raise ImageError(
-            f"{name} is only {width} x {height} pixels; give an image with sides of at least {MIN_SIDE} pixels"
-        )
-
-
-def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation; an unreadable EXIF block counts as upright, since the pixels are still good."""
-    try:
-        return int(image.getexif().get(EXIF_ORIENTATION, 1))
-    except BROKEN_FILE:
-        return 1
+    if min(width, height) < MIN_SIDE:
+        size = f"{width} x {height} pixels"
+        raise ImageError(f"{name} is only {size}; give an image with sides of at least {MIN_SIDE} pixels")
 
 
 def to_rgb(image: Image.Image, name: str = "the image") -> Image.Image:
@@ -275,19 +254,15 @@ def _from_array(array: np.ndarray, name: str) -> Image.Image:
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
     if array.ndim != 2 and not (array.ndim == 3 and array.shape[2] in (3, 4)):
-        raise ImageError(
-            f"{name} is an array of shape {array.shape}; give (height, width) or (height, width, 3 or 4), "
-            "and several images as a list"
-        )
-    _check_size((array.shape[1], array.shape[0]), name)
+        remedy = "give (height, width) or (height, width, 3 or 4), and several images as a list"
+        raise ImageError(f"{name} is an array of shape {array.shape}; {remedy}")
+    _check_size(array.shape[1], array.shape[0], name)
     if np.issubdtype(array.dtype, np.floating):
         if not np.isfinite(array).all():
             raise ImageError(f"{name} holds NaN or infinite values; replace them with numbers from 0 to 1")
         if array.min() < 0 or array.max() > 1:
-            raise ImageError(
-                f"{name} holds float values from {array.min():g} to {array.max():g}; scale them to 0..1, "
-                "or give uint8 from 0 to 255"
-            )
+            found = f"float values from {array.min():g} to {array.max():g}"
+            raise ImageError(f"{name} holds {found}; scale them to 0..1, or give uint8 from 0 to 255")
         array = np.rint(array * 255).astype(np.uint8)
     elif array.dtype != np.uint8:
         raise ImageError(f"{name} is an array of {array.dtype}; give uint8 from 0 to 255, or float from 0 to 1")

@@ -21,14 +21,14 @@ def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
 
     Args:
         source: A folder with one folder of images for each class, named by any name of a diagnosis; or a table (.csv,
-            .tsv, .tab) with a column `image` (a path or an image_id) and either a column `label` or a column of 0 and
-            1 for each diagnosis, as in the ISIC challenges; or a folder or zip file that holds one such table and the
+            .tsv, .tab) with a column `image` (a path or an image_id) and either a column `label` or a column of 0 and 1
+            for each diagnosis, as in the ISIC challenges; or a folder or zip file that holds one such table and the
             images. Names of columns and diagnoses that the ISIC Archive uses are known. A column `lesion_id` groups
-            photographs of one lesion.
-        skip_unknown: Leave out images whose label is none of the seven diagnoses, in place of refusing them.
+            photographs of one lesion; without it each image counts as a lesion of its own.
+        skip_unknown: Leave out images whose label is none of the seven diagnoses, instead of refusing them.
 
     Returns:
-        The columns of `skinvision_hf.data.FEATURES`. Without lesion_ids each image counts as a lesion of its own.
+        The columns of `skinvision_hf.data.FEATURES`.
 
     Raises:
         DataError: If nothing is found, images are missing, or a label is unknown; offenders are counted and named.
@@ -71,10 +71,8 @@ def _from_folders(source: Path, folders: Sequence[Path], *, skip_unknown: bool) 
         return _from_table(Table.read(tables[0]), [Pictures(folders)], skip_unknown=skip_unknown)
     if tables:
         raise DataError(f"{source} holds several tables of labels: {first_ten(map(str, tables))}; name the one to use")
-    raise DataError(
-        f"{source} holds no CSV file with labels, and no folders of images named after the diagnoses "
-        f"({', '.join(CODES)})"
-    )
+    named = f"folders of images named after the diagnoses ({', '.join(CODES)})"
+    raise DataError(f"{source} holds no CSV file with labels, and no {named}")
 
 
 def _tables(folders: Sequence[Path]) -> list[Path]:
@@ -111,19 +109,16 @@ def _inner(folder: Path) -> Path:
 def _from_table(table: Table, places: Iterable[Pictures], *, skip_unknown: bool) -> Rows:
     """The images of a table, from the first place that has any of them."""
     records = [record for record in table.records() if code_of(record["dx"]) or not skip_unknown]
-    files, missing = [], []
+    files = []
     pictures = next((place for place in places if any(place.find(r["image_id"]) for r in records)), Pictures([]))
     for record in records:
         name = record["image_id"]
         beside = os.path.join(table.path.parent, name)  # noqa: PTH118
         here = os.path.isfile(beside)  # noqa: PTH113 - of names that no file can have, False
         file = beside if here else pictures.find(name)
-        missing += [] if file else [name]
         files.append(file or "")
         record["lesion_id"] = record.get("lesion_id") or name
-    if missing:
-        raise DataError(
-            f"{len(missing)} of {len(records)} images of {table.path} are not on disk: {first_ten(missing)}; "
-            "give the folder that holds both the table and the images"
-        )
+    if missing := [record["image_id"] for record, file in zip(records, files, strict=True) if not file]:
+        gone = f"{len(missing)} of {len(records)} images of {table.path} are not on disk: {first_ten(missing)}"
+        raise DataError(f"{gone}; give the folder that holds both the table and the images")
     return records, files

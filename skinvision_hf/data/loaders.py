@@ -6,26 +6,18 @@ from typing import Any
 
 import torch
 from datasets import Dataset
-from datasets import Image as ImageFeature
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from skinvision_hf.data.schema import decode_image
+from skinvision_hf.data.schema import decode_image, undecoded
 from skinvision_hf.errors import DataError
 
 __all__ = ["DecodedImages", "iterate", "make_loader"]
 
-# What Pillow spends on a pixel of an RGB image, and of a grey one.
-RGB_BYTES, GREY_BYTES = 4, 1
-
 
 class DecodedImages:
-    """Decodes the images of a data set, and keeps the first ones that there is room for.
-
-    Args:
-        room: Memory for decoded images, in bytes.
-    """
+    """Decodes the images of a data set, and keeps the first ones for which `room` bytes of memory suffice."""
 
     def __init__(self, room: float = 0.0) -> None:
         self._room = self._all_room = room
@@ -36,21 +28,16 @@ class DecodedImages:
         return DecodedImages, (self._all_room,)
 
     def __call__(self, image_id: str, image: dict[str, Any], *masks: dict[str, Any]) -> tuple[Image.Image, ...]:
-        """Return an RGB image and its lesion mask, if there is one, in grey.
-
-        Args:
-            image_id: Its name, one for each image.
-            image: From a column with the feature `Image(decode=False)`.
-            masks: None, or its mask from such a column.
+        """Return an RGB image and its lesion mask, if there is one, in grey, from `undecoded` rows.
 
         Raises:
             DataError: If one cannot be read.
         """
         if image_id in self._kept:
             return self._kept[image_id]
-        pixels = decode_image(image, image_id)
-        decoded = (pixels, *(decode_image(mask, image_id).convert("L") for mask in masks))
-        size = RGB_BYTES * pixels.width * pixels.height + sum(GREY_BYTES * m.width * m.height for m in decoded[1:])
+        decoded = (decode_image(image, image_id), *(decode_image(mask, image_id).convert("L") for mask in masks))
+        # What Pillow spends on a pixel of an RGB image, and of a grey one.
+        size = sum((4 if picture.mode == "RGB" else 1) * picture.width * picture.height for picture in decoded)
         if size <= self._room:
             self._room -= size
             self._kept[image_id] = decoded
@@ -92,9 +79,7 @@ def make_loader(
         cache_gb: Memory for decoded images, in gigabytes. Processes that decode end with the epoch, and keep none.
     """
     pictures = ("image", "mask") if masks else ("image",)
-    columns = dataset.select_columns(["label", "image_id", *pictures])
-    for name in pictures:
-        columns = columns.cast_column(name, ImageFeature(decode=False))
+    columns = undecoded(dataset.select_columns(["label", "image_id", *pictures]))
     decode = DecodedImages(0.0 if num_workers else 1e9 * cache_gb)
     return DataLoader(
         columns.with_transform(_Rows(decode, transform, pictures)),
@@ -110,8 +95,7 @@ def iterate(loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     """Iterate over the batches of a loader.
 
     Raises:
-        DataError: If an image cannot be read; in one line, also when a process that loads images met it, whose
-            traceback torch would add.
+        DataError: If an image cannot be read; in one line, without the traceback that torch adds in worker processes.
     """
     try:
         yield from loader

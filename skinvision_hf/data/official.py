@@ -33,11 +33,7 @@ def is_official(source: str) -> bool:
 
 
 def read_official(source: str, *, masks: bool, **_: Any) -> Dataset:
-    """Read HAM10000 from a folder or a zip file; metadata and images may lie in any folders and zip files in it.
-
-    Args:
-        source: The folder or zip file.
-        masks: Add the lesion masks, `<image_id>_segmentation.png`.
+    """Read HAM10000, perhaps with its lesion masks, from metadata and images anywhere in a folder or zip file.
 
     Raises:
         DataError: If something is missing or wrong; all offenders are counted and the first ten named.
@@ -61,10 +57,8 @@ def _locate(folders: list[Path], *, masks: bool) -> tuple[list[dict[str, str]], 
 def _find_all(names: Sequence[str], pictures: Pictures, kind: str, remedy: str) -> list[str]:
     files = {name: pictures.find(name) for name in names}
     if missing := [name for name in names if files[name] is None]:
-        raise DataError(
-            f"{len(missing)} of {len(names)} {kind} in the metadata are not on disk: {first_ten(missing)}; "
-            f"download {remedy}"
-        )
+        gone = f"{len(missing)} of {len(names)} {kind} in the metadata are not on disk: {first_ten(missing)}"
+        raise DataError(f"{gone}; download {remedy}")
     return [file for name in names if (file := files[name])]
 
 

@@ -7,40 +7,31 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from datasets import Image as ImageFeature
 from PIL import Image
 from tqdm.auto import tqdm
 
 from skinvision_hf.config import SPLITS
 from skinvision_hf.data.folders import list_files
-from skinvision_hf.data.hub_source import read_parquet
+from skinvision_hf.data.hub_source import read_shards
 from skinvision_hf.data.images import MIN_SIDE
-from skinvision_hf.data.schema import DX_TYPE, FEATURES, decode_image, fingerprint
+from skinvision_hf.data.schema import DX_TYPE, FEATURES, decode_image, fingerprint, undecoded
 from skinvision_hf.errors import DataError, describe, first_ten
 from skinvision_hf.files import write_json
 
 __all__ = [
-    "assert_replaceable",
-    "is_prepared",
-    "read_prepared",
-    "recorded_scheme",
-    "save_prepared",
-    "shrink_images",
+    "assert_replaceable", "is_prepared", "read_prepared", "read_record", "save_prepared", "shrink_images",
     "write_parquet",
-]
+]  # fmt: skip
 
 RECORD_FILE = "prepared.json"
 DX_TYPE_FILE = "dx_type.json"
 OWN_NAMES = {RECORD_FILE, DX_TYPE_FILE, "data", "figures"}
-# Half a gigabyte of images at their original size.
-ROWS_PER_FILE = 2000
+ROWS_PER_FILE = 2000  # half a gigabyte of images at their original size
 ROWS_PER_GROUP = 100
-
-JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95}
-PNG: dict[str, Any] = {"format": "PNG"}
 
 
 def is_prepared(source: str | Path) -> bool:
@@ -102,13 +93,7 @@ def assert_replaceable(folder: Path) -> None:
 
 
 def write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
-    """Write a split as `data/<split>-*.parquet` with the images inside, a hundred at a time.
-
-    Args:
-        dataset: The rows of the split.
-        folder: The data set's folder.
-        split: Name of the split.
-    """
+    """Write a split as `data/<split>-*.parquet` below `folder` with the images inside, a hundred at a time."""
     target = folder / "data"
     target.mkdir(parents=True, exist_ok=True)
     files = max(1, -(-len(dataset) // ROWS_PER_FILE))
@@ -126,30 +111,20 @@ def write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
 def _with_bytes(table: pa.Table) -> pa.Table:
     """Put the files into a table that may only name their paths."""
     for name in {"image", "mask"} & set(table.column_names):
-        files = [
-            {
-                "bytes": file["bytes"] or Path(file["path"]).read_bytes(),
-                "path": file["path"] and Path(file["path"]).name,
-            }
-            for file in table[name].to_pylist()
-        ]
-        table = table.set_column(
-            table.column_names.index(name), table.field(name), pa.array(files, table.field(name).type)
-        )
+        files, field = table[name].to_pylist(), table.field(name)
+        for file in files:
+            file["bytes"] = file["bytes"] or Path(file["path"]).read_bytes()
+            file["path"] = file["path"] and Path(file["path"]).name
+        table = table.set_column(table.column_names.index(name), field, pa.array(files, field.type))
     return table
 
 
-def recorded_scheme(folder: Path) -> str:
-    """The name of the split scheme in which a prepared data set was written.
+def read_record(folder: Path) -> tuple[str, dict[str, str]]:
+    """The split scheme of a prepared data set, and the fingerprint of each split; version 1 had other names.
 
     Raises:
         DataError: If its record is damaged.
     """
-    return _read_record(folder)[0]
-
-
-def _read_record(folder: Path) -> tuple[str, dict[str, str]]:
-    """The split scheme, and the fingerprint of each split; version 1 had other names."""
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
         scheme, splits = ("split_scheme", "splits") if record["schema_version"] > 1 else ("split", "parts")
@@ -166,11 +141,11 @@ def read_prepared(source: str, *, masks: bool, **_: Any) -> Dataset:
     """
     folder = Path(source)
     splits = []
-    for name, expected in _read_record(folder)[1].items():
+    for name, expected in read_record(folder)[1].items():
         files = [path for path in list_files(folder / "data", (".parquet",)) if path.name.startswith(f"{name}-")]
         if not files:
             raise DataError(f"{folder} has lost the files of the split {name}; prepare the data again")
-        splits.append(read_parquet(files))
+        splits.append(read_shards(files))
         if fingerprint(splits[-1]) != expected:
             raise DataError(f"the files of {folder} are not those that it was written with; prepare the data again")
     dataset = concatenate_datasets(splits)
@@ -181,32 +156,25 @@ def read_prepared(source: str, *, masks: bool, **_: Any) -> Dataset:
     known = json.loads(kinds.read_text(encoding="utf-8")) if kinds.is_file() else {}
     names = dataset["image_id"][:]
     dataset = dataset.add_column("dx_type", [known.get(name, "unknown") for name in names])
-    return dataset.select(sorted(range(len(names)), key=names.__getitem__))
+    return dataset.select(np.argsort(names))
 
 
 def shrink_images(data: DatasetDict, max_side: int) -> DatasetDict:
-    """Scale images and masks down, for trials on small machines; images become JPEG files of quality 95.
+    """Scale images and masks down to sides of at most `max_side` pixels, for trials on small machines.
 
-    Args:
-        data: The splits, with the column `image` and perhaps `mask`.
-        max_side: Longest side that is left, in pixels; images that are no larger stay as they are.
+    Images that are no larger stay as they are; others become JPEG files of quality 95.
 
     Raises:
         DataError: If images would become too small to be classified.
     """
-    return DatasetDict({name: _shrink_split(split, max_side) for name, split in data.items()})
-
-
-def _shrink_split(split: Dataset, max_side: int) -> Dataset:
-    columns = [name for name in ("image", "mask") if name in split.column_names]
 
     def shrink(row: dict[str, Any]) -> dict[str, Any]:
-        return {name: _shrunk(row[name], row["image_id"], max_side, mask=name == "mask") for name in columns}
+        return {k: _shrunk(row[k], row["image_id"], max_side, mask=k == "mask") for k in ("image", "mask") if k in row}
 
-    files = split
-    for name in columns:  # files and not pixels, so that images which stay as they are keep their bytes
-        files = files.cast_column(name, ImageFeature(decode=False))
-    return files.map(shrink, features=split.features, desc="make images smaller")
+    shrunk = {}
+    for name, split in data.items():  # files and not pixels, so that images which stay as they are keep their bytes
+        shrunk[name] = undecoded(split).map(shrink, features=split.features, desc="make images smaller")
+    return DatasetDict(shrunk)
 
 
 def _shrunk(file: dict[str, Any], name: str, max_side: int, *, mask: bool) -> dict[str, Any]:
@@ -216,9 +184,8 @@ def _shrunk(file: dict[str, Any], name: str, max_side: int, *, mask: bool) -> di
     image = image.convert("L") if mask else image
     image.thumbnail((max_side, max_side), Image.Resampling.NEAREST if mask else Image.Resampling.LANCZOS)
     if min(image.size) < MIN_SIDE:
-        raise DataError(
-            f"the image {name} would become {image.width} x {image.height} pixels; choose a larger --max_side"
-        )
+        size = f"{image.width} x {image.height}"
+        raise DataError(f"the image {name} would become {size} pixels; choose a larger --max_side")
     buffer = io.BytesIO()
-    image.save(buffer, **(PNG if mask else JPEG))
+    image.save(buffer, "PNG" if mask else "JPEG", quality=95)
     return {"bytes": buffer.getvalue(), "path": None}

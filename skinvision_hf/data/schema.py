@@ -15,21 +15,15 @@ from skinvision_hf.data.tables import refuse_unknown
 from skinvision_hf.errors import DataError, ImageError, first_ten
 from skinvision_hf.labels import CODES, code_of
 
-__all__ = ["FEATURES", "clean_columns", "decode_image", "fingerprint", "make_dataset", "verify_images"]
+__all__ = ["FEATURES", "clean_columns", "decode_image", "fingerprint", "make_dataset", "undecoded", "verify_images"]
 
+TEXT = Value("string")
 FEATURES = Features(
-    {
-        "image": Image(),
-        "label": ClassLabel(names=list(CODES)),
-        "image_id": Value("string"),
-        "lesion_id": Value("string"),
-        "age": Value("float32"),
-        "sex": Value("string"),
-        "localization": Value("string"),
-    }
+    {"image": Image(), "label": ClassLabel(names=list(CODES)), "image_id": TEXT, "lesion_id": TEXT}
+    | {"age": Value("float32"), "sex": TEXT, "localization": TEXT}
 )
 MASK = {"mask": Image()}
-DX_TYPE = {"dx_type": Value("string")}
+DX_TYPE = {"dx_type": TEXT}
 
 MISSING = ("", "nan", "na", "n/a", "none", "null", "unknown")
 OLDEST = 130.0
@@ -38,14 +32,13 @@ OLDEST = 130.0
 def make_dataset(records: Sequence[dict[str, Any]], images: Sequence[Any], masks: Sequence[Any] | None) -> Dataset:
     """Check records and turn them into a data set in the order of their image_id.
 
+    It has the columns of `FEATURES`, `dx_type`, and `mask` where there are masks.
+
     Args:
-        records: One dictionary for each image, with the columns of HAM10000's metadata as text: image_id, lesion_id,
-            dx, and, where known, dx_type, age, sex and localization.
+        records: A dictionary for each image, with the columns of HAM10000's metadata: image_id, lesion_id, dx, and,
+            where known, dx_type, age, sex and localization.
         images: Path of each image, or its encoded bytes.
         masks: The same for lesion masks; None without masks.
-
-    Returns:
-        The columns of `FEATURES`, `dx_type`, and `mask` where there are masks. Images are decoded when they are read.
 
     Raises:
         DataError: If there are no records, image_ids repeat, a diagnosis is unknown, or an age is not a number.
@@ -71,11 +64,7 @@ def make_dataset(records: Sequence[dict[str, Any]], images: Sequence[Any], masks
 
 
 def clean_columns(columns: dict[str, list[Any]], name: str = "the metadata") -> dict[str, list[Any]]:
-    """Turn the values of a source into those of `FEATURES` and `DX_TYPE`, images aside.
-
-    Args:
-        columns: Values by the names of HAM10000's metadata; those that are not known are None.
-        name: How messages call the source.
+    """Turn values by the columns of HAM10000's metadata (or None) into those of `FEATURES` and `DX_TYPE`, images aside.
 
     Raises:
         DataError: If a diagnosis is unknown, or an age is not a number.
@@ -109,15 +98,16 @@ def _age(value: Any, image_id: str) -> float | None:
     return age if math.isfinite(age) and 0 <= age <= OLDEST else None
 
 
+def undecoded(dataset: Dataset) -> Dataset:
+    """A data set whose images and masks stay files when rows are read, for `decode_image`."""
+    for name in ("image", "mask"):
+        if name in dataset.column_names:
+            dataset = dataset.cast_column(name, Image(decode=False))
+    return dataset
+
+
 def decode_image(value: dict[str, Any], image_id: str) -> PillowImage:
-    """Open an image of a data set.
-
-    Args:
-        value: From a column with the feature `Image(decode=False)`: `path`, `bytes`, or both.
-        image_id: How a message calls it.
-
-    Returns:
-        See `skinvision_hf.data.images.open_image`.
+    """Open an image from a column with the feature `Image(decode=False)`; see `skinvision_hf.data.images.open_image`.
 
     Raises:
         DataError: If it cannot be read or used.
@@ -129,25 +119,18 @@ def decode_image(value: dict[str, Any], image_id: str) -> PillowImage:
 
 
 def verify_images(dataset: Dataset, *, progress: bool = True) -> None:
-    """Decode every image and mask once.
-
-    Args:
-        dataset: With the columns `image` and `image_id`, and `mask` where there are masks.
-        progress: Show a progress bar.
+    """Decode every image, and every mask where there are masks, once.
 
     Raises:
         DataError: If some cannot be read; counts all, names the first ten, and says what is wrong with the first.
     """
     failures: dict[str, str] = {}
-    for name in ("image", "mask"):
-        if name not in dataset.column_names:
-            continue
-        rows = dataset.select_columns([name, "image_id"]).cast_column(name, Image(decode=False))
-        for row in tqdm(rows, desc=f"check {name}s", unit="image", disable=not progress):
-            try:
+    for row in tqdm(undecoded(dataset), desc="check images", unit="image", disable=not progress):
+        try:
+            for name in {"image", "mask"} & row.keys():
                 decode_image(row[name], row["image_id"])
-            except DataError as error:  # noqa: PERF203 - decoding takes a thousand times as long
-                failures.setdefault(row["image_id"], str(error))
+        except DataError as error:  # noqa: PERF203 - decoding takes a thousand times as long
+            failures[row["image_id"]] = str(error)
     if failures:
         raise DataError(
             f"{len(failures)} images cannot be read: {first_ten(failures)}; the first: {next(iter(failures.values()))}"

@@ -3,40 +3,48 @@
 import csv
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 
 import numpy as np
 
-from skinvision_hf.config import DEFAULT_SCHEME, SPLITS
+from skinvision_hf.config import DEFAULT_SCHEME, LEAKY_SCHEME, SPLITS
 from skinvision_hf.errors import DataError, first_ten
+from skinvision_hf.labels import CODES
 
 __all__ = [
-    "assert_leak_free",
-    "duplicate_pairs",
-    "grouped_split",
-    "image_level_split",
-    "load_manifest",
+    "assert_leak_free", "assign_splits", "duplicate_pairs", "grouped_split", "image_level_split", "load_manifest",
     "merge_duplicates",
-]
+]  # fmt: skip
 
 
-def load_manifest(name: str = DEFAULT_SCHEME) -> dict[str, str]:
-    """Read a committed split manifest.
-
-    Args:
-        name: Name of the split scheme.
-
-    Returns:
-        Split of each image by image_id, in the order of the file.
+def assign_splits(
+    labels: Sequence[int], image_ids: Sequence[str], lesion_ids: Sequence[str], *, split_scheme: str, drawn: bool
+) -> list[str]:
+    """The split of each row in a split scheme; drawn images, which are in no manifest, are split anew.
 
     Raises:
-        DataError: If the package has no manifest of this name.
+        DataError: If images are not in the scheme, are too few, or a lesion would be in two splits.
     """
-    if name != DEFAULT_SCHEME:
-        raise DataError(f"there is no manifest of a split scheme named {name!r}; use {DEFAULT_SCHEME!r}")
-    text = (files("skinvision_hf.data") / "manifests" / f"{name}.csv").read_text()
-    return {row["image_id"]: row["split"] for row in csv.DictReader(text.splitlines())}
+    codes = [CODES[label] for label in labels]
+    groups = merge_duplicates(image_ids, lesion_ids, duplicate_pairs())
+    try:
+        if split_scheme == LEAKY_SCHEME:
+            return image_level_split(codes)
+        manifest = dict(zip(image_ids, grouped_split(codes, groups), strict=True)) if drawn else load_manifest()
+    except ValueError as error:
+        raise DataError(f"these images cannot be split ({error}); use more images") from error
+    if unknown := [name for name in image_ids if name not in manifest]:
+        problem = f"{len(unknown)} images are not in the split scheme {split_scheme}: {first_ten(unknown)}"
+        raise DataError(f"{problem}; use HAM10000's own images")
+    splits = [manifest[name] for name in image_ids]
+    assert_leak_free(image_ids, groups, splits)
+    return splits
+
+
+def load_manifest() -> dict[str, str]:
+    """The split of each image by image_id, from the committed manifest of `ham10000-v1`, in the order of the file."""
+    return {row["image_id"]: row["split"] for row in _read_table(DEFAULT_SCHEME)}
 
 
 def duplicate_pairs() -> list[tuple[str, str]]:
@@ -44,22 +52,19 @@ def duplicate_pairs() -> list[tuple[str, str]]:
 
     Found by Abhishek, Jain and Hamarneh, Scientific Data 2025, doi:10.1038/s41597-025-04382-5.
     """
-    text = (files("skinvision_hf.data") / "manifests" / "ham10000-duplicates.csv").read_text()
-    return [(row["image_id_a"], row["image_id_b"]) for row in csv.DictReader(text.splitlines())]
+    return [(row["image_id_a"], row["image_id_b"]) for row in _read_table("ham10000-duplicates")]
+
+
+def _read_table(name: str) -> "csv.DictReader[str]":
+    return csv.DictReader((files("skinvision_hf.data") / "manifests" / f"{name}.csv").read_text().splitlines())
 
 
 def merge_duplicates(
     image_ids: Sequence[str], lesion_ids: Sequence[str], pairs: Iterable[tuple[str, str]]
 ) -> list[str]:
-    """Give lesions that share a duplicate pair one common group.
+    """The group of each row: the first, in alphabetical order, of the lesion_ids that duplicate pairs join.
 
-    Args:
-        image_ids: Image of each row.
-        lesion_ids: Lesion of each row.
-        pairs: Pairs of image_ids that show one lesion; pairs with an image that is not among the rows are ignored.
-
-    Returns:
-        Group of each row: the first of its lesion_ids in alphabetical order.
+    Pairs of image_ids that show one lesion are ignored where an image is not among the rows.
     """
     group = {lesion: lesion for lesion in lesion_ids}
     lesion_of = dict(zip(image_ids, lesion_ids, strict=True))
@@ -74,14 +79,7 @@ def grouped_split(labels: Sequence[str], groups: Sequence[str], *, seed: int = 0
     """Split 70/15/15, stratified by diagnosis, with no group in two splits.
 
     Twenty stratified group folds are made; the first fourteen are training, the next three validation, the rest test.
-
-    Args:
-        labels: Diagnosis of each row; rows in a fixed order, since the result depends on it.
-        groups: Lesion of each row, duplicates merged.
-        seed: Seed of the shuffle.
-
-    Returns:
-        Split of each row.
+    The split of each row depends on the order of the rows.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -95,48 +93,31 @@ def grouped_split(labels: Sequence[str], groups: Sequence[str], *, seed: int = 0
     return splits.tolist()
 
 
-def image_level_split(labels: Sequence[str], *, seed: int = 42) -> list[str]:
-    """Split at random by image, as older work does: photographs of one lesion land on both sides.
+def image_level_split(labels: Sequence[str]) -> list[str]:
+    """Split rows of these labels at random by image, as older work does: one lesion lands on both sides.
 
     15 % of the images become test, then 17.6 % of the rest validation, both stratified. For comparison only.
-
-    Args:
-        labels: Diagnosis of each row.
-        seed: Seed of both draws.
-
-    Returns:
-        Split of each row.
     """
     from sklearn.model_selection import train_test_split
 
     names = np.asarray(labels)
-    rest, test = train_test_split(np.arange(len(names)), test_size=0.15, random_state=seed, stratify=names)
-    _, validation = train_test_split(rest, test_size=0.176, random_state=seed, stratify=names[rest])
+    rest, test = train_test_split(np.arange(len(names)), test_size=0.15, random_state=42, stratify=names)
+    _, validation = train_test_split(rest, test_size=0.176, random_state=42, stratify=names[rest])
     splits = np.full(len(names), SPLITS[0], dtype=object)
     splits[validation], splits[test] = SPLITS[1], SPLITS[2]
     return splits.tolist()
 
 
 def assert_leak_free(image_ids: Sequence[str], groups: Sequence[str], splits: Sequence[str]) -> None:
-    """Check that no image and no lesion is in two splits.
-
-    Args:
-        image_ids: Image of each row.
-        groups: Lesion of each row; merge duplicates first (`merge_duplicates`).
-        splits: Split of each row.
+    """Check that no image and no lesion (or group, from `merge_duplicates`) is in two splits; one value for each row.
 
     Raises:
         DataError: If one is; names the first ten offenders.
     """
     for kind, names in (("image", image_ids), ("lesion", groups)):
-        offenders = _in_several_splits(zip(names, splits, strict=True))
-        if offenders:
+        seen: dict[str, set[str]] = defaultdict(set)
+        for name, split in zip(names, splits, strict=True):
+            seen[name].add(split)
+        if offenders := {name: found for name, found in seen.items() if len(found) > 1}:
             named = first_ten(f"{name} ({' and '.join(sorted(found))})" for name, found in offenders.items())
             raise DataError(f"{len(offenders)} {kind}s are in more than one split: {named}")
-
-
-def _in_several_splits(rows: Iterable[tuple[str, str]]) -> Mapping[str, set[str]]:
-    seen: dict[str, set[str]] = defaultdict(set)
-    for name, split in rows:
-        seen[name].add(split)
-    return {name: splits for name, splits in seen.items() if len(splits) > 1}

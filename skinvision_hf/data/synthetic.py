@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -18,32 +18,20 @@ __all__ = ["draw_dataset", "draw_image", "is_drawn", "is_synthetic", "read_synth
 SOURCE = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
 DEFAULT_IMAGES = 400
-SMALLEST = 210
-"""Fewest images with which every diagnosis has a share of every split."""
-
+SMALLEST = 210  # with which every diagnosis has a share of every split
 PREFIX = "SYN_"
 SIZE = (200, 150)
 SITES = ("back", "lower extremity", "trunk", "face")
-# How common each diagnosis is: like HAM10000, most are moles, but no class is too small to split.
-SHARES = {"akiec": 0.12, "bcc": 0.12, "bkl": 0.14, "df": 0.11, "mel": 0.14, "nv": 0.26, "vasc": 0.11}
-
-
-class Look(NamedTuple):
-    """How lesions of one diagnosis are drawn: colour, raggedness of the outline, and spots inside."""
-
-    colour: tuple[int, int, int]
-    ragged: float
-    spots: int
-
-
+# Of each diagnosis: its share (like HAM10000, most are moles, but no class is too small to split), the colour of its
+# lesions, the raggedness of their outline, and the number of spots inside.
 LOOKS = {
-    "akiec": Look((205, 120, 105), 0.25, 12),
-    "bcc": Look((190, 140, 150), 0.10, 3),
-    "bkl": Look((150, 115, 70), 0.12, 20),
-    "df": Look((170, 110, 90), 0.03, 1),
-    "mel": Look((60, 40, 45), 0.35, 8),
-    "nv": Look((120, 75, 50), 0.05, 0),
-    "vasc": Look((150, 20, 40), 0.08, 0),
+    "akiec": (0.12, (205, 120, 105), 0.25, 12),
+    "bcc": (0.12, (190, 140, 150), 0.10, 3),
+    "bkl": (0.14, (150, 115, 70), 0.12, 20),
+    "df": (0.11, (170, 110, 90), 0.03, 1),
+    "mel": (0.14, (60, 40, 45), 0.35, 8),
+    "nv": (0.26, (120, 75, 50), 0.05, 0),
+    "vasc": (0.11, (150, 20, 40), 0.08, 0),
 }
 
 
@@ -61,17 +49,15 @@ def read_synthetic(source: str, *, masks: bool, **_: Any) -> Dataset:
 def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> Dataset:
     """Draw a small data set: two photographs of every third lesion, all seven diagnoses, always the same pixels.
 
-    Args:
-        count: Number of images, at least `SMALLEST`.
-        masks: Add the masks.
-
     Raises:
         DataError: If the count is too small to give every split every diagnosis.
     """
     if count < SMALLEST:
         raise DataError(f"synthetic[:{count}] is too small for three splits; ask for at least synthetic[:{SMALLEST}]")
     generator = np.random.default_rng(0)
-    codes = np.repeat(list(SHARES), _counts(count))
+    counts = [int(count * share) for share, *_ in LOOKS.values()]
+    counts[CODES.index("nv")] += count - sum(counts)
+    codes = np.repeat(CODES, counts)
     records, images, drawn_masks = [], [], []
     lesion, views, last = 0, 0, ""
     for number, code in enumerate(codes):
@@ -112,22 +98,20 @@ def draw_image(code: str, lesion: int, *, view: int = 1) -> tuple[Image.Image, I
         An RGB image and a mask of 0 and 255, both 200 x 150 pixels.
     """
     shape, photo = np.random.default_rng([CODES.index(code), lesion]), np.random.default_rng([lesion, view, 1])
-    look, (width, height) = LOOKS[code], SIZE
+    (_, hue, ragged, spots), (width, height) = LOOKS[code], SIZE
     skin = shape.integers((205, 150, 125), (240, 190, 165))
-    colour = np.clip(np.array(look.colour) + shape.normal(0, 10, 3), 0, 255)
+    colour = np.clip(np.array(hue) + shape.normal(0, 10, 3), 0, 255)
     radius = height * shape.uniform(0.18, 0.36)
     centre = np.array([width, height]) / 2 + photo.uniform(-0.12, 0.12, 2) * height
     angles = np.linspace(0, 2 * np.pi, 32, endpoint=False)
-    radii = (
-        radius * (1 + look.ragged * shape.uniform(-1, 1, 32)) * (1 + 0.15 * np.sin(2 * angles + shape.uniform(0, 6)))
-    )
+    radii = radius * (1 + ragged * shape.uniform(-1, 1, 32)) * (1 + 0.15 * np.sin(2 * angles + shape.uniform(0, 6)))
     outline = [tuple(p) for p in (centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)).tolist()]
 
     image, mask = Image.new("RGB", SIZE, _rgb(skin)), Image.new("L", SIZE, 0)
     ImageDraw.Draw(mask).polygon(outline, fill=255)
     pen = ImageDraw.Draw(image)
     pen.polygon(outline, fill=_rgb(colour))
-    for _ in range(look.spots):
+    for _ in range(spots):
         angle, distance = shape.uniform(0, 2 * np.pi), radius * 0.7 * np.sqrt(shape.uniform())
         x, y = centre + distance * np.array([np.cos(angle), np.sin(angle)])
         size = radius * shape.uniform(0.05, 0.2)
@@ -135,12 +119,6 @@ def draw_image(code: str, lesion: int, *, view: int = 1) -> tuple[Image.Image, I
     pixels = np.asarray(image.filter(ImageFilter.GaussianBlur(1.5)), dtype=np.float64)
     noisy = pixels * photo.uniform(0.9, 1.1) + photo.normal(0, 5, pixels.shape)
     return Image.fromarray(noisy.clip(0, 255).astype(np.uint8)), mask
-
-
-def _counts(count: int) -> list[int]:
-    counts = [int(count * share) for share in SHARES.values()]
-    counts[list(SHARES).index("nv")] += count - sum(counts)
-    return counts
 
 
 def _rgb(colour: np.ndarray) -> tuple[int, int, int]:

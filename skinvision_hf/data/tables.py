@@ -46,13 +46,7 @@ def column_of(names: Sequence[str], column: str) -> str | None:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of labels.
-
-    Attributes:
-        path: Its file.
-        columns: What its columns are called.
-        rows: Its rows as text, by column.
-    """
+    """A table of labels: its file, the names of its columns, and its rows as text by column."""
 
     path: Path
     columns: list[str]
@@ -60,11 +54,7 @@ class Table:
 
     @classmethod
     def read(cls, path: Path, *, head_only: bool = False) -> "Table":
-        """Read a file in UTF-8 or UTF-16 whose values are separated by commas, semicolons, tabs or bars.
-
-        Args:
-            path: The file.
-            head_only: Read no rows, and take any encoding.
+        """Read a file in UTF-8 or UTF-16 with commas, semicolons, tabs or bars; with `head_only`, no rows of it.
 
         Raises:
             DataError: If it cannot be read, or is not such a file.
@@ -77,9 +67,8 @@ class Table:
             text = re.sub(r"\Asep=.\s+", "", text)  # Excel's
             head = text.splitlines()[0] if text else ""
             reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=max(SEPARATORS, key=head.count))
-            rows = [
-                {k: (v or "").strip() for k, v in row.items() if k is not None} for row in ([] if head_only else reader)
-            ]
+            lines = [] if head_only else reader
+            rows = [{k: (v or "").strip() for k, v in line.items() if k is not None} for line in lines]
         except OSError as error:
             raise DataError(f"cannot read {describe(error, path)}; check the path and its permissions") from error
         except (UnicodeDecodeError, csv.Error) as error:
@@ -99,16 +88,10 @@ class Table:
         return bool(column_of(self.columns, "image_id") and (self.marks or column_of(self.columns, "dx")))
 
     def records(self, *, required: Sequence[str] = ("image_id",)) -> list[dict[str, str]]:
-        """Translate the rows into the columns of HAM10000's own metadata.
-
-        Args:
-            required: Columns of ours that no row may leave empty.
-
-        Returns:
-            A dictionary for each row, with the keys of `COLUMNS` that the table has; `dx` is in the table's own words.
+        """The rows by the keys of `COLUMNS` that the table has; `dx` is in the table's own words.
 
         Raises:
-            DataError: If a column is missing, or rows are incomplete or contradict themselves.
+            DataError: If a column is missing, rows leave a `required` one empty, or contradict themselves.
         """
         wanted = {name: column_of(self.columns, name) for name in COLUMNS if name != "dx"}
         missing = [name for name in required if wanted.get(name) is None]
@@ -125,10 +108,8 @@ class Table:
             records.append(record | {"dx": self._marked(row, marks) if marks else _best(row, labels)})
         gaps = [number for number, record in enumerate(records, start=2) if not all(record[k] for k in required)]
         if gaps:
-            raise DataError(
-                f"{self.path}: {len(gaps)} rows are incomplete, the first in line {gaps[0]}; fill in "
-                f"{' and '.join(required)}"
-            )
+            found = f"{len(gaps)} rows are incomplete, the first in line {gaps[0]}"
+            raise DataError(f"{self.path}: {found}; fill in {' and '.join(required)}")
         return records
 
     def _marked(self, row: dict[str, str], marks: Sequence[str]) -> str:
@@ -153,12 +134,7 @@ def is_table(path: Path) -> bool:
 
 
 def refuse_unknown(names: Sequence[str], where: str, remedy: str = "correct the labels") -> None:
-    """Refuse labels that are none of the seven diagnoses.
-
-    Args:
-        names: The label of each image.
-        where: What the message begins with.
-        remedy: What it ends with.
+    """Refuse labels that are none of the seven diagnoses, in a message that begins with `where`.
 
     Raises:
         DataError: If there are such labels; counts them.

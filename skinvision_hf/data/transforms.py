@@ -13,27 +13,19 @@ Transform = Callable[[Image.Image], Tensor]
 
 
 def eval_transform(pretrained_cfg: dict[str, Any]) -> Transform:
-    """Build the evaluation transform: timm's own, so that transformers and timm compute the same pixels.
+    """Build the evaluation transform, timm's own, so that transformers and timm compute the same pixels.
 
-    Args:
-        pretrained_cfg: The `pretrained_cfg` of a release's `config.json`.
-
-    Returns:
-        A callable from an RGB image of any size to a normalised float32 tensor (3, height, width).
+    It turns an RGB image of any size into a normalised float32 tensor (3, height, width).
     """
     return timm.data.create_transform(**timm.data.resolve_data_config(pretrained_cfg), is_training=False)
 
 
 def crop_box(pretrained_cfg: dict[str, Any], size: tuple[int, int]) -> tuple[float, float, float, float]:
-    """Find the region of an image that the network sees after the evaluation transform.
-
-    Args:
-        pretrained_cfg: The `pretrained_cfg` of the model.
-        size: Width and height of the original image in pixels.
+    """Find the region of an image, `size` (width, height), that the network sees after the evaluation transform.
 
     Returns:
-        Left, top, right and bottom in pixels of the original image. With crop mode `border` they can lie outside
-        of it, where the network sees padding.
+        Left, top, right and bottom in pixels of the original image. With crop mode `border` they can lie outside of it,
+        where the network sees padding.
     """
     data = timm.data.resolve_data_config(pretrained_cfg)
     width, height = size
