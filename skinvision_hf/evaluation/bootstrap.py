@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 
 from skinvision_hf.records import Estimate
 
-__all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "Mean", "Statistic", "bootstrap", "lesion_counts"]
+__all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "ClassMean", "Mean", "Statistic", "bootstrap", "lesion_counts"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -59,12 +59,42 @@ class Mean:
             return (counts @ values) / counts.sum(axis=1)
 
     def exact_interval(self, share: float, counts: np.ndarray) -> tuple[float, float]:
-        """The interval of Clopper and Pearson (1934) for a share that is 0 or 1, over the lesions of counts (R, n)."""
-        counts = counts if self.among is None else counts[:, self.among]
-        # Images of one lesion are drawn together, and those of two lesions never alike in all resamples.
-        lesions = np.unique(counts, axis=1).shape[1]
-        interval = binomtest(round(share) * lesions, lesions).proportion_ci(LEVEL, method="exact")
-        return float(interval.low), float(interval.high)
+        """The exact interval of a share that is 0 or 1, over the lesions of counts (R, n)."""
+        return _clopper_pearson(share, counts if self.among is None else counts[:, self.among])
+
+
+@dataclass(frozen=True)
+class ClassMean:
+    """The statistic that is the mean over the diagnoses of one value each, such as balanced accuracy.
+
+    A diagnosis whose value is 0 or 1, because a small group has few of its lesions, has the same value in every
+    resample. `bootstrap` widens the interval by the exact one of each such diagnosis.
+
+    Attributes:
+        values: From counts (R, n) to the value of each diagnosis (R, 7); NaN where it is not defined.
+        member: Which images have which diagnosis (n, 7) bool.
+    """
+
+    values: Statistic
+    member: np.ndarray
+
+    def __call__(self, counts: np.ndarray) -> np.ndarray:
+        """From counts (R, n) to values (R,): means over the diagnoses that are defined; NaN where none is."""
+        values = self.values(counts)
+        defined = np.isfinite(values)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(defined, values, 0).sum(axis=1) / defined.sum(axis=1)
+
+    def widen(self, value: float, ends: tuple[float, float], counts: np.ndarray) -> tuple[float, float]:
+        """Add the exact intervals of values 0 and 1 to an interval, as MOVER does (Zou and Donner 2008)."""
+        values = self.values(np.ones((1, counts.shape[1])))[0]
+        below, above = (value - ends[0]) ** 2, (ends[1] - value) ** 2
+        for k, found in enumerate(values):
+            if found in (0.0, 1.0) and self.member[:, k].any():
+                low, high = _clopper_pearson(found, counts[:, self.member[:, k]])
+                below += ((found - low) / np.isfinite(values).sum()) ** 2
+                above += ((high - found) / np.isfinite(values).sum()) ** 2
+        return max(0.0, float(value - below**0.5)), min(1.0, float(value + above**0.5))
 
 
 def lesion_counts(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> np.ndarray:
@@ -90,10 +120,11 @@ def lesion_counts(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, seed
 def bootstrap(statistic: Statistic, counts: np.ndarray, *, n: int | None = None) -> Estimate:
     """Estimate a statistic and its percentile interval.
 
-    Two kinds of statistics get another interval. The resamples of an `AbsoluteSum` lie above its value, which lies
-    above the truth itself. Its interval therefore holds every multiple of the differences that were found, from none to
+    Three kinds of statistics get another interval. The resamples of an `AbsoluteSum` lie above its value, which lies
+    above the true one. Its interval therefore holds every multiple of the differences that were found, from none to
     four times as large, for which so large or so small a sum would be no surprise; the value is always inside. A `Mean`
-    that is a share of 0 or 1 is so in all resamples; its interval is the exact one over lesions.
+    that is a share of 0 or 1 is so in all resamples; its interval is the exact one over lesions, and such shares widen
+    the interval of a `ClassMean`.
 
     Args:
         statistic: From counts (resamples, images) to values (resamples,), NaN where undefined. It is called once with
@@ -117,10 +148,20 @@ def bootstrap(statistic: Statistic, counts: np.ndarray, *, n: int | None = None)
         return Estimate(value, *statistic.exact_interval(value, counts), n)
     values = np.asarray(statistic(counts), dtype=np.float64)
     values = values[np.isfinite(values)]
-    if 2 * len(values) < len(counts) or np.ptp(values) < ROUNDING:
+    if 2 * len(values) < len(counts):
         return Estimate(value, None, None, n)
-    ends = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Estimate(value, float(ends[0]), float(ends[1]), n)
+    low, high = (float(end) for end in np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    if isinstance(statistic, ClassMean):
+        low, high = statistic.widen(value, (low, high), counts)
+    return Estimate(value, low, high, n) if high - low >= ROUNDING else Estimate(value, None, None, n)
+
+
+def _clopper_pearson(share: float, counts: np.ndarray) -> tuple[float, float]:
+    """The interval of Clopper and Pearson (1934) for a share that is 0 or 1, over the lesions of counts (R, n)."""
+    # Images of one lesion are drawn together, and no two lesions are drawn equally often in all resamples.
+    lesions = np.unique(counts, axis=1).shape[1]
+    interval = binomtest(round(share) * lesions, lesions).proportion_ci(LEVEL, method="exact")
+    return float(interval.low), float(interval.high)
 
 
 def _invert(gaps: Statistic, counts: np.ndarray) -> tuple[float, float] | tuple[None, None]:

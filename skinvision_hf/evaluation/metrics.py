@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Mean, Statistic
+from skinvision_hf.evaluation.bootstrap import AbsoluteSum, ClassMean, Mean, Statistic
 from skinvision_hf.labels import CODES
 
 __all__ = [
@@ -75,10 +75,10 @@ def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[st
 
     statistics: dict[str, Statistic] = {
         "accuracy": Mean(right),
-        "balanced_accuracy": lambda counts: _mean_of_defined(_ratio(counts @ hits, counts @ truth)),
-        "macro_f1": lambda counts: _mean_of_defined(f1_scores(counts)),
+        "balanced_accuracy": ClassMean(lambda counts: _ratio(counts @ hits, counts @ truth), truth > 0),
+        "macro_f1": ClassMean(f1_scores, truth > 0),
         "weighted_f1": weighted_f1,
-        "mean_auc": lambda counts: _mean_of_defined(np.stack([area(counts) for area in areas], axis=1)),
+        "mean_auc": ClassMean(lambda counts: np.stack([area(counts) for area in areas], axis=1), truth > 0),
         "log_loss": Mean(-np.log(likelihood)),
         "brier_score": Mean(((probabilities - truth) ** 2).sum(axis=1)),
         "ece": calibration_error(probabilities.max(axis=1), right),
@@ -185,9 +185,3 @@ def _counts(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> tup
 def _ratio(upper: np.ndarray, lower: np.ndarray) -> np.ndarray:
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(lower > 0, upper / lower, np.nan)
-
-
-def _mean_of_defined(values: np.ndarray) -> np.ndarray:
-    """Mean over the classes (R, 7) -> (R,) that are defined; NaN where none is."""
-    defined = np.isfinite(values)
-    return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1))
