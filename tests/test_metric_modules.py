@@ -5,9 +5,8 @@ import pytest
 from random_predictions import draw_predictions
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.evaluate_metrics import SkinLesionMetrics
-from skinvision_hf.evaluation.metrics import CLASS_METRICS, compute
-from skinvision_hf.labels import CODES
+from skinvision_hf.evaluation.evaluate_metrics import SkinLesionMetrics, compute
+from skinvision_hf.evaluation.report import evaluate_predictions
 
 
 def inputs() -> dict[str, list[object]]:
@@ -15,16 +14,23 @@ def inputs() -> dict[str, list[object]]:
     return {"predictions": predictions.probabilities.tolist(), "references": predictions.labels.tolist()}
 
 
-def test_evaluate_modules_give_the_same_numbers_offline() -> None:
-    predictions = draw_predictions(200)
-    expected = compute(predictions.probabilities, predictions.labels)
+def test_modules_give_the_numbers_of_the_report_and_combine() -> None:
     everything = SkinLesionMetrics().compute(**inputs())
-    for name, value in expected.items():
-        assert everything[name] == pytest.approx(value, abs=1e-5)
-    assert {f"{code}_{name}" for code in CODES for name in CLASS_METRICS} <= everything.keys()
+    report = evaluate_predictions(draw_predictions(200), split_scheme="ham10000-v1", split="test")
+    by_class = {f"{code}_{name}": e for code, m in report.per_class.items() for name, e in m.items()}
+    assert everything == {name: e.value for name, e in {**report.overall, **by_class}.items()}
     combined = evaluate.combine([SkinLesionMetrics("accuracy"), SkinLesionMetrics("macro_f1")]).compute(**inputs())
     assert combined == {name: everything[name] for name in ("accuracy", "macro_f1")}
-    assert set(SkinLesionMetrics("per_class").compute(**inputs())) == everything.keys() - expected.keys()
+    assert set(SkinLesionMetrics("per_class").compute(**inputs())) == set(by_class)
+
+
+def test_validation_computes_through_them_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", "/dev/null/metrics")
+    predictions = draw_predictions(200)
+    expected = evaluate_predictions(predictions, split_scheme="ham10000-v1", split="validation").overall
+    found = compute(predictions.probabilities, predictions.labels)
+    assert found == {name: estimate.value for name, estimate in expected.items()}
+    assert compute(predictions.probabilities[:1], predictions.labels[:1])["mean_auc"] is None
 
 
 def test_evaluate_modules_refuse_wrong_names_and_shapes() -> None:

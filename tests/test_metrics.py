@@ -12,11 +12,11 @@ from sklearn import metrics as sklearn_metrics
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
+from skinvision_hf.evaluation.evaluate_metrics import compute
 from skinvision_hf.evaluation.metrics import (
     CLASS_METRICS,
     calibration_error,
     class_statistics,
-    compute,
     overall_statistics,
 )
 from skinvision_hf.evaluation.predictions import Predictions
@@ -190,6 +190,28 @@ def test_a_share_of_all_or_none_has_the_exact_interval_over_lesions(share: float
         assert estimate.value == share
         assert (estimate.low, estimate.high) == pytest.approx(ends)
     assert bootstrap(lambda w: w.sum(axis=1) / w.sum(axis=1), weights) == Estimate(1.0, None, None, 60)
+
+
+def test_a_group_with_few_lesions_of_a_diagnosis_has_an_interval_as_wide_as_they_allow() -> None:
+    """34 nevi that are right but for one, and 4 melanomas that are all missed: resamples know nothing of the latter."""
+    labels = np.array([CODES.index("nv")] * 34 + [CODES.index("mel")] * 4)
+    logits = 4.0 * np.eye(7)[[CODES.index("bkl")] + [CODES.index("nv")] * 37]
+    ids = tuple(map(str, range(38)))
+    report = evaluate_predictions(Predictions(ids, ids, labels, logits), split_scheme="foot", split="all")
+    balanced, exact = report.overall["balanced_accuracy"], report.overall["melanoma_sensitivity"]
+    assert balanced.value == pytest.approx(33 / 34 / 2)
+    assert (exact.low, exact.high) == pytest.approx((0, 1 - 0.025 ** (1 / 4)))
+    assert balanced.high >= balanced.value + exact.high / 2
+    assert balanced.low == pytest.approx(0.5 * np.quantile(resampled_shares(33, 34), 0.025), abs=0.02)
+    right = evaluate_predictions(Predictions(ids, ids, labels, 4.0 * np.eye(7)[labels]), split_scheme="x", split="all")
+    for name in ("balanced_accuracy", "macro_f1", "mean_auc"):
+        estimate = right.overall[name]
+        assert (estimate.value, estimate.high) == (1, 1)
+        assert estimate.low is not None and estimate.low < 1 - exact.high / 2 + 0.01
+
+
+def resampled_shares(right: int, images: int) -> np.ndarray:
+    return np.random.default_rng(0).binomial(images, right / images, 2000) / images
 
 
 def test_an_error_that_is_smaller_than_chance_has_no_interval() -> None:

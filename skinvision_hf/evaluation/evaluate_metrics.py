@@ -1,6 +1,7 @@
 """The metrics as modules of the evaluate library, which work offline and combine with its own."""
 
 import math
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import datasets
@@ -16,7 +17,7 @@ from skinvision_hf.evaluation.metrics import (
 )
 from skinvision_hf.labels import CODES
 
-__all__ = ["SkinLesionMetrics"]
+__all__ = ["SkinLesionMetrics", "compute"]
 
 PER_CLASS = "per_class"
 DESCRIPTION = """\
@@ -50,7 +51,7 @@ class SkinLesionMetrics(evaluate.Metric):
             inputs_description=INPUTS,
             features=datasets.Features(
                 {
-                    "predictions": datasets.Sequence(datasets.Value("float32")),
+                    "predictions": datasets.Sequence(datasets.Value("float64")),
                     "references": datasets.Value("int64"),
                 }
             ),
@@ -71,6 +72,19 @@ class SkinLesionMetrics(evaluate.Metric):
                 statistics = class_statistics(labels, probabilities, k)
                 results |= {f"{code}_{name}": _number(statistics[name][0](ones)[0]) for name in CLASS_METRICS}
         return results
+
+
+def compute(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float | None]:
+    """Compute the overall metrics of probabilities (n, 7) and labels (n,), as validation during training does.
+
+    Returns:
+        Each of `OVERALL_METRICS`; None where it is not defined.
+    """
+    with TemporaryDirectory() as folder:
+        # Neither the values nor a lock file go through the user's cache, which several processes would share.
+        metric = SkinLesionMetrics(cache_dir=folder, keep_in_memory=True)
+        found = metric.compute(predictions=probabilities, references=labels)
+    return {name: found[name] for name in OVERALL_METRICS}
 
 
 def _number(value: float) -> float | None:

@@ -12,7 +12,6 @@ __all__ = [
     "average_precision",
     "calibration_error",
     "class_statistics",
-    "compute",
     "equal_bins",
     "metric_title",
     "overall_statistics",
@@ -29,20 +28,6 @@ CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "averag
 CALIBRATION_BINS = 15
 SMALLEST_PROBABILITY = 1e-15
 ACRONYMS = {"f1": "F1", "auc": "AUC", "ece": "ECE"}
-
-
-def compute(probabilities: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Compute the overall metrics, without confidence intervals.
-
-    Args:
-        probabilities: (n, 7), rows add up to 1.
-        labels: True classes (n,).
-
-    Returns:
-        Each of `OVERALL_METRICS`; NaN where it is not defined.
-    """
-    ones = np.ones((1, len(labels)))
-    return {name: float(s(ones)[0]) for name, (s, _) in overall_statistics(labels, probabilities).items()}
 
 
 def metric_title(name: str) -> str:

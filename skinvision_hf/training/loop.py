@@ -18,7 +18,7 @@ from skinvision_hf.config import PhaseConfig, TrainConfig
 from skinvision_hf.data.augmentation import BatchAugmentation
 from skinvision_hf.data.loaders import iterate
 from skinvision_hf.errors import ModelError, RunError
-from skinvision_hf.evaluation import metrics
+from skinvision_hf.evaluation.evaluate_metrics import compute
 from skinvision_hf.evaluation.logits import collect_logits
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.training.losses import ClassificationLoss, lesion_focus_loss
@@ -135,7 +135,7 @@ class Phase:
         if self.average:
             self.average.update(self.network, step=self.updates)
 
-    def validate(self) -> dict[str, float]:
+    def validate(self) -> dict[str, float | None]:
         """The metrics of the validation split by name, each with the prefix `validation_`."""
         for tensor in self.result.buffers():
             # Processes see different images, so their batch-norm statistics differ; the main process's count.
@@ -143,7 +143,7 @@ class Phase:
                 tensor.copy_(broadcast(tensor))
         logits, labels = collect_logits(self.result, self.validation_loader, accelerator=self.accelerator)
         probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
-        return {f"validation_{name}": value for name, value in metrics.compute(probabilities, labels).items()}
+        return {f"validation_{name}": value for name, value in compute(probabilities, labels).items()}
 
     def state_dict(self) -> dict[str, Any]:
         """What Accelerate does not save by itself: the number of updates, and the average."""
