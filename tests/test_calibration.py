@@ -19,11 +19,12 @@ from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.calibration import calibrate, fit_temperature, measure_calibration, recorded_temperature
 from skinvision_hf.evaluation.conformal import ConformalReport, measure_conformal
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.figures.calibration_plots import plot_prediction_sets, plot_reliability
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction_sets import ConformalPredictor, prediction_sets
-from skinvision_hf.models.release import CONFORMAL_FILE
+from skinvision_hf.models.release import CONFORMAL_FILE, bundled_release
 from skinvision_hf.vision import SkinVision
 
 
@@ -136,7 +137,7 @@ def test_a_set_is_a_prefix_of_the_ranking() -> None:
     thresholds = np.array([0.95, 0.84, 0.96, 0.998, 0.96, 0.30, 0.79])
     members = prediction_sets(probabilities, thresholds)[0]
     assert {code for code, inside in zip(CODES, members, strict=True) if inside} == {"mel", "nv", "df"}
-    test, predictor = draw_predictions(1000, seed=2), ConformalPredictor.fit(*arrays(draw_predictions(1000, seed=1)))
+    test, predictor = draw_predictions(1000, seed=2), fit_sets(draw_predictions(1000, seed=1))
     for conditional in (True, False):
         inside = prediction_sets(test.probabilities, predictor.thresholds(0.9, class_conditional=conditional))
         ranked = np.take_along_axis(inside, (-test.probabilities).argsort(axis=1), axis=1)
@@ -147,8 +148,14 @@ def test_the_bundled_report_on_prediction_sets_is_that_of_its_predictions() -> N
     folder = bundled_release()
     report = EvalReport.from_dict(json.loads((folder / "metrics.json").read_text()))
     predictor = ConformalPredictor.load(folder)
-    assert predictor is not None
-    assert report.conformal == measure_conformal(predictor, Predictions.from_csv(folder / "predictions.csv"))
+    assert predictor is not None and report.conformal is not None
+    measured = measure_conformal(predictor, Predictions.from_csv(folder / "predictions.csv"))
+    for stored, found in zip(report.conformal.sets, measured.sets, strict=True):
+        assert (stored.target, stored.class_conditional) == (found.target, found.class_conditional)
+        assert str(stored.coverage) == str(found.coverage) and str(stored.mean_size) == str(found.mean_size)
+        assert {c: str(v.coverage) for c, v in stored.per_class.items()} == {
+            c: str(v.coverage) for c, v in found.per_class.items()
+        }
 
 
 def test_a_rank_is_corrected_for_the_number_of_validation_images() -> None:
