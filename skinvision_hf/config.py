@@ -5,21 +5,6 @@ from typing import Literal
 
 from skinvision_hf.errors import DataError
 
-__all__ = [
-    "CAM_METHOD",
-    "CAM_METHODS",
-    "DEFAULT_SCHEME",
-    "LEAKY_SCHEME",
-    "SPLITS",
-    "SPLIT_SCHEMES",
-    "VIEWS",
-    "AugmentConfig",
-    "LossConfig",
-    "ModelConfig",
-    "PhaseConfig",
-    "TrainConfig",
-]
-
 SPLITS = ("train", "validation", "test")
 DEFAULT_SCHEME = "ham10000-v1"
 LEAKY_SCHEME = "image-level-leaky"

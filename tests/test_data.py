@@ -11,7 +11,7 @@ from datasets import Dataset, DatasetDict, Image
 from ham10000_folder import some_rows, write_ham10000, write_metadata
 
 from skinvision_hf.data import FEATURES, fingerprint, folders, load_ham10000, load_split, scheme_name
-from skinvision_hf.data.hub_source import unify
+from skinvision_hf.data.schema import unify
 from skinvision_hf.data.split_schemes import load_manifest
 from skinvision_hf.data.synthetic import draw_dataset, draw_image
 from skinvision_hf.errors import DataError

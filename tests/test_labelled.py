@@ -7,8 +7,9 @@ import pytest
 
 from skinvision_hf.data import FEATURES, load_labelled, load_split
 from skinvision_hf.data.synthetic import draw_image
+from skinvision_hf.data.tables import code_of
 from skinvision_hf.errors import DataError
-from skinvision_hf.labels import CODES, DIAGNOSES, code_of
+from skinvision_hf.labels import CODES, DIAGNOSES
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 

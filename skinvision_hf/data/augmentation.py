@@ -16,8 +16,6 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from skinvision_hf.config import AugmentConfig
 from skinvision_hf.data.acquisition import Acquisition
 
-__all__ = ["BatchAugmentation", "TrainTransform"]
-
 # Weights of red, green and blue in the grey of an image, as torchvision and Pillow have them (ITU-R BT.601).
 GREY = (0.299, 0.587, 0.114)
 

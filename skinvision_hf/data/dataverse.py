@@ -10,8 +10,6 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.errors import DataError, describe
 
-__all__ = ["DOI", "SERVER", "download_ham10000"]
-
 DOI = "doi:10.7910/DVN/DBW86T"
 SERVER = "https://dataverse.harvard.edu"
 # The rest of the data set's page belongs to the ISIC challenge, or is not an image.

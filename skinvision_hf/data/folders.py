@@ -17,8 +17,6 @@ from tqdm.auto import tqdm
 from skinvision_hf.data.images import IMAGE_SUFFIXES
 from skinvision_hf.errors import DataError, describe, first_ten
 
-__all__ = ["TABLE_SUFFIXES", "Pictures", "cached_folder", "list_files", "places", "read_places"]
-
 Result = TypeVar("Result")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
 ZIP_SUFFIX = ".zip"

@@ -13,8 +13,6 @@ from torch.utils.data import DataLoader
 from skinvision_hf.data.schema import decode_image, undecoded
 from skinvision_hf.errors import DataError
 
-__all__ = ["DecodedImages", "iterate", "make_loader"]
-
 
 class DecodedImages:
     """Decodes the images of a data set, and keeps the first ones for which `room` bytes of memory suffice."""

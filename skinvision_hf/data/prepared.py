@@ -22,11 +22,6 @@ from skinvision_hf.data.schema import DX_TYPE, FEATURES, decode_image, fingerpri
 from skinvision_hf.errors import DataError, describe, first_ten
 from skinvision_hf.files import write_json
 
-__all__ = [
-    "assert_replaceable", "is_prepared", "read_prepared", "read_record", "save_prepared", "shrink_images",
-    "write_parquet",
-]  # fmt: skip
-
 RECORD_FILE = "prepared.json"
 DX_TYPE_FILE = "dx_type.json"
 OWN_NAMES = {RECORD_FILE, DX_TYPE_FILE, "data", "figures"}

@@ -12,11 +12,6 @@ from skinvision_hf.config import DEFAULT_SCHEME, LEAKY_SCHEME, SPLITS
 from skinvision_hf.errors import DataError, first_ten
 from skinvision_hf.labels import CODES
 
-__all__ = [
-    "assert_leak_free", "assign_splits", "duplicate_pairs", "grouped_split", "image_level_split", "load_manifest",
-    "merge_duplicates",
-]  # fmt: skip
-
 
 def assign_splits(
     labels: Sequence[int], image_ids: Sequence[str], lesion_ids: Sequence[str], *, split_scheme: str, drawn: bool

@@ -13,8 +13,6 @@ from skinvision_hf.data.schema import make_dataset
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 
-__all__ = ["draw_dataset", "draw_image", "is_drawn", "is_synthetic", "read_synthetic"]
-
 SOURCE = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
 DEFAULT_IMAGES = 400

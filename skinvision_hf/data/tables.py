@@ -10,9 +10,7 @@ from pathlib import Path
 
 from skinvision_hf.data.folders import TABLE_SUFFIXES
 from skinvision_hf.errors import DataError, describe, first_ten
-from skinvision_hf.labels import CODES, code_of
-
-__all__ = ["COLUMNS", "Table", "column_of", "is_table", "refuse_unknown"]
+from skinvision_hf.labels import CODES, DIAGNOSES
 
 # What each column of ours is called elsewhere, in lower case without punctuation, the best first. "diagnosis" in five
 # levels is the ISIC Archive's; the deepest level that is one of the seven diagnoses counts.
@@ -26,6 +24,23 @@ COLUMNS = {
     "sex": "sex gender",
     "localization": "localization localisation anatomsitegeneral anatomsitegeneralchallenge anatomsite site location",
 }
+# What HAM10000 on the Hub, the ISIC challenges and the ISIC Archive (before and after its change to a hierarchy of
+# diagnoses) call them. Squamous cell carcinoma is not listed: only its form in situ belongs to the seven.
+NAMES = {
+    "akiec": "AK, ACK, actinic keratosis, actinic keratoses, actinic keratoses and intraepithelial carcinoma, "
+    "actinic keratoses and intraepithelial carcinomae, solar or actinic keratosis, intraepithelial carcinoma, "
+    "squamous cell carcinoma in situ, Bowen disease, Bowen's disease",
+    "bcc": "basal cell carcinomas",
+    "bkl": "SEK, benign keratoses, benign keratosis-like lesion, benign keratosis-like lesions, "
+    "benign lesions of the keratosis, pigmented benign keratosis, seborrheic keratosis, seborrhoeic keratosis, "
+    "solar lentigo, lichenoid keratosis, lichen planus like keratosis",
+    "df": "dermatofibromas",
+    "mel": "melanomas, melanoma in situ, melanoma invasive, melanoma metastasis, lentigo maligna",
+    "nv": "NEV, nevus, nevi, naevus, naevi, melanocytic nevi, melanocytic naevus, melanocytic naevi, blue nevus, "
+    "nevus spilus",
+    "vasc": "vascular lesions, benign soft tissue proliferations - vascular, angioma, hemangioma, haemangioma, "
+    "cherry angioma, angiokeratoma, pyogenic granuloma",
+}
 # Columns of ISIC 2019 that mark none of the seven diagnoses.
 OTHER_MARKS = ("scc", "unk")
 MARKS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
@@ -33,9 +48,30 @@ SEPARATORS = ",;\t|"
 HEAD = 1 << 16
 
 
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+_CODE_OF = {_plain(name): d.code for d in DIAGNOSES for name in (d.code, d.name, *NAMES[d.code].split(", "))}
+
+
+def code_of(name: str) -> str | None:
+    """Find the diagnosis that a name means.
+
+    Args:
+        name: A code, an ISIC column, or a name in any spelling; also several names of one diagnosis, such as
+            "Benign:Benign melanocytic proliferations:Nevus:Nevus, Spitz" or "Melanoma, NOS".
+
+    Returns:
+        Its code; None when the name means none of the seven, or several of them.
+    """
+    codes = {_CODE_OF.get(_plain(part)) for part in (name, *re.split(r"[:;,/|()]", name))} - {None}
+    return codes.pop() if len(codes) == 1 else None
+
+
 def columns_of(names: Sequence[str], column: str) -> list[str]:
     """All of a table's columns that mean a column of ours, the best first; `metadata.` and the like are ignored."""
-    plain = {re.sub(r"[\W_]", "", name.rpartition(".")[2].lower()): name for name in reversed(names) if name}
+    plain = {_plain(name.rpartition(".")[2]): name for name in reversed(names) if name}
     return [plain[alias] for alias in COLUMNS[column].split() if alias in plain]
 
 

@@ -16,8 +16,6 @@ from skinvision_hf.models.release import WEIGHTS_FILE
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Checkpoints", "assert_same_settings", "flatten"]
-
 SETTINGS_FILE = "settings.json"
 WRITER_FAILED = ("PytorchStreamWriter", "unexpected pos", "No space left")
 

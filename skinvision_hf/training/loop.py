@@ -23,8 +23,6 @@ from skinvision_hf.evaluation.logits import collect_logits
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.training.losses import ClassificationLoss, lesion_focus_loss
 
-__all__ = ["Outputs", "Phase"]
-
 SHOWN_EVERY = 20
 MAX_GRAD_NORM = 1.0
 SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup"}

@@ -21,8 +21,6 @@ from skinvision_hf.files import without_folders
 from skinvision_hf.models.release import TRAINING_FILE
 from skinvision_hf.training.setup import launch_settings
 
-__all__ = ["portable_settings", "read_record", "training_history", "training_record"]
-
 RECORDED_VERSIONS = ("torch", "torchvision", "transformers", "timm", "datasets", "accelerate", "numpy")
 
 

@@ -14,8 +14,6 @@ from accelerate.utils import DistributedType
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.errors import DataError, RunError
 
-__all__ = ["as_launched", "keep_freed_memory", "launch_settings", "start_accelerator"]
-
 # What keeps one whole network in each process, as the average of its weights and the release need it.
 DATA_PARALLEL = (
     *(DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU),

@@ -26,8 +26,6 @@ from skinvision_hf.training.losses import ClassificationLoss
 from skinvision_hf.training.provenance import portable_settings, read_record, training_history, training_record
 from skinvision_hf.training.setup import as_launched, launch_settings, start_accelerator
 
-__all__ = ["Trainer", "load_training_data"]
-
 PHASES = ("head", "finetune")
 VALIDATION_BATCH = 64
 
