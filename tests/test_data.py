@@ -339,7 +339,7 @@ def test_a_wrong_source_is_said_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "other" / "notes.txt").write_text("x")
     for source, message in (
         (tmp_path / "nowhere", "there is no folder"),
-        (tmp_path / "empty", "is empty"),
+        (tmp_path / "empty", "holds no HAM10000_metadata"),
         (tmp_path / "other", r"holds no HAM10000_metadata\.csv"),
         (tmp_path / "other" / "notes.txt", "is a file"),
         ("synthetic[:20]", r"ask for at least synthetic\[:210\]"),

@@ -53,13 +53,8 @@ class TrainTransform:
             x, y = mask.width / image.width, mask.height / image.height
             box_in_mask = (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
             crop = torch.cat([crop, pil_to_tensor(mask.resize(self._size, Image.Resampling.BILINEAR, box_in_mask))])
-        return _turn(crop)
-
-
-def _turn(image: Tensor) -> Tensor:
-    """One of the eight right-angle symmetries of an image (..., H, W)."""
-    image = torch.rot90(image, k=random.randrange(4), dims=(-2, -1))
-    return image.flip(-1) if random.random() < 0.5 else image
+        crop = torch.rot90(crop, k=random.randrange(4), dims=(-2, -1))
+        return crop.flip(-1) if random.random() < 0.5 else crop
 
 
 class BatchAugmentation(torch.nn.Module):

@@ -80,8 +80,7 @@ class Pictures:
     def find(self, name: str) -> str | None:
         """The path of the picture with an image_id, a file name, or the end of a path, which then must match; or None.
 
-        Raises:
-            DataError: If several different files have this name.
+        Several different files of one name raise DataError.
         """
         *parents, last = PurePosixPath(name.replace("\\", "/")).parts or ("",)
         parents = [part for part in parents if part != ".."]
@@ -114,11 +113,7 @@ def _unpacked(archive: Path) -> Path:
 
 
 def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:
-    """Read a source, a folder or a zip file, from its folder, and when that fails, from its zip files too.
-
-    Raises:
-        DataError: As `read`, which takes folders to look in, does in the last place.
-    """
+    """Read a source, a folder or a zip file, from its folder; when that raises DataError, from its zip files too."""
     problem = DataError(f"{source} is empty")
     for folders in places(source):
         try:
@@ -129,11 +124,7 @@ def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:
 
 
 def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
-    """Have `make` fill a folder in the cache from files, once for as long as they stay the same.
-
-    Raises:
-        DataError: If the cache cannot be written.
-    """
+    """Have `make` fill a folder in the cache from files, once for as long as they stay the same."""
     import datasets  # takes a second, and listing files must not
 
     stamps = "".join(f"{f.resolve()}|{f.stat().st_size}|{f.stat().st_mtime_ns}\n" for f in sources)
@@ -178,10 +169,8 @@ def _unpack(archive: Path, target: Path, origin: Path, depth: int = 1) -> None:
         if getattr(error, "errno", None):  # the system's, not a decompressor's
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(
-            f"{origin} cannot be unpacked here ({reason}); download it again if it is damaged, "
-            "or unpack it with another program and give the folder"
-        ) from error
+        remedy = "download it again if it is damaged, or unpack it with another program and give the folder"
+        raise DataError(f"{origin} cannot be unpacked here ({reason}); {remedy}") from error
 
 
 def _safe_path(name: str, target: Path) -> Path | None:

@@ -19,7 +19,6 @@ from skinvision_hf.data.tables import Table, is_table
 from skinvision_hf.errors import DataError, first_ten
 
 METADATA = "ham10000_metadata"
-MASK_SUFFIX = "_segmentation"
 
 
 def is_official(source: str) -> bool:
@@ -49,7 +48,7 @@ def _locate(folders: list[Path], *, masks: bool) -> tuple[list[dict[str, str]], 
     records, pictures = Table.read(metadata).records(required=("image_id", "lesion_id")), Pictures(folders)
     names = [record["image_id"] for record in records]
     images = _find_all(names, pictures, "images", "both parts of the images")
-    mask_names = [name + MASK_SUFFIX for name in names] if masks else []
+    mask_names = [f"{name}_segmentation" for name in names] if masks else []
     return records, images, _find_all(mask_names, pictures, "masks", "the segmentations")
 
 
@@ -187,8 +186,6 @@ def _find_reader(source: str | Path) -> Callable[..., Dataset]:
         if recognises(str(source)):
             return read
     path, wanted = Path(source), "give the folder with HAM10000's metadata and images"
-    if path.is_dir() and not any(path.iterdir()):
-        raise DataError(f"the folder {path} is empty; {wanted}")
     if path.is_dir() or path.suffix.lower() == ".zip":
         raise DataError(f"{path} holds no HAM10000_metadata.csv or .tab; {wanted}")
     if path.is_file():

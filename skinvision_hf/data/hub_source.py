@@ -27,18 +27,14 @@ def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) 
     try:
         splits = load_dataset(repo_id, revision=revision)
     except DatasetNotFoundError as error:
-        raise DataError(
-            f"there is no folder {repo_id}, and there is no data set on the Hub named {repo_id}; check the name"
-        ) from error
+        raise DataError(f"there is no folder {repo_id}, and no data set of this name on the Hub; check it") from error
     except (DatasetsError, ValueError, RuntimeError, OSError) as error:
         if refused := system_error(error):
             problem = f"cannot write the cache of {repo_id} ({describe(refused)})"
             raise DataError(f"{problem}; set HF_HOME to a folder with space that can be written") from error
         reason = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
-        raise DataError(
-            f"there is no folder {repo_id}, and it cannot be loaded from the Hub ({reason}); "
-            "check the network, or give a folder"
-        ) from error
+        problem = f"there is no folder {repo_id}, and it cannot be loaded from the Hub ({reason})"
+        raise DataError(f"{problem}; check the network, or give a folder") from error
     return unify(concatenate_datasets(list(splits.values())), repo_id, masks=masks)
 
 
@@ -61,10 +57,8 @@ def _find_shards(folder: Path) -> list[Path]:
 def read_shards(files: Sequence[Path]) -> Dataset:
     """Read Arrow files, or Parquet files by way of an Arrow file in the cache, as one data set.
 
-    Paths are taken as they are, which `load_dataset` does not do: it takes them for patterns.
-
-    Raises:
-        DataError: If they are damaged, or the cache cannot be written.
+    Paths are taken as they are, which `load_dataset` does not do: it takes them for patterns. Damaged files and a cache
+    that cannot be written raise DataError.
     """
     try:
         if parquet := files[0].suffix.lower() == ".parquet":

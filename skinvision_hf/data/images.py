@@ -193,8 +193,7 @@ def _check_size(width: int, height: int, name: str) -> None:
 def to_rgb(image: Image.Image, name: str = "the image") -> Image.Image:
     """Return an image in RGB: transparency over white, greyscale of more than 8 bits scaled to 8.
 
-    Raises:
-        ImageError: If its values are not finite or of no known range; the message begins with the name.
+    Values that are not finite or of no known range raise ImageError.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         image = _scale_grey(image, name)

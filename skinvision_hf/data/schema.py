@@ -11,7 +11,7 @@ from PIL.Image import Image as PillowImage
 from tqdm.auto import tqdm
 
 from skinvision_hf.data.images import open_image
-from skinvision_hf.data.tables import COLUMNS, code_of, column_of, columns_of, refuse_unknown
+from skinvision_hf.data.tables import COLUMNS, code_of, column_of, columns_of, first_known, refuse_unknown
 from skinvision_hf.errors import DataError, ImageError, first_ten
 from skinvision_hf.labels import CODES
 
@@ -72,10 +72,8 @@ def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
     missing = [column for column in pictures if column not in dataset.column_names]
     missing += [column for column in ("image_id", "lesion_id") if not found[column]] + ([] if labels else ["label"])
     if missing:
-        raise DataError(
-            f"{name} has no column {' or '.join(missing)} (found: {', '.join(dataset.column_names)}), "
-            "so it cannot be used as HAM10000"
-        )
+        problem = f"{name} has no column {' or '.join(missing)} (found: {', '.join(dataset.column_names)})"
+        raise DataError(f"{problem}, so it cannot be used as HAM10000")
     nothing = [None] * len(dataset)
     values = {column: dataset[source][:] if source else nothing for column, source in found.items()}
     cleaned = _clean(values | {"dx": _labels(dataset, labels)}, name)
@@ -89,20 +87,19 @@ def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
     return dataset.select_columns(list(features)).select([first[image_id] for image_id in sorted(first)])
 
 
-def _labels(dataset: Dataset, columns: Sequence[str]) -> list[Any]:
+def _labels(dataset: Dataset, columns: Sequence[str]) -> list[str]:
     """The names of the diagnoses: of each row, the first that is known."""
     named = []
     for column in columns:
         feature, values = dataset.features[column], dataset[column][:]
-        named.append([feature.int2str(v) for v in values] if isinstance(feature, ClassLabel) else values)
-    return [next((value for value in row if code_of(str(value))), row[0]) for row in zip(*named, strict=True)]
+        named.append([feature.int2str(v) if isinstance(feature, ClassLabel) else _text(v) for v in values])
+    return [first_known(row) for row in zip(*named, strict=True)]
 
 
 def _clean(columns: dict[str, list[Any]], name: str) -> dict[str, list[Any]]:
     """Turn values by the keys of `COLUMNS` (or None) into those of `FEATURES` and `DX_TYPE`, images aside."""
-    dx = [_text(value) for value in columns["dx"]]
-    refuse_unknown(dx, name)
-    cleaned: dict[str, list[Any]] = {"label": [CODES.index(code) for code in map(code_of, dx) if code]}
+    refuse_unknown(columns["dx"], name)
+    cleaned: dict[str, list[Any]] = {"label": [CODES.index(code) for code in map(code_of, columns["dx"]) if code]}
     for column in ("image_id", "lesion_id"):
         cleaned[column] = [str(value) for value in columns[column]]
     for column in ("localization", "dx_type"):
@@ -131,18 +128,13 @@ def _age(value: Any, image_id: str) -> float | None:
 
 def undecoded(dataset: Dataset) -> Dataset:
     """A data set whose images and masks stay files when rows are read, for `decode_image`."""
-    for name in ("image", "mask"):
-        if name in dataset.column_names:
-            dataset = dataset.cast_column(name, Image(decode=False))
+    for name in {"image", "mask"} & set(dataset.column_names):
+        dataset = dataset.cast_column(name, Image(decode=False))
     return dataset
 
 
 def decode_image(value: dict[str, Any], image_id: str) -> PillowImage:
-    """Open an image from a column with the feature `Image(decode=False)`; see `skinvision_hf.data.images.open_image`.
-
-    Raises:
-        DataError: If it cannot be read or used.
-    """
+    """Open an image from a column with the feature `Image(decode=False)`; DataError if it cannot be read or used."""
     try:
         return open_image(value, name=f"the image {image_id}")
     except ImageError as error:
@@ -163,9 +155,8 @@ def verify_images(dataset: Dataset, *, progress: bool = True) -> None:
         except DataError as error:  # noqa: PERF203 - decoding takes a thousand times as long
             failures[row["image_id"]] = str(error)
     if failures:
-        raise DataError(
-            f"{len(failures)} images cannot be read: {first_ten(failures)}; the first: {next(iter(failures.values()))}"
-        )
+        first = next(iter(failures.values()))
+        raise DataError(f"{len(failures)} images cannot be read: {first_ten(failures)}; the first: {first}")
 
 
 def fingerprint(dataset: Dataset) -> str:

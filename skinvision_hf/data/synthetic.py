@@ -45,11 +45,7 @@ def read_synthetic(source: str, *, masks: bool, **_: Any) -> Dataset:
 
 
 def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> Dataset:
-    """Draw a small data set: two photographs of every third lesion, all seven diagnoses, always the same pixels.
-
-    Raises:
-        DataError: If the count is too small to give every split every diagnosis.
-    """
+    """Draw a small data set: two photographs of every third lesion, all seven diagnoses, always the same pixels."""
     if count < SMALLEST:
         raise DataError(f"synthetic[:{count}] is too small for three splits; ask for at least synthetic[:{SMALLEST}]")
     generator = np.random.default_rng(0)

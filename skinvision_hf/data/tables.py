@@ -4,7 +4,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,12 @@ def code_of(name: str) -> str | None:
     return codes.pop() if len(codes) == 1 else None
 
 
+def first_known(names: Iterable[str]) -> str:
+    """The first name that is one of the seven diagnoses, else the first that is not empty; empty without one."""
+    given = [name for name in names if name]
+    return next(filter(code_of, given), given[0] if given else "")
+
+
 def columns_of(names: Sequence[str], column: str) -> list[str]:
     """All of a table's columns that mean a column of ours, the best first; `metadata.` and the like are ignored."""
     plain = {_plain(name.rpartition(".")[2]): name for name in reversed(names) if name}
@@ -90,11 +96,7 @@ class Table:
 
     @classmethod
     def read(cls, path: Path, *, head_only: bool = False) -> "Table":
-        """Read a file in UTF-8 or UTF-16 with commas, semicolons, tabs or bars; with `head_only`, no rows of it.
-
-        Raises:
-            DataError: If it cannot be read, or is not such a file.
-        """
+        """Read a file in UTF-8 or UTF-16 with commas, semicolons, tabs or bars; with `head_only`, no rows of it."""
         try:
             with path.open("rb") as file:
                 content = file.read(HEAD if head_only else -1)
@@ -133,15 +135,14 @@ class Table:
         missing = [name for name in required if wanted.get(name) is None]
         missing += [] if self.marks or column_of(self.columns, "dx") else ["dx"]
         if missing:
-            raise DataError(
-                f"{self.path} has no column {' or '.join(missing)} (found: {first_ten(self.columns)}); "
-                "name the columns as README says"
-            )
+            problem = f"{self.path} has no column {' or '.join(missing)} (found: {first_ten(self.columns)})"
+            raise DataError(f"{problem}; name the columns as README says")
         marks, labels = self.marks, columns_of(self.columns, "dx")
         records = []
         for row in self.rows:
             record = {name: row[column] for name, column in wanted.items() if column}
-            records.append(record | {"dx": self._marked(row, marks) if marks else _best(row, labels)})
+            dx = self._marked(row, marks) if marks else first_known(row[column] for column in labels)
+            records.append(record | {"dx": dx})
         gaps = [number for number, record in enumerate(records, start=2) if not all(record[k] for k in required)]
         if gaps:
             found = f"{len(gaps)} rows are incomplete, the first in line {gaps[0]}"
@@ -158,27 +159,15 @@ class Table:
         return "".join(chosen)
 
 
-def _best(row: dict[str, str], columns: Sequence[str]) -> str:
-    """The first value that is one of the seven diagnoses, else the first that is there."""
-    values = [row[name] for name in columns if row[name]]
-    return next((value for value in values if code_of(value)), values[0] if values else "")
-
-
 def is_table(path: Path) -> bool:
     """Whether a path looks like a table by its name."""
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
 def refuse_unknown(names: Sequence[str], where: str, remedy: str = "correct the labels") -> None:
-    """Refuse labels that are none of the seven diagnoses, in a message that begins with `where`.
-
-    Raises:
-        DataError: If there are such labels; counts them.
-    """
+    """Refuse labels that are none of the seven diagnoses: a DataError that begins with `where` and counts them."""
     unknown = Counter(name or "(empty)" for name in names if code_of(name) is None)
     if unknown:
         counted = first_ten(f"{name} ({count})" for name, count in unknown.most_common())
-        raise DataError(
-            f"{where}: {sum(unknown.values())} of {len(names)} images have none of the diagnoses {', '.join(CODES)}: "
-            f"{counted}; {remedy}"
-        )
+        problem = f"{sum(unknown.values())} of {len(names)} images have none of the diagnoses {', '.join(CODES)}"
+        raise DataError(f"{where}: {problem}: {counted}; {remedy}")

@@ -89,9 +89,8 @@ class Checkpoints:
         if resume and newest is None:
             logger.warning("no checkpoint in %s yet; starting from the beginning", self.output_dir)
         if newest is not None and not resume:
-            raise DataError(
-                f"{self.output_dir} holds a run that was stopped; add --resume to go on, or choose another folder"
-            )
+            stopped = f"{self.output_dir} holds a run that was stopped"
+            raise DataError(f"{stopped}; add --resume to go on, or choose another --output_dir")
         return newest
 
     def agree_on_settings(self, config: TrainConfig, launch: Mapping[str, Any], accelerator: "Accelerator") -> None:
@@ -132,9 +131,8 @@ class Checkpoints:
             if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in WRITER_FAILED):
                 raise
             reason = str(error).partition("\n")[0]
-            raise RunError(
-                f"cannot write a checkpoint to {self.folder} ({reason}); make room and run the same with --resume"
-            ) from error
+            remedy = "make room and run the same with --resume"
+            raise RunError(f"cannot write a checkpoint to {self.folder} ({reason}); {remedy}") from error
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             temporary.rename(final)
@@ -152,11 +150,6 @@ class Checkpoints:
         try:
             accelerator.load_state(str(checkpoint))
         except (RuntimeError, KeyError) as error:
-            raise DataError(
-                f"{checkpoint} is not of this version's training; start again in another --output_dir"
-            ) from error
+            problem = f"{checkpoint} is not of this version's training"
+            raise DataError(f"{problem}; start again in another --output_dir") from error
         logger.info("resumed from %s", checkpoint)
-
-    def remove(self) -> None:
-        """Delete all checkpoints, after the run has written its release."""
-        shutil.rmtree(self.folder, ignore_errors=True)

@@ -80,8 +80,7 @@ class Phase:
     @property
     def result(self) -> SkinVisionForImageClassification:
         """The network that is evaluated and kept: the average where there is one."""
-        average: SkinVisionForImageClassification = self.average.module if self.average else self.network
-        return average
+        return self.average.module if self.average else self.network
 
     def train_epoch(self, title: str) -> dict[str, float]:
         """Pass once over the training split.

@@ -27,14 +27,7 @@ RECORDED_VERSIONS = ("torch", "torchvision", "transformers", "timm", "datasets",
 def training_record(
     config: TrainConfig, data: DatasetDict, accelerator: Accelerator, *, seconds: float
 ) -> dict[str, Any]:
-    """The content of training.json, without the trainings before this one.
-
-    Args:
-        config: The settings, as launched.
-        data: The splits.
-        accelerator: What trained.
-        seconds: How long all epochs took, also those before the run was resumed.
-    """
+    """The content of training.json, without the trainings before this one; `seconds` is the time of all epochs."""
     return {
         "skinvision_version": __version__,
         "command": _command(accelerator.num_processes),

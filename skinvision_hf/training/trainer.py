@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ class Trainer:
         seconds = sum(record["seconds"] for record in self.history)
         record = training_record(self.config, self.data, self.accelerator, seconds=seconds)
         write_json(self.output_dir / TRAINING_FILE, record | {"previous": previous})
-        self.checkpoints.remove()
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
 
     def state_dict(self) -> dict[str, Any]:
         """What Accelerate saves of this run beside weights, optimiser and schedule."""
