@@ -107,8 +107,8 @@ def test_another_process_may_unpack_the_same_files_first(
     archive = shutil.make_archive(str(tmp_path / "archive"), "zip", layout)
     unpack = folders._unpack
 
-    def unpack_twice(file: Path, temporary: Path, origin: Path) -> None:
-        unpack(file, temporary, origin)
+    def unpack_twice(file: Path, temporary: Path) -> None:
+        unpack(file, temporary)
         shutil.copytree(temporary, temporary.with_name(temporary.name.partition(".")[0]))
 
     monkeypatch.setattr(folders, "_unpack", unpack_twice)

@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -105,11 +106,7 @@ def places(source: Path) -> Iterator[list[Path]]:
     if folders:
         yield folders
     if archives := list_files(source, (ZIP_SUFFIX,)) if folders else [source]:
-        yield [*folders, *map(_unpacked, archives)]
-
-
-def _unpacked(archive: Path) -> Path:
-    return cached_folder([archive], lambda target: _unpack(archive, target, archive))
+        yield [*folders, *(cached_folder([archive], partial(_unpack, archive)) for archive in archives)]
 
 
 def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:
@@ -150,8 +147,9 @@ def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path
     return target
 
 
-def _unpack(archive: Path, target: Path, origin: Path, depth: int = 1) -> None:
+def _unpack(archive: Path, target: Path, origin: Path | None = None, depth: int = 1) -> None:
     """Unpack the pictures and tables of a zip file, and of zip files in it; errors name `origin`, the user's file."""
+    origin = origin or archive
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in tqdm([m for m in opened.infolist() if not m.is_dir()], desc=f"unpack {origin.name}"):

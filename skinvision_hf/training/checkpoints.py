@@ -53,10 +53,8 @@ def assert_same_settings(config: TrainConfig, launch: Mapping[str, Any], recorde
         if name in before and name not in FREE_SETTINGS and _compared(name, before[name]) != _compared(name, value)
     ]
     if differing:
-        raise DataError(
-            f"the run in {config.output_dir} was started with {', '.join(differing)}; "
-            "resume it with that, or choose another --output_dir"
-        )
+        started = f"the run in {config.output_dir} was started with {', '.join(differing)}"
+        raise DataError(f"{started}; resume it with that, or choose another --output_dir")
 
 
 def _compared(name: str, value: Any) -> Any:

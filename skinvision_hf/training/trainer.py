@@ -3,6 +3,7 @@
 import json
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -130,22 +131,14 @@ class Trainer:
             self.network = create_model(config.model)
         cfg = self.network.config.pretrained_cfg
         self.transform = TrainTransform(cfg, config.augment)
-        train_loader = make_loader(
-            self.data["train"],
-            self.transform,
-            batch_size=config.batch_size,
-            shuffle=True,
-            masks=config.loss.mask_weight > 0,
-            num_workers=config.num_workers,
-            cache_gb=config.cache_gb,
+        load = partial(make_loader, num_workers=config.num_workers)
+        masks, size = config.loss.mask_weight > 0, config.batch_size
+        self.loaders = (
+            load(
+                self.data["train"], self.transform, batch_size=size, shuffle=True, masks=masks, cache_gb=config.cache_gb
+            ),
+            load(self.data["validation"], eval_transform(cfg), batch_size=VALIDATION_BATCH),
         )
-        validation_loader = make_loader(
-            self.data["validation"],
-            eval_transform(cfg),
-            batch_size=VALIDATION_BATCH,
-            num_workers=config.num_workers,
-        )
-        self.loaders = train_loader, validation_loader
         labels: np.ndarray = self.data["train"].with_format("numpy")["label"][:]
         self.loss = ClassificationLoss(labels, len(CODES), config.loss)
 
@@ -153,10 +146,8 @@ class Trainer:
         """Decode every image before hours are spent on the others; each process takes its share."""
         pictures = ["image", "mask"] if self.config.loss.mask_weight else ["image"]
         images = concatenate_datasets([split.select_columns([*pictures, "image_id"]) for split in self.data.values()])
-        verify_images(
-            images.shard(self.accelerator.num_processes, self.accelerator.process_index),
-            progress=self.accelerator.is_local_main_process,
-        )
+        share = images.shard(self.accelerator.num_processes, self.accelerator.process_index)
+        verify_images(share, progress=self.accelerator.is_local_main_process)
 
     def _run_phase(self, index: int, checkpoint: Path | None) -> None:
         """Train one phase to its last epoch, from its start or from a checkpoint inside of it."""
