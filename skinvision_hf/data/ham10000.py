@@ -53,11 +53,11 @@ def _locate(folders: list[Path], *, masks: bool) -> tuple[list[dict[str, str]], 
 
 
 def _find_all(names: Sequence[str], pictures: Pictures, kind: str, remedy: str) -> list[str]:
-    files = {name: pictures.find(name) for name in names}
-    if missing := [name for name in names if files[name] is None]:
+    files = [pictures.find(name) or "" for name in names]
+    if missing := [name for name, file in zip(names, files, strict=True) if not file]:
         gone = f"{len(missing)} of {len(names)} {kind} in the metadata are not on disk: {first_ten(missing)}"
         raise DataError(f"{gone}; download {remedy}")
-    return [file for name in names if (file := files[name])]
+    return files
 
 
 def _find_metadata(folders: Sequence[Path]) -> Path | None:

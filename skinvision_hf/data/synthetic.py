@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ def read_synthetic(source: str, *, masks: bool, **_: Any) -> Dataset:
     return draw_dataset(int(count) if count else DEFAULT_IMAGES, masks=masks)
 
 
+@cache
 def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> Dataset:
     """Draw a small data set: two photographs of every third lesion, all seven diagnoses, always the same pixels."""
     if count < SMALLEST:

@@ -128,8 +128,7 @@ class Table:
     def records(self, *, required: Sequence[str] = ("image_id",)) -> list[dict[str, str]]:
         """The rows by the keys of `COLUMNS` that the table has; `dx` is in the table's own words.
 
-        Raises:
-            DataError: If a column is missing, rows leave a `required` one empty, or contradict themselves.
+        Missing columns, rows that leave a `required` one empty, and rows that contradict themselves raise DataError.
         """
         wanted = {name: column_of(self.columns, name) for name in COLUMNS if name != "dx"}
         missing = [name for name in required if wanted.get(name) is None]

@@ -112,11 +112,7 @@ class Checkpoints:
         return int(checkpoint.name.split("-")[1])
 
     def save(self, accelerator: "Accelerator", *, phase: int, epoch: int) -> None:
-        """Save the state of all processes after an epoch and drop older checkpoints.
-
-        Raises:
-            RunError: If it cannot be written.
-        """
+        """Save the state of all processes after an epoch and drop older checkpoints; RunError if the disk is full."""
         final = self.folder / f"phase-{phase}-epoch-{epoch:04d}"
         temporary = self.folder / "incomplete"
         if accelerator.is_main_process:
@@ -140,11 +136,7 @@ class Checkpoints:
         accelerator.wait_for_everyone()
 
     def load(self, accelerator: "Accelerator", checkpoint: Path) -> None:
-        """Take over the state of a checkpoint.
-
-        Raises:
-            DataError: If it does not fit what is trained.
-        """
+        """Take over the state of a checkpoint; DataError if it does not fit what is trained."""
         try:
             accelerator.load_state(str(checkpoint))
         except (RuntimeError, KeyError) as error:

@@ -44,11 +44,7 @@ def training_record(
 
 
 def training_history(folder: Path) -> list[dict[str, Any]]:
-    """The records of all trainings that the weights of a release went through, oldest first; none without a record.
-
-    Raises:
-        ModelError: If there is a record that cannot be read.
-    """
+    """The records of all trainings that the weights of a release went through, oldest first; none without a record."""
     if not (folder / TRAINING_FILE).is_file():
         return []
     record = read_record(folder)
@@ -56,11 +52,7 @@ def training_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read the training.json of a release.
-
-    Raises:
-        ModelError: If there is none, or it cannot be read.
-    """
+    """Read the training.json of a release; ModelError if there is none, or if it is damaged."""
     try:
         return dict(json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:
