@@ -22,6 +22,8 @@ from skinvision_hf.figures.training_plots import plot_training
 from skinvision_hf.models.release import bundled_release
 from skinvision_hf.ood.ood_report import OODReport
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 CASES = {
     "fair": draw_predictions(300),
     "one image": draw_predictions(1),

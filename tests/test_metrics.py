@@ -1,10 +1,11 @@
-"""Every metric against scikit-learn, against the official ISIC scorer, and against what it means."""
+"""Every metric against scikit-learn, the official ISIC scorer, and its meaning; the modules of evaluate."""
 
 import json
 import time
 from dataclasses import replace
 from pathlib import Path
 
+import evaluate
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,12 +18,8 @@ from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
 from skinvision_hf.evaluation.calibration import measure_calibration
 from skinvision_hf.evaluation.conformal import fit_conformal, measure_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
-from skinvision_hf.evaluation.metrics import (
-    CLASS_METRICS,
-    calibration_error,
-    class_statistics,
-    overall_statistics,
-)
+from skinvision_hf.evaluation.evaluate_metrics import SkinLesionMetrics, compute
+from skinvision_hf.evaluation.metrics import CLASS_METRICS, calibration_error, class_statistics, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
 from skinvision_hf.evaluation.subgroups import measure_subgroups
@@ -116,6 +113,31 @@ def test_metrics_are_those_of_the_official_isic_scorer() -> None:
         assert official["ap"] == pytest.approx(ours["average_precision"].value, abs=1e-6)
 
 
+def test_modules_of_evaluate_give_the_numbers_of_the_report_and_combine() -> None:
+    predictions = draw_predictions(200)
+    inputs = {"predictions": predictions.probabilities.tolist(), "references": predictions.labels.tolist()}
+    everything = SkinLesionMetrics().compute(**inputs)
+    report = evaluate_predictions(predictions, split_scheme="ham10000-v1", split="test")
+    by_class = {f"{code}_{name}": e for code, m in report.per_class.items() for name, e in m.items()}
+    assert everything == {name: e.value for name, e in {**report.overall, **by_class}.items()}
+    some = ("accuracy", "macro_f1", "mel_sensitivity")
+    combined = evaluate.combine([SkinLesionMetrics(name) for name in some]).compute(**inputs)
+    assert combined == {name: everything[name] for name in some}
+    with pytest.raises(DataError, match="there is no metric 'acuracy'"):
+        SkinLesionMetrics("acuracy")
+    with pytest.raises(DataError, match="predictions must be 7 probabilities"):
+        SkinLesionMetrics().compute(predictions=[[0.5, 0.5]], references=[0])
+
+
+def test_validation_computes_through_them_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate.config, "HF_METRICS_CACHE", "/dev/null/metrics")
+    predictions = draw_predictions(200)
+    expected = evaluate_predictions(predictions, split_scheme="ham10000-v1", split="validation").overall
+    found = compute(predictions.probabilities, predictions.labels)
+    assert found == {name: estimate.value for name, estimate in expected.items()}
+    assert compute(predictions.probabilities[:1], predictions.labels[:1])["mean_auc"] is None
+
+
 def test_a_class_without_images_is_null_with_none_behind_it() -> None:
     drawn = draw_predictions(300, seed=3)
     predictions = drawn.select(drawn.labels != 3)
@@ -199,11 +221,10 @@ def test_an_error_that_is_smaller_than_chance_has_no_interval() -> None:
     assert estimate == Estimate(pytest.approx(0.0), None, None, 600)
 
 
-@pytest.fixture(scope="module")
-def full_report() -> EvalReport:
-    """Everything that is measured on 1,500 images with four attributes."""
-    validation, test, generator = draw_predictions(1500, seed=1), draw_predictions(1500), np.random.default_rng(0)
-    groups = {name: generator.choice([f"group {k}" for k in range(15)], 1500).tolist() for name in "abcd"}
+def full_report(count: int) -> EvalReport:
+    """Everything that is measured, with groups of four attributes."""
+    validation, test, generator = draw_predictions(count, seed=1), draw_predictions(count), np.random.default_rng(0)
+    groups = {name: generator.choice([f"group {k}" for k in range(8)], count).tolist() for name in "abcd"}
     return replace(
         evaluate_predictions(test, split_scheme="s", split="test"),
         calibration=measure_calibration(test, temperature=1.2),
@@ -213,17 +234,20 @@ def full_report() -> EvalReport:
     )
 
 
-def test_a_full_report_takes_seconds_and_every_value_lies_in_its_interval(request: pytest.FixtureRequest) -> None:
+@pytest.mark.slow
+def test_a_full_report_on_1500_images_takes_seconds_and_every_value_lies_in_its_interval() -> None:
     start = time.process_time()
-    report = request.getfixturevalue("full_report")
-    assert time.process_time() - start < 60
+    report = full_report(1500)
+    assert time.process_time() - start < 40
     assert all(e.low is not None and e.low <= (e.value or 0) <= (e.high or 0) for e in report.overall.values())
 
 
-def test_a_full_report_survives_json(full_report: EvalReport) -> None:
-    content = full_report.to_dict()
+@pytest.mark.usefixtures("few_resamples")
+def test_a_full_report_survives_json() -> None:
+    report = full_report(300)
+    content = report.to_dict()
     assert json.loads(json.dumps(content, allow_nan=False)) == content
-    assert EvalReport.from_dict(content) == full_report
+    assert EvalReport.from_dict(content) == report
 
 
 def test_predictions_survive_their_table(tmp_path: Path) -> None:
@@ -240,10 +264,10 @@ def test_predictions_survive_their_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n", "is no table of predictions"),
+        ("a,b\n1,2\n", "is not a table of predictions"),
         ("image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\n", "holds no predictions"),
         ("image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\na,b,nv,1,1,0,0,0,0,0\n", "do not add up to 1"),
-        ("image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\na,b,wart,1,0,0,0,0,0,0\n", "is no table"),
+        ("image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\na,b,wart,1,0,0,0,0,0,0\n", "is not a table"),
     ],
 )
 def test_a_table_that_is_none_is_refused(tmp_path: Path, text: str, message: str) -> None:

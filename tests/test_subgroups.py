@@ -108,6 +108,7 @@ def test_a_real_gap_is_found_and_an_accidental_one_is_not() -> None:
     assert gap.difference.low < 0 < gap.difference.high
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_a_group_with_one_diagnosis_only_is_measured_on_that() -> None:
     test = draw_predictions(400)
     confirmation = np.where(test.labels == CODES.index("nv"), "follow-up", "histology").tolist()
@@ -136,6 +137,7 @@ def test_groups_are_read_from_the_columns_of_a_split() -> None:
     assert "confirmation" not in group_columns(split.remove_columns("dx_type"))
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_groups_come_in_a_sensible_order() -> None:
     report = measure_subgroups(draw_predictions(300), draw_columns(300))
     assert [g.name for g in report.groups["age"]] == ["under 30", "30 to 44", "45 to 59", "75 and over"]

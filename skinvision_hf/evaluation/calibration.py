@@ -1,11 +1,11 @@
 """How far probabilities can be taken at their word, and the temperature that brings them closer to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Mean, bootstrap
@@ -115,24 +115,25 @@ def measure_calibration(test: Predictions, *, temperature: float) -> Calibration
         test: Predictions of the calibrated network.
         temperature: The temperature in it; see `recorded_temperature`.
     """
-    raw = softmax(test.logits.astype(np.float64) * temperature, axis=1)
+    raw = replace(test, logits=test.logits.astype(np.float64) * temperature)
     shares = np.bincount(test.labels, minlength=len(CODES)) / len(test.labels)
     return CalibrationReport(
         temperature=temperature,
-        before=_errors(raw, test.labels, test.counts),
-        after=_errors(test.probabilities, test.labels, test.counts),
+        before=_errors(raw),
+        after=_errors(test),
         chance=chance_errors(test),
         mean_probability=dict(zip(CODES, test.probabilities.mean(axis=0).tolist(), strict=True)),
         frequency=dict(zip(CODES, shares.tolist(), strict=True)),
     )
 
 
-def _errors(probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> CalibrationErrors:
+def _errors(test: Predictions) -> CalibrationErrors:
+    labels, probabilities, counts = test.labels, test.probabilities, test.counts
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     overall = overall_statistics(labels, probabilities)
     terms = [calibration_error(probabilities[:, k], labels == k) for k in range(len(CODES))]
     bins = [
-        ReliabilityBin(float(confidence[members].mean()), bootstrap(Mean(right[members]), counts[:, members]))
+        ReliabilityBin(float(confidence[members].mean()), bootstrap(Mean(right, members), counts))
         for members in equal_bins(confidence).T
         if members.any()
     ]

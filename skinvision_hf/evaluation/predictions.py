@@ -63,7 +63,7 @@ class Predictions:
         """Read such a table; the logits are the logarithms of its probabilities.
 
         Raises:
-            DataError: If it cannot be read, or is no such table.
+            DataError: If it cannot be read, or is not such a table.
         """
         try:
             with Path(path).open(newline="", encoding="utf-8") as file:
@@ -76,7 +76,7 @@ class Predictions:
         except OSError as error:
             raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
         except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path} is no table of predictions with the columns {', '.join(COLUMNS)}") from error
+            raise DataError(f"{path} is not a table of predictions with the columns {', '.join(COLUMNS)}") from error
         if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):
             raise DataError(f"the probabilities in {path} do not add up to 1; evaluate the model again")
         logits = np.log(np.clip(probabilities, 1e-12, 1))

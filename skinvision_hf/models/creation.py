@@ -67,7 +67,7 @@ def _load_state(network: torch.nn.Module, state: dict[str, Tensor], config: Mode
         raise ModelError(f"{misfit}: their shapes differ; choose others with --model.init") from error
     if result.unexpected_keys:
         raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose others with --model.init")
-    # Lite0 lacks squeeze-and-excitation.
+    # Squeeze-and-excitation is new where the weights are those of Lite0.
     lacking = [
         key
         for key in result.missing_keys
