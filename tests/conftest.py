@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,14 @@ def ood_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) ->
     distance = Mahalanobis.fit(features[:100], torch.zeros(100).long())
     OODDetector(distance, distance.closeness(features[100:]).sort().values, refused=0.05, unusual=0.1).save(folder)
     return folder
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confidence intervals from 20 resamples: quick, where a test is not about them."""
+    from skinvision_hf.evaluation import predictions
+
+    monkeypatch.setattr(predictions, "lesion_counts", partial(predictions.lesion_counts, resamples=20))
 
 
 @pytest.fixture

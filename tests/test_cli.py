@@ -19,11 +19,11 @@ from random_predictions import draw_predictions
 
 from skinvision_hf import Prediction, SkinVision, __version__
 from skinvision_hf.cli.main import COMMANDS
+from skinvision_hf.evaluation.conformal import fit_conformal, save_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
-from skinvision_hf.models.operating_points import load_operating_point
-from skinvision_hf.models.prediction_sets import ConformalPredictor
+from skinvision_hf.models.prediction import load_operating_point
 
 COMMAND = [sys.executable, "-m", "skinvision_hf.cli.main"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -42,7 +42,7 @@ def full_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The tiny release with conformal scores and operating points."""
     folder = SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(tmp_path_factory.mktemp("a") / "b")
     drawn = draw_predictions(400)
-    ConformalPredictor.fit(drawn.probabilities, drawn.labels, drawn.lesion_ids).save(folder)
+    save_conformal(fit_conformal(drawn), folder)
     write_json(
         folder / "metrics.json", {"operating_points": measure_decisions(drawn, draw_predictions(300, seed=1)).to_dict()}
     )

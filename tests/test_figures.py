@@ -12,7 +12,6 @@ from random_predictions import draw_predictions
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import lesion_counts
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
 from skinvision_hf.explain.explanation_report import ExplanationReport
@@ -23,6 +22,8 @@ from skinvision_hf.figures.training_plots import plot_training
 from skinvision_hf.models.release import bundled_release
 from skinvision_hf.ood.ood_report import OODReport
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 CASES = {
     "fair": draw_predictions(300),
     "one image": draw_predictions(1),
@@ -32,8 +33,7 @@ CASES = {
 
 
 def draw(predictions: Predictions, folder: Path) -> list[Path]:
-    counts = lesion_counts(predictions.lesion_ids, resamples=20)
-    report = evaluate_predictions(predictions, split_scheme="drawn", split="test", counts=counts)
+    report = evaluate_predictions(predictions, split_scheme="drawn", split="test")
     return draw_evaluation(folder, predictions, report)
 
 

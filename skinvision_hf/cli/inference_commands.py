@@ -98,7 +98,7 @@ def _load_release(arguments: argparse.Namespace) -> "SkinVision":
 def _load(arguments: argparse.Namespace) -> "SkinVision":
     """Load the release, and check that it has what the options ask for."""
     vision = _load_release(arguments)
-    from skinvision_hf.models.operating_points import MIN_SENSITIVITY, load_operating_point
+    from skinvision_hf.models.prediction import MIN_SENSITIVITY, load_operating_point
 
     if arguments.coverage and vision.conformal is None:
         raise ModelError("this release has no conformal scores, so it makes no prediction sets; leave --coverage out")

@@ -1,18 +1,20 @@
-"""Coverage and size of conformal prediction sets."""
+"""Conformal prediction sets: fitted on validation, their coverage and size measured on test."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
+from skinvision_hf.evaluation.bootstrap import Mean, bootstrap
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor, prediction_sets
+from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor, lac_scores, prediction_sets
+from skinvision_hf.models.release import CONFORMAL_FILE
 from skinvision_hf.records import Estimate, Record
 
-__all__ = ["ClassSets", "ConformalReport", "SetQuality", "measure_conformal"]
-
 COVERAGES = (0.8, COVERAGE, 0.95)
+DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,6 @@ class SetQuality(Record):
     mean_size: Estimate
     per_class: dict[str, ClassSets]
 
-    def worst(self) -> tuple[str, Estimate]:
-        """Return the code of the diagnosis with the lowest coverage, and that coverage."""
-        known = {code: sets.coverage for code, sets in self.per_class.items() if sets.coverage.value is not None}
-        return min(known.items(), key=lambda item: item[1].value or 0.0)
-
 
 @dataclass(frozen=True)
 class ConformalReport(Record):
@@ -69,31 +66,46 @@ class ConformalReport(Record):
         return next(s for s in self.sets if (s.target, s.class_conditional) == (target, class_conditional))
 
 
-def measure_conformal(
-    predictor: ConformalPredictor, test: Predictions, *, counts: np.ndarray | None = None
-) -> ConformalReport:
+def fit_conformal(validation: Predictions) -> ConformalPredictor:
+    """Collect the scores of validation images, from their calibrated probabilities."""
+    labels, lesion_ids = validation.labels, np.asarray(validation.lesion_ids)
+    score = lac_scores(validation.probabilities)[np.arange(len(labels)), labels]
+    # Rounded up, so that rounding can only make sets larger.
+    score = np.ceil(score * 10**DIGITS) / 10**DIGITS
+    scores, images = [], []
+    for k in range(len(CODES)):
+        rows = np.flatnonzero(labels == k)
+        rows = rows[np.argsort(score[rows], kind="stable")]
+        _, lesion, count = np.unique(lesion_ids[rows], return_inverse=True, return_counts=True)
+        scores.append(score[rows])
+        images.append(count[lesion])
+    return ConformalPredictor(tuple(scores), tuple(images))
+
+
+def save_conformal(predictor: ConformalPredictor, folder: str | Path) -> Path:
+    """Write the scores into a release."""
+    scores, images = (
+        {code: np.round(values, DIGITS).tolist() for code, values in zip(CODES, column, strict=True)}
+        for column in (predictor.scores, predictor.images_of_lesion)
+    )
+    content = {"schema_version": 2, "score": "lac", "scores": scores, "images_of_lesion": images}
+    return write_json(Path(folder) / CONFORMAL_FILE, content)
+
+
+def measure_conformal(predictor: ConformalPredictor, test: Predictions) -> ConformalReport:
     """Measure how often prediction sets contain the ground truth, and how large they are.
 
     Args:
         predictor: Fitted on validation.
         test: Predictions of images that the predictor has not seen.
-        counts: Bootstrap counts from `lesion_counts`; the default ones when None.
     """
-    counts = lesion_counts(test.lesion_ids) if counts is None else counts
-    return ConformalReport(
-        tuple(
-            _set_quality(predictor, test, counts, target, conditional)
-            for conditional in (True, False)
-            for target in COVERAGES
-        )
-    )
+    kinds = [(target, conditional) for conditional in (True, False) for target in COVERAGES]
+    return ConformalReport(tuple(_set_quality(predictor, test, *kind) for kind in kinds))
 
 
-def _set_quality(
-    predictor: ConformalPredictor, test: Predictions, counts: np.ndarray, target: float, conditional: bool
-) -> SetQuality:
+def _set_quality(predictor: ConformalPredictor, test: Predictions, target: float, conditional: bool) -> SetQuality:
     inside = prediction_sets(test.probabilities, predictor.thresholds(target, class_conditional=conditional))
-    covered, size = inside[np.arange(len(inside)), test.labels], inside.sum(axis=1)
+    covered, size, counts = inside[np.arange(len(inside)), test.labels], inside.sum(axis=1), test.counts
     _, lesion, images = np.unique(np.asarray(test.lesion_ids), return_inverse=True, return_counts=True)
     return SetQuality(
         target=target,
@@ -103,9 +115,9 @@ def _set_quality(
         mean_size=bootstrap(Mean(size), counts),
         per_class={
             code: ClassSets(
-                bootstrap(Mean(covered[rows]), counts[:, rows]), bootstrap(Mean(size[rows]), counts[:, rows])
+                coverage=bootstrap(Mean(covered, test.labels == k), counts),
+                mean_size=bootstrap(Mean(size, test.labels == k), counts),
             )
             for k, code in enumerate(CODES)
-            for rows in [test.labels == k]
         },
     )

@@ -95,8 +95,7 @@ def summarise(
         columns = {"pointing_game": scored.pointing[row], "energy_inside": scored.energy[row]}
         if scored.kinds[row].map in CAM_METHODS:
             columns["corner"] = scored.corner[row]
-        n = None if among is None else int(among.sum())
-        return {name: bootstrap(Mean(values, among), counts, n=n) for name, values in columns.items()}
+        return {name: bootstrap(Mean(values, among), counts) for name, values in columns.items()}
 
     def over_centre(row: int, *, with_road: bool) -> dict[str, Estimate]:
         pointing = scored.pointing[row].astype(float) - scored.pointing[centre]

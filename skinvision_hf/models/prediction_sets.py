@@ -2,28 +2,22 @@
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from skinvision_hf.errors import ModelError
-from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import CONFORMAL_FILE
-
-__all__ = ["COVERAGE", "ConformalPredictor", "prediction_sets"]
 
 COVERAGE = 0.9
 """Default coverage of prediction sets: the share of images whose set contains the ground truth."""
 
-DIGITS = 6
-
 
 @dataclass(frozen=True)
 class ConformalPredictor:
-    """Split conformal prediction with the score 1 - probability of the ground truth (Sadinle et al. 2019).
+    """Split conformal prediction with `lac_scores`.
 
     Images of one lesion are not exchangeable, so each lesion counts once, shared between its images (Lee, Barber and
     Willett 2023, arXiv:2306.06342). The set of an image of a new lesion then has at least the coverage asked for, under
@@ -32,33 +26,11 @@ class ConformalPredictor:
 
     Attributes:
         scores: The scores of the validation images of each diagnosis, ascending, in the order of `CODES`.
-        images_of_lesion: For each score, how many images of its lesion are among them; None where each is its own.
+        images_of_lesion: For each score, how many images of its lesion are among them.
     """
 
     scores: tuple[np.ndarray, ...]
-    images_of_lesion: tuple[np.ndarray, ...] | None = None
-
-    @classmethod
-    def fit(cls, probabilities: np.ndarray, labels: np.ndarray, lesion_ids: Sequence[str]) -> "ConformalPredictor":
-        """Collect the scores of validation images.
-
-        Args:
-            probabilities: Calibrated probabilities (n, 7).
-            labels: Their classes (n,).
-            lesion_ids: Lesion of each image.
-        """
-        score = 1 - probabilities[np.arange(len(labels)), labels]
-        # Rounded up, so that rounding can only make sets larger.
-        score = np.ceil(score * 10**DIGITS) / 10**DIGITS
-        scores, images = [], []
-        for k in range(len(CODES)):
-            rows = np.flatnonzero(labels == k)
-            rows = rows[np.argsort(score[rows], kind="stable")]
-            lesions = np.asarray(lesion_ids)[rows]
-            _, lesion, count = np.unique(lesions, return_inverse=True, return_counts=True)
-            scores.append(score[rows])
-            images.append(count[lesion])
-        return cls(tuple(scores), tuple(images))
+    images_of_lesion: tuple[np.ndarray, ...]
 
     @classmethod
     def load(cls, folder: str | Path) -> "ConformalPredictor | None":
@@ -72,20 +44,15 @@ class ConformalPredictor:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            scores = tuple(np.asarray(content["scores"][code], dtype=np.float64) for code in CODES)
-            images = tuple(np.asarray(content["images_of_lesion"][code], dtype=np.int64) for code in CODES)
+            scores, images = (
+                tuple(np.asarray(content[name][code], dtype=np.float64) for code in CODES)
+                for name in ("scores", "images_of_lesion")
+            )
             predictor = cls(scores, images)
             predictor.thresholds(COVERAGE)
             return predictor
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"the {CONFORMAL_FILE} of {folder} is damaged; download the release again") from error
-
-    def save(self, folder: str | Path) -> Path:
-        """Write the scores into a release."""
-        scores = {code: np.round(s, DIGITS).tolist() for code, s in zip(CODES, self.scores, strict=True)}
-        images = {code: n.tolist() for code, n in zip(CODES, self._images(), strict=True)}
-        content = {"schema_version": 2, "score": "lac", "scores": scores, "images_of_lesion": images}
-        return write_json(Path(folder) / CONFORMAL_FILE, content)
 
     def thresholds(self, coverage: float, *, class_conditional: bool = True) -> np.ndarray:
         """Largest score with which each diagnosis enters a set.
@@ -104,15 +71,17 @@ class ConformalPredictor:
         """
         if not 0 < coverage < 1:
             raise ModelError(f"the coverage {coverage} is not between 0 and 1; 0.9 is a common choice")
-        shares = tuple(1 / images for images in self._images())
+        shares = tuple(1 / images for images in self.images_of_lesion)
         if class_conditional:
             return np.array([_quantile(s, w, coverage) for s, w in zip(self.scores, shares, strict=True)])
         scores = np.concatenate(self.scores)
         order = np.argsort(scores, kind="stable")
         return np.full(len(CODES), _quantile(scores[order], np.concatenate(shares)[order], coverage))
 
-    def _images(self) -> tuple[np.ndarray, ...]:
-        return self.images_of_lesion or tuple(np.ones(len(scores), dtype=np.int64) for scores in self.scores)
+
+def lac_scores(probabilities: np.ndarray) -> np.ndarray:
+    """Nonconformity score of each diagnosis (n, 7): 1 - its probability (LAC, Sadinle et al. 2019)."""
+    return 1 - probabilities
 
 
 def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
@@ -124,7 +93,7 @@ def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.nda
     Returns:
         Whether each diagnosis is in the set of each image (n, 7). The most probable one always is.
     """
-    admitted = np.where(1 - probabilities <= thresholds, probabilities, np.inf)
+    admitted = np.where(lac_scores(probabilities) <= thresholds, probabilities, np.inf)
     least = np.minimum(admitted.min(axis=1), probabilities.max(axis=1))
     return probabilities >= least[:, None]
 

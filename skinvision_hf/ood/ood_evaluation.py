@@ -31,7 +31,5 @@ def measure_ood(model: SkinVisionForImageClassification, detector: OODDetector, 
         method=detector.name,
         kept=bootstrap(Mean(kept), counts),
         unusual=None if unusual is None else bootstrap(Mean(unusual), counts),
-        kept_per_class={
-            code: bootstrap(Mean(kept, labels == k), counts, n=int((labels == k).sum())) for k, code in enumerate(CODES)
-        },
+        kept_per_class={code: bootstrap(Mean(kept, labels == k), counts) for k, code in enumerate(CODES)},
     )

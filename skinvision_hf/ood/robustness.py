@@ -38,7 +38,7 @@ def measure_robustness(
         answers = logits.argmax(dim=1).numpy()
         usual = answers if usual is None else usual
         statistics = overall_statistics(labels, softmax(logits.double().numpy(), axis=1))
-        found = {metric: bootstrap(statistics[metric][0], counts) for metric in METRICS}
+        found = {metric: bootstrap(statistics[metric], counts) for metric in METRICS}
         refused = (detector.score(features) < detector.refused).numpy() if detector else None
         rows.append(
             ChangedImages(
