@@ -239,6 +239,11 @@ WRONG = [
         "--tag does nothing beside --space",
     ),
     (["publish", "--repo_id", "a/b", "--release", "/nowhere"], "/nowhere is neither a folder nor a Hub id"),
+    (["publish", "--repo_id", "a/b", "--all", "--release", "a/c"], "give --release DIR, --dataset SOURCE, --space"),
+    (
+        ["publish", "--repo_id", "a/b", "--release", "a/c", "--dataset", "a/d"],
+        "--dataset does nothing beside --release",
+    ),
 ]
 
 

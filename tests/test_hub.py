@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from skinvision_hf import hub
 from skinvision_hf.data import fingerprint, limit_images, load_ham10000
 from skinvision_hf.errors import HubError, SkinVisionError
-from skinvision_hf.hub.staging import SPACE_FILES, Shown, stage_space
+from skinvision_hf.hub.publishing import SPACE_FILES, stage_space
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import release_files
 
@@ -64,7 +64,7 @@ def test_a_published_release_is_the_folder_and_its_card(server: HubServer, relea
     assert len(server.history("model", REPO)) == 4
 
 
-def test_only_files_of_a_release_are_sent(server: HubServer, release: Path) -> None:
+def test_only_files_of_a_release_are_sent(server: HubServer, release: Path, unchecked: None) -> None:
     before = files_of(release)
     for name in ("optimizer.safetensors", "preprocessor_config.json", "comparison.json", "figures/draft.svg"):
         (release / name).write_text("{}")
@@ -98,20 +98,21 @@ def test_a_dry_run_checks_here_and_asks_the_hub_for_nothing(
     ],
 )
 def test_a_token_without_rights_is_refused_in_one_line(
-    server: HubServer, release: Path, monkeypatch: pytest.MonkeyPatch, token: str, repo_id: str, message: str
+    server: HubServer, release: Path, unchecked: None, token: str, repo_id: str, message: str
 ) -> None:
-    monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(HubError, match=message) as caught:
-        hub.publish_model(release, repo_id)
+        hub.publish_model(release, repo_id, token=token)
     assert "\n" not in str(caught.value) and token not in str(caught.value)
 
 
-def test_a_repository_of_an_organisation_takes_a_private_release(server: HubServer, release: Path) -> None:
+def test_a_repository_of_an_organisation_takes_a_private_release(
+    server: HubServer, release: Path, unchecked: None
+) -> None:
     hub.publish_model(release, "clinic/model", private=True)
     assert server.repository("model", "clinic/model")["private"] is True
 
 
-def test_a_tag_never_moves(server: HubServer, release: Path) -> None:
+def test_a_tag_never_moves(server: HubServer, release: Path, unchecked: None) -> None:
     first = hub.publish_model(release, REPO, tag="v1.0")
     (release / "history.jsonl").write_text("{}\n")
     with pytest.raises(HubError, match=r"has the new commit \w+, but the tag v1.0 is on an earlier one"):
@@ -161,7 +162,11 @@ def test_a_release_that_is_not_fit_is_not_published(
 
 
 def test_the_token_reaches_no_log_no_file_and_no_other_origin(
-    server: HubServer, release: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    server: HubServer,
+    release: Path,
+    unchecked: None,
+    caplog: pytest.LogCaptureFixture,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     caplog.set_level(logging.DEBUG)
     print(published := hub.publish_model(release, REPO, tag="v1.0"))
@@ -174,8 +179,9 @@ def test_the_token_reaches_no_log_no_file_and_no_other_origin(
     assert any(TOKEN in str(seen) for seen in server.requests if seen.host == "127.0.0.1")
 
 
-@pytest.mark.slow
-def test_examples_come_in_turn_from_each_diagnosis(server: HubServer, release: Path) -> None:
+def test_examples_come_in_turn_from_each_diagnosis(
+    server: HubServer, release: Path, drawn_once: None, unchecked: None
+) -> None:
     hub.publish_model(release, REPO, examples=8, examples_from=SOURCE)
     examples = [name for name in server.files("model", REPO) if name.startswith("examples/")]
     assert len(examples) == 8
@@ -192,7 +198,7 @@ FOREIGN = {
 
 
 @pytest.fixture
-def publish(server: HubServer, release: Path, drawn_once: None) -> Callable[..., hub.Published]:
+def publish(server: HubServer, release: Path, drawn_once: None, unchecked: None) -> Callable[..., hub.Published]:
     """Publish something of a kind in `ann/place`."""
 
     def call(kind: str, **options: object) -> hub.Published:
@@ -213,9 +219,7 @@ def fill(kind: str, files: dict[str, bytes]) -> None:
         api.upload_file(path_or_fileobj=content, path_in_repo=name, repo_id="ann/place", repo_type=kind)
 
 
-@pytest.mark.parametrize(
-    "kind", ["model", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("dataset", "space"))]
-)
+@pytest.mark.parametrize("kind", FOREIGN)
 def test_a_repository_with_something_else_is_left_alone_unless_told(
     server: HubServer, publish: Callable[..., hub.Published], kind: str
 ) -> None:
@@ -237,7 +241,7 @@ def test_a_repository_with_a_card_alone_is_free(server: HubServer, publish: Call
     assert "Coming soon" not in card(server, "model", "ann/place")
 
 
-def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, release: Path) -> None:
+def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, release: Path, unchecked: None) -> None:
     model = hub.publish_model(release, REPO)
     before = len(server.requests)
     published = hub.publish_space(SPACE, REPO, dataset_id="ann/data")
@@ -262,30 +266,11 @@ def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, r
 
 
 def test_the_space_of_this_checkout_is_staged_whole(tmp_path: Path) -> None:
-    shipment = stage_space(SPACE, tmp_path / "staged", Shown(REPO))
+    shipment = stage_space(SPACE, tmp_path / "staged", REPO, "main")
     kept = {path.name for path in (ROOT / "space").iterdir() if path.is_file() and path.suffix != ".pyi"}
     assert set(shipment.files) == set(SPACE_FILES) == kept, "a new file of the Space belongs into SPACE_FILES"
     text = shipment.files["README.md"].read_text(encoding="utf-8")
     assert f"models:\n- {REPO}\n" in text and "- skinvision\n" in text and "Not a medical device" in text
-
-
-@pytest.mark.slow
-def test_a_data_set_holds_images_in_parquet_and_no_leaking_column(server: HubServer, tmp_path: Path) -> None:
-    from datasets import load_dataset
-
-    hub.publish_dataset(SOURCE, "ann/ham", tag="v1", links=hub.Links(REPO, None, SPACE))
-    assert f"[{REPO}]({server.url}/{REPO})" in card(server, "dataset", "ann/ham")
-    for name, data in server.files("dataset", "ann/ham").items():
-        (tmp_path / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "copy" / name).write_bytes(data)
-    loaded, expected = load_dataset(str(tmp_path / "copy"), cache_dir=str(tmp_path / "cache")), load_ham10000(SOURCE)
-    assert set(loaded) == set(expected) == {"train", "validation", "test"}
-    for split in expected:
-        assert "dx_type" not in loaded[split].column_names
-        assert loaded[split]["image_id"] == expected[split]["image_id"]
-        assert loaded[split].features["label"].names == expected[split].features["label"].names
-        assert loaded[split][0]["image"].tobytes() == expected[split][0]["image"].tobytes()
-    assert not hub.publish_dataset(SOURCE, "ann/ham", tag="v1").changed, "its links stay"
 
 
 @cache
@@ -295,7 +280,7 @@ def fingerprints(limit: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def trained(release: Path, drawn_once: None) -> Callable[..., Path]:
+def trained(release: Path, drawn_once: None, unchecked: None) -> Callable[..., Path]:
     """A release that says that it was trained on `SOURCE`, or on a draw of it."""
 
     def say(limit: int = 0) -> Path:

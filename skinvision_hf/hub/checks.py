@@ -18,8 +18,6 @@ from skinvision_hf.files import sha256
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, PARTS_KEY, WEIGHTS_FILE, release_parts
 
-__all__ = ["check_release"]
-
 TOLERANCE = 1e-4
 
 
