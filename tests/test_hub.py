@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from skinvision_hf import hub
 from skinvision_hf.data import fingerprint, limit_images, load_ham10000
 from skinvision_hf.errors import HubError, SkinVisionError
-from skinvision_hf.hub.publishing import SPACE_FILES, stage_space
+from skinvision_hf.hub.publishing import SPACE_FILES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import release_files
 
@@ -37,12 +37,14 @@ def card(server: HubServer, kind: str, repo_id: str) -> str:
 
 def test_a_published_release_is_the_folder_and_its_card(server: HubServer, release: Path) -> None:
     draw_figure(release / "figures" / "old.png")
+    for name in ("optimizer.safetensors", "preprocessor_config.json", "comparison.json", "figures/draft.svg"):
+        (release / name).write_text("not a file of a release")
     published = hub.publish_model(release, REPO, tag="v1.0")
     content = server.files("model", REPO)
     assert content.pop(".gitattributes")
     assert f'"{REPO}"' in content.pop("README.md").decode()
-    written = files_of(release)
-    assert {name: content[name] for name in written} == written
+    assert content.pop("EVALUATION.md")
+    assert content == files_of(release)
     assert not (release / "README.md").exists()
     repository = server.repository("model", REPO)
     assert repository["tags"] == {"v1.0": published.commit} == {"v1.0": repository["refs"]["main"]}
@@ -62,14 +64,6 @@ def test_a_published_release_is_the_folder_and_its_card(server: HubServer, relea
     assert content["notes.txt"] == b"mine"
     assert content["history.jsonl"] == b'{"epoch": 1}\n'
     assert len(server.history("model", REPO)) == 4
-
-
-def test_only_files_of_a_release_are_sent(server: HubServer, release: Path, unchecked: None) -> None:
-    before = files_of(release)
-    for name in ("optimizer.safetensors", "preprocessor_config.json", "comparison.json", "figures/draft.svg"):
-        (release / name).write_text("{}")
-    hub.publish_model(release, REPO)
-    assert set(server.files("model", REPO)) - {"EVALUATION.md"} == {".gitattributes", "README.md", *before}
 
 
 def test_a_dry_run_checks_here_and_asks_the_hub_for_nothing(
@@ -173,10 +167,8 @@ def test_the_token_reaches_no_log_no_file_and_no_other_origin(
     assert TOKEN not in "".join([caplog.text, *capfd.readouterr(), repr(published)])
     contents = [*server.files("model", REPO).values(), *files_of(release).values()]
     assert not any(TOKEN.encode() in content for content in contents)
-    storage = [seen for seen in server.requests if seen.host == "localhost"]
-    assert storage
-    assert not any(TOKEN in str(seen) for seen in storage)
-    assert any(TOKEN in str(seen) for seen in server.requests if seen.host == "127.0.0.1")
+    assert any(seen.host == "localhost" for seen in server.requests)
+    assert {seen.host for seen in server.requests if TOKEN in str(seen)} == {"127.0.0.1"}
 
 
 def test_examples_come_in_turn_from_each_diagnosis(
@@ -248,7 +240,9 @@ def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, r
     assert not any("variables" in request for request in server.sent(before)), "a new Space is born with them"
     assert variables(server) == {"MODEL_ID": REPO, "MODEL_REVISION": model.commit}
     assert server.repository("space", SPACE)["sdk"] == "gradio"
-    assert set(server.files("space", SPACE)) == {".gitattributes", *SPACE_FILES}
+    here = {path.name for path in (ROOT / "space").iterdir() if path.is_file() and path.suffix != ".pyi"}
+    assert here == set(SPACE_FILES), "a new file of the Space belongs into SPACE_FILES"
+    assert set(server.files("space", SPACE)) == {".gitattributes", *here}
     assert f"models:\n- {REPO}\n" in card(server, "space", SPACE)
     assert published.url == f"{server.url}/spaces/{SPACE}"
     assert not hub.publish_space(SPACE, REPO).changed, "the data set's link stays"
@@ -263,14 +257,6 @@ def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, r
     assert server.files("space", SPACE)["requirements.txt"].decode() == f"{package}\n"
     with pytest.raises(HubError, match="this token finds no ann/nothing on the Hub"):
         hub.publish_space(SPACE, "ann/nothing")
-
-
-def test_the_space_of_this_checkout_is_staged_whole(tmp_path: Path) -> None:
-    shipment = stage_space(SPACE, tmp_path / "staged", REPO, "main")
-    kept = {path.name for path in (ROOT / "space").iterdir() if path.is_file() and path.suffix != ".pyi"}
-    assert set(shipment.files) == set(SPACE_FILES) == kept, "a new file of the Space belongs into SPACE_FILES"
-    text = shipment.files["README.md"].read_text(encoding="utf-8")
-    assert f"models:\n- {REPO}\n" in text and "- skinvision\n" in text and "Not a medical device" in text
 
 
 @cache

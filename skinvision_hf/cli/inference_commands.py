@@ -10,8 +10,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skinvision_hf.cli.options import add_model_options, make_parser, share
-from skinvision_hf.cli.tables import open_table, table_path
+from skinvision_hf.cli.options import add_model_options, make_parser, output_file, share
+from skinvision_hf.cli.tables import SUFFIXES, open_table
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.errors import ImageError, ModelError, SkinVisionError, first_ten
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER, diagnosis
@@ -26,7 +26,6 @@ UNLIKE = "The image is NOT like the training images: do not rely on these number
 TOTAL = "Pre-malignant or malignant in total"
 NAME_WIDTH = max(len(name) for name in (*(entry.name for entry in DIAGNOSES), TOTAL))
 GROUP_WIDTH = max(len(entry.group) for entry in DIAGNOSES)
-TASKS = ("malignant", "melanoma")
 BATCH = 32
 
 
@@ -45,10 +44,12 @@ def predict(argv: Sequence[str]) -> int:
     add_model_options(parser, device=True)
     add("--coverage", type=share, help="of the conformal prediction set (default: 0.9)")
     add("--min_sensitivity", type=share, help="of the verdict's threshold, on validation images (default: 0.95)")
-    add("--task", choices=TASKS, default=TASKS[0], help="what to suspect (default: %(default)s)")
+    add("--task", choices=("malignant", "melanoma"), default="malignant", help="what to suspect (default: malignant)")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON object a line instead of tables")
-    output.add_argument("--output", type=table_path, metavar="FILE", help="write a table: .csv, .jsonl or .parquet")
+    output.add_argument(
+        "--output", type=output_file(*SUFFIXES), metavar="FILE", help="write a table: .csv, .jsonl or .parquet"
+    )
     given = parser.parse_args(argv)
     images = _find_images(given.images)
     _check_exists(images)
@@ -80,23 +81,20 @@ def predict(argv: Sequence[str]) -> int:
 
 def _find_images(names: Sequence[str]) -> list[str]:
     """List the images of files, folders (and folders in them) and patterns. A path that exists is not a pattern."""
-    return [image for name in names for image in _expand(name)]
+    images: list[str] = []
+    for name in names:
+        path, found = Path(name), [name]
+        if path.is_dir():
+            from skinvision_hf.data.folders import list_files
+            from skinvision_hf.data.images import IMAGE_SUFFIXES
 
-
-def _expand(name: str) -> list[str]:
-    path = Path(name)
-    if path.is_dir():
-        from skinvision_hf.data.folders import list_files
-        from skinvision_hf.data.images import IMAGE_SUFFIXES
-
-        found = [str(picture) for picture in list_files(path, IMAGE_SUFFIXES)]
-    elif glob.has_magic(name) and not path.is_file():
-        found = sorted(match for match in glob.iglob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207 - of any root
-    else:
-        return [name]
-    if not found:
-        raise ImageError(f"there are no images in {name}; check the path")
-    return found
+            found = [str(picture) for picture in list_files(path, IMAGE_SUFFIXES)]
+        elif glob.has_magic(name) and not path.is_file():
+            found = sorted(match for match in glob.iglob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207 - of any root
+        if not found:
+            raise ImageError(f"there are no images in {name}; check the path")
+        images += found
+    return images
 
 
 def _check_exists(images: Sequence[str]) -> None:
@@ -184,7 +182,7 @@ def explain(argv: Sequence[str]) -> int:
     )
     add = parser.add_argument
     add("image", metavar="IMAGE", help="image file")
-    add("--output", required=True, type=_png, metavar="FILE.png", help="where the picture goes")
+    add("--output", required=True, type=output_file(".png"), metavar="FILE.png", help="where the picture goes")
     add("--target", choices=CODES, help="diagnosis to explain (default: the most probable one)")
     add("--method", choices=CAM_METHODS, default=CAM_METHOD, help="default: %(default)s")
     add_model_options(parser, device=True)
@@ -206,10 +204,3 @@ def explain(argv: Sequence[str]) -> int:
     print(f"What speaks for {diagnosis(explanation.target).name} is shown in {printable(given.output)}")
     print(DISCLAIMER)
     return 0
-
-
-def _png(text: str) -> Path:
-    path = Path(text)
-    if path.suffix.lower() != ".png" or path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a picture; give one that ends in .png")
-    return path

@@ -5,6 +5,7 @@ import importlib.util
 import os
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
 from skinvision_hf.config import DEFAULT_SCHEME, SPLIT_SCHEMES, SPLITS
@@ -12,6 +13,7 @@ from skinvision_hf.errors import DataError, ModelError, SkinVisionError
 from skinvision_hf.labels import DISCLAIMER
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+SHARE = re.compile(r"0?\.\d*[1-9]\d*")
 SYNTHETIC = re.compile(r"synthetic(\[:\d+\])?")
 TRAINING_LIBRARIES = ("accelerate", "jsonargparse", "psutil")
 
@@ -68,13 +70,21 @@ def positive(text: str) -> int:
 
 def share(text: str) -> float:
     """A number between 0 and 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
+    if not SHARE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, such as 0.95")
-    return value
+    return float(text)
+
+
+def output_file(*suffixes: str) -> Callable[[str], Path]:
+    """The path of a file to be written, whose name ends in one of the suffixes."""
+
+    def output(text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() not in suffixes or path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is not a file name that ends in {' or '.join(suffixes)}")
+        return path
+
+    return output
 
 
 def source(text: str) -> str:

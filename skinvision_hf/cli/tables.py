@@ -1,6 +1,5 @@
 """Answers as a table on disk: CSV, JSON lines or Parquet, one row for each image."""
 
-import argparse
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,6 +8,7 @@ from typing import Any
 
 from skinvision_hf.labels import CODES
 
+SUFFIXES = (".csv", ".jsonl", ".parquet")
 BATCH = 1000
 # Of CSV and Parquet files, with their types. A prediction set is its codes with spaces between them.
 COLUMNS = {
@@ -24,19 +24,10 @@ COLUMNS = {
 }
 
 
-def table_path(text: str) -> Path:
-    """The path of a table to be written, for argparse."""
-    path = Path(text)
-    if path.suffix.lower() not in (".csv", ".jsonl", ".parquet") or path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a table; it ends in .csv, .jsonl or .parquet")
-    if not path.parent.is_dir():
-        raise argparse.ArgumentTypeError(f"there is no folder {path.parent}; make it first")
-    return path
-
-
 @contextmanager
 def open_table(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
     """Open a table and yield what adds an answer to it. A command that is stopped keeps its rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix.lower() == ".jsonl":
         with path.open("w", encoding="utf-8") as file:
             yield lambda record: file.write(json.dumps(record) + "\n")

@@ -17,6 +17,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from skinvision_hf._version import __version__
 from skinvision_hf.card import Links, render_dataset_card, write_card
+from skinvision_hf.card.templating import NO_LINKS
 from skinvision_hf.config import DEFAULT_SCHEME
 from skinvision_hf.data import FEATURES, fingerprint, limit_images, load_ham10000
 from skinvision_hf.data.prepared import write_parquet
@@ -28,8 +29,6 @@ from skinvision_hf.hub.sending import MARKER, REVISION, Published, PublishOption
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import CARD_FILE, RELEASE_FILES, TRAINING_FILE, release_files, resolve_release
 
-NO_LINKS = Links()
-DATASET_NAME, SPACE_NAME = "ham10000-leak-free", "skinvision"
 SPACE_FOLDER = Path(__file__).resolve().parents[2] / "space"
 REQUIREMENTS = "requirements.txt"
 SPACE_FILES = ("app.py", "style.css", CARD_FILE, REQUIREMENTS)
@@ -64,15 +63,12 @@ def publish_model(
         return send_all([shipment], PublishOptions(**options))[0]
 
 
-def publish_dataset(
-    source: str | Path, repo_id: str, *, split_scheme: str = DEFAULT_SCHEME, links: Links = NO_LINKS, **options: Any
-) -> Published:
-    """Publish the prepared data set: Parquet files with the images of each split, and a card.
+def publish_dataset(source: str | Path, repo_id: str, *, links: Links = NO_LINKS, **options: Any) -> Published:
+    """Publish the leak-free data set: Parquet files with the images of each split, and a card.
 
     Args:
         source: HAM10000; see `skinvision_hf.data.load_ham10000`.
         repo_id: Where to, such as `user/ham10000-leak-free`; made when it does not exist.
-        split_scheme: Name of the split scheme.
         links: The model and the Space that the card links to; those of the published card when not given.
         options: As for `publish_model`.
 
@@ -82,7 +78,7 @@ def publish_dataset(
     """
     _check_ids(repo_id)
     with TemporaryDirectory(prefix="skinvision-") as folder:
-        shipment, _ = _stage_dataset(source, repo_id, Path(folder), split_scheme, links)
+        shipment, _ = _stage_dataset(source, repo_id, Path(folder), links)
         return send_all([shipment], PublishOptions(**options))[0]
 
 
@@ -116,7 +112,7 @@ def publish_space(
         with hub_errors(model_id):
             revision = str(make_api(chosen.token).model_info(model_id).sha)
     with TemporaryDirectory(prefix="skinvision-") as folder:
-        return send_all([stage_space(repo_id, Path(folder), model_id, revision, dataset_id, package)], chosen)[0]
+        return send_all([_stage_space(repo_id, Path(folder), model_id, revision, dataset_id, package)], chosen)[0]
 
 
 def publish_all(
@@ -145,16 +141,16 @@ def publish_all(
         HubError: If the release is not fit to be published or was trained on other data, or the Hub refuses.
     """
     namespace = repo_id.rpartition("/")[0]
-    dataset_id = links.dataset_id or f"{namespace}/{DATASET_NAME}"
-    space_id = links.space_id or f"{namespace}/{SPACE_NAME}"
+    dataset_id = links.dataset_id or f"{namespace}/ham10000-leak-free"
+    space_id = links.space_id or f"{namespace}/skinvision"
     _check_ids(repo_id, dataset_id, space_id)
     here = Links(repo_id, dataset_id, space_id)
     with TemporaryDirectory(prefix="skinvision-") as name:
         folder = Path(name)
         model = _stage_model(release, repo_id, folder / "model", here, examples, examples_from)
-        data, splits = _stage_dataset(source, dataset_id, folder / "data", DEFAULT_SCHEME, here)
+        data, splits = _stage_dataset(source, dataset_id, folder / "data", here)
         _check_same_data(model.folder, splits)
-        space = stage_space(space_id, folder / "space", repo_id, "", dataset_id, package)
+        space = _stage_space(space_id, folder / "space", repo_id, "", dataset_id, package)
         return send_all([data, model, space], PublishOptions(**options))
 
 
@@ -216,30 +212,25 @@ def _add_examples(folder: Path, number: int, source: str) -> None:
         item["image"].convert("RGB").save(folder / f"{item['image_id']}-{CODES[item['label']]}.png")
 
 
-def _stage_dataset(
-    source: str | Path, repo_id: str, folder: Path, split_scheme: str, links: Links
-) -> tuple[Shipment, DatasetDict]:
+def _stage_dataset(source: str | Path, repo_id: str, folder: Path, links: Links) -> tuple[Shipment, DatasetDict]:
     """Write a prepared data set into a folder: Parquet files that hold the images, and a card."""
-    loaded = load_ham10000(source, split_scheme=split_scheme)
+    loaded = load_ham10000(source, split_scheme=DEFAULT_SCHEME)
     data = DatasetDict({name: rows.select_columns(list(FEATURES)) for name, rows in loaded.items()})
     for name, rows in data.items():
         write_parquet(rows, folder, name)
 
     def write(links: Links) -> None:
-        _mark(folder, render_dataset_card(data, split_scheme=split_scheme, repo_id=repo_id, links=links).content)
+        _mark(folder, render_dataset_card(data, split_scheme=DEFAULT_SCHEME, repo_id=repo_id, links=links).content)
 
     write(links)
-    message = f"Publish the split scheme {split_scheme}"
+    message = f"Publish the split scheme {DEFAULT_SCHEME}"
     return Shipment("dataset", repo_id, folder, message, ["data/*.parquet"], links, write), data
 
 
-def stage_space(
-    repo_id: str, folder: Path, model_id: str, revision: str, dataset_id: str | None = None, package: str | None = None
+def _stage_space(
+    repo_id: str, folder: Path, model_id: str, revision: str, dataset_id: str | None, package: str | None
 ) -> Shipment:
-    """Copy the Space's files into a folder, with its model, data set and package in them.
-
-    A revision of "" is that of the model which is published before the Space.
-    """
+    """Copy the Space's files into a folder, with its model, data set and package in them."""
     if not all((SPACE_FOLDER / name).is_file() for name in SPACE_FILES):
         raise HubError("the Space is part of a checkout of the code; clone the repository and publish from there")
     folder.mkdir(parents=True, exist_ok=True)
