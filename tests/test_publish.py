@@ -114,25 +114,6 @@ def test_the_published_data_set_loads_by_its_name_alone(published: Published, tm
     assert client.stdout.strip() == str(list(CODES))
 
 
-def test_a_download_by_hand_loads_everywhere_without_a_network(published: Published, tmp_path: Path) -> None:
-    draw_lesion(4).save(tmp_path / "lesion.jpg")
-    hf = Path(sys.executable).with_name("hf")
-    download = subprocess.run(
-        [hf, "download", REPO, "--local-dir", tmp_path / "copy"],
-        env=os.environ | published.client("hf"),
-        capture_output=True,
-        text=True,
-    )
-    assert download.returncode == 0, download.stderr
-    outputs = set()
-    for code in snippets(published):
-        local = code.replace(f"hf-hub:{REPO}", "local-dir:copy").replace(f'"{REPO}"', '"copy"')
-        client = run("-c", local, environment=published.client("offline", HF_HUB_OFFLINE="1"), cwd=tmp_path)
-        assert client.returncode == 0, client.stderr
-        outputs.add("\n".join(sorted(client.stdout.splitlines())))
-    assert len(outputs) == 1
-
-
 def test_the_command_line_pulls_a_tag_and_then_needs_no_server(published: Published, tmp_path: Path) -> None:
     draw_lesion(5).save(tmp_path / "lesion.png")
     command = ["-m", "skinvision_hf.cli.main", "predict", "--model", REPO, "--revision", "v1.0", "--json"]
