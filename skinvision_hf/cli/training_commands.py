@@ -178,6 +178,7 @@ def explain_model(argv: Sequence[str]) -> int:
         "explain-model",
         "Measure heat maps against lesion masks, beside baselines: the section `explanations` of metrics.json,\n"
         "figures, and the folder panels. The panels show images of the data set: do not publish them.\n"
+        "Where --output_dir is the release itself, its pages are written again.\n"
         "The whole test split takes about ten minutes on two CPU cores.",
         example="skinvision explain-model --data path/to/HAM10000 --output_dir outputs/explanations --limit 100",
     )
