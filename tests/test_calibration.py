@@ -20,7 +20,7 @@ from skinvision_hf.evaluation.calibration import calibrate, fit_temperature, mea
 from skinvision_hf.evaluation.conformal import ConformalReport, measure_conformal
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport
-from skinvision_hf.figures.calibration_plots import plot_prediction_sets, plot_reliability
+from skinvision_hf.figures.probability_plots import plot_prediction_sets, plot_reliability
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction_sets import ConformalPredictor, prediction_sets

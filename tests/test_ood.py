@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import ModelError
-from skinvision_hf.figures.ood_plots import plot_far, plot_robustness
+from skinvision_hf.figures.release_plots import plot_far, plot_robustness
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import OOD_FILE
 from skinvision_hf.ood.detector import COMPONENTS, Mahalanobis, OODDetector

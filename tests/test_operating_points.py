@@ -23,7 +23,7 @@ from skinvision_hf.evaluation.decisions import (
 )
 from skinvision_hf.evaluation.metrics import area_under_roc
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.figures.decision_plots import plot_abstention, plot_decision, plot_roc
+from skinvision_hf.figures.probability_plots import plot_abstention, plot_decision, plot_roc
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.operating_points import load_operating_point

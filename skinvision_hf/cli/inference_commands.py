@@ -183,7 +183,7 @@ def explain(argv: Sequence[str]) -> int:
     from skinvision_hf.figures.explanation_figure import draw_explanation
     from skinvision_hf.files import atomic_write
 
-    explanation = vision.explain(arguments.image, target=arguments.target, method=arguments.method)
+    explanation = vision.explain(arguments.image, target=arguments.target, method=arguments.method, max_side=800)
     picture = io.BytesIO()
     draw_explanation(explanation).save(picture, "PNG")
     atomic_write(arguments.output, picture.getvalue())
