@@ -22,8 +22,7 @@ from skinvision_hf.models.modeling import SkinVisionForImageClassification, best
 from skinvision_hf.models.prediction_sets import ConformalPredictor
 from skinvision_hf.models.release import METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.fitting import fit_detector
-from skinvision_hf.ood.ood_evaluation import measure_ood
-from skinvision_hf.ood.robustness import measure_robustness
+from skinvision_hf.ood.ood_evaluation import measure_ood, measure_robustness
 
 __all__ = ["finish_release"]
 

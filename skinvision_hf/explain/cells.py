@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
-__all__ = ["cell_centres"]
-
 
 class _Axis(NamedTuple):
     """Cells along one axis, in pixels of the input: how many, where the first one looks, and how far apart they are."""

@@ -1,6 +1,5 @@
 """The heat map of one image, and how to look at it."""
 
-import io
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,8 +16,6 @@ from skinvision_hf.explain.placement import place_maps, relative, shrink
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
-
-__all__ = ["Explanation", "check_choice", "explain_image", "explain_maps", "heat_layer"]
 
 OPACITY = 0.5
 VIRIDIS = (
@@ -65,20 +62,14 @@ class Explanation:
         alpha = layer.getchannel("A").point(lambda value: round(value * opacity))
         return Image.composite(layer.convert("RGB"), self.image, alpha)
 
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
+    def _repr_png_(self) -> bytes | None:
+        return self.overlay()._repr_png_()
 
 
 def heat_layer(heatmap: np.ndarray) -> Image.Image:
-    """Colour a heat map, the colder the more transparent: laid over the image it gives `Explanation.overlay(1.0)`.
+    """Colour a heat map (height, width) in [0, 1] as RGBA, the colder the more transparent.
 
-    Args:
-        heatmap: (height, width) in [0, 1].
-
-    Returns:
-        An RGBA image of the same size.
+    Laid over the image, it gives `Explanation.overlay(1.0)`.
     """
     values = (heatmap * 255).astype(np.uint8)
     return Image.fromarray(np.dstack([_viridis()[values], values]))
@@ -99,14 +90,7 @@ def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
 def explain_image(
     model: SkinVisionForImageClassification, image: Image.Image, *, target: str | None = None, method: str = CAM_METHOD
 ) -> Explanation:
-    """Classify and explain an image with a network alone, in evaluation mode and one forward pass.
-
-    Args:
-        model: The network.
-        image: Upright and in RGB.
-        target: Code of the diagnosis to explain; the predicted one when None.
-        method: One of `skinvision_hf.config.CAM_METHODS`.
-    """
+    """Classify and explain an image with a network alone, in one forward pass; see `explain_maps`."""
     pixels = eval_transform(model.config.pretrained_cfg)(image)[None].to(next(model.parameters()).device)
     with EvaluationMode(model), torch.inference_mode():
         maps = model.timm_model.forward_features(pixels)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,12 +16,10 @@ from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
 from skinvision_hf.explain.baselines import randomise
 from skinvision_hf.explain.explanation_report import CENTRE, RANDOMISATIONS, ExplanationReport, MapScores
 from skinvision_hf.explain.faithfulness import collect_faithfulness
-from skinvision_hf.explain.localisation import ScoredMaps, baseline, score_dataset
+from skinvision_hf.explain.localisation import BASELINES, ScoredMaps, score_dataset
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.records import Estimate
-
-__all__ = ["ROAD_IMAGES", "evaluate_explanations", "summarise"]
 
 ROAD_IMAGES = 64
 """Images on which faithfulness is measured; each of them takes seconds."""
@@ -76,20 +75,15 @@ def evaluate_explanations(
 def summarise(
     scored: ScoredMaps, road: Mapping[str, np.ndarray], *, road_lesions: list[str], split_scheme: str, split: str
 ) -> ExplanationReport:
-    """Estimate how good each kind of heat map is.
+    """Estimate how good each kind of heat map is, from scores of n images and ROAD scores (m,) by method and baseline.
 
-    Args:
-        scored: Scores of n images.
-        road: ROAD scores (m,) by method and by baseline.
-        road_lesions: Lesions of the m images.
-        split_scheme: Name of the split scheme.
-        split: Name of the split.
+    `road_lesions` are the lesions of the m images.
     """
     counts, road_counts = lesion_counts(scored.lesion_ids), lesion_counts(road_lesions)
     right = scored.predicted == scored.labels
     groups = {code: scored.labels == k for k, code in enumerate(CODES)}
     outcomes = {"correct": right, "incorrect": ~right}
-    centre = scored.kinds.index(baseline(CENTRE))
+    centre = scored.kinds.index(BASELINES[0])
 
     def estimates(row: int, among: np.ndarray | None = None) -> dict[str, Estimate]:
         columns = {"pointing_game": scored.pointing[row], "energy_inside": scored.energy[row]}
@@ -98,32 +92,21 @@ def summarise(
         n = None if among is None else int(among.sum())
         return {name: bootstrap(Mean(values, among), counts, n=n) for name, values in columns.items()}
 
-    def over_centre(row: int, *, with_road: bool) -> dict[str, Estimate]:
-        pointing = scored.pointing[row].astype(float) - scored.pointing[centre]
-        found = {
-            "pointing_game": bootstrap(Mean(pointing), counts),
+    maps, pointing = [], scored.pointing.astype(float)
+    for row, kind in enumerate(scored.kinds):
+        over_centre = {
+            "pointing_game": bootstrap(Mean(pointing[row] - pointing[centre]), counts),
             "energy_inside": bootstrap(Mean(scored.energy[row] - scored.energy[centre]), counts),
         }
-        name = scored.kinds[row].map
-        return found | ({"road": bootstrap(Mean(road[name] - road[CENTRE]), road_counts)} if with_road else {})
-
-    maps = []
-    for row, kind in enumerate(scored.kinds):
-        plain, overall, similarity = kind.network not in RANDOMISATIONS, estimates(row), scored.similarity.get(kind)
-        maps.append(
-            MapScores(
-                map=kind.map,
-                network=kind.network,
-                pointing_game=overall["pointing_game"],
-                energy_inside=overall["energy_inside"],
-                corner=overall.get("corner"),
-                road=bootstrap(Mean(road[kind.map]), road_counts) if plain else None,
-                rank_correlation=None if similarity is None else bootstrap(Mean(similarity), counts),
-                over_centre=over_centre(row, with_road=plain),
-                per_class={code: estimates(row, among) for code, among in groups.items()} if plain else None,
-                by_outcome={name: estimates(row, among) for name, among in outcomes.items()} if plain else None,
-            )
-        )
+        details: dict[str, Any] = dict(estimates(row))
+        if kind.network in RANDOMISATIONS:
+            details["rank_correlation"] = bootstrap(Mean(scored.similarity[row]), counts)
+        else:
+            over_centre["road"] = bootstrap(Mean(road[kind.map] - road[CENTRE]), road_counts)
+            details["road"] = bootstrap(Mean(road[kind.map]), road_counts)
+            details["per_class"] = {code: estimates(row, among) for code, among in groups.items()}
+            details["by_outcome"] = {name: estimates(row, among) for name, among in outcomes.items()}
+        maps.append(MapScores(map=kind.map, network=kind.network, over_centre=over_centre, **details))
     return ExplanationReport(
         split_scheme=split_scheme,
         split=split,

@@ -3,8 +3,6 @@
 import numpy as np
 from PIL import Image
 
-__all__ = ["place_maps", "relative", "shrink"]
-
 
 def place_maps(
     maps: np.ndarray,
