@@ -24,7 +24,7 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.explanation import explain_image, heat_layer
-from skinvision_hf.explain.placement import place_maps, relative
+from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.figures.explanation_figure import draw_explanation
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model
@@ -183,7 +183,7 @@ def test_threads_that_explain_and_predict_at_once_get_the_answers_of_one_thread(
 
 
 @pytest.mark.parametrize("method", CAM_METHODS)
-def test_a_map_that_says_nothing_is_all_zeros_and_can_be_drawn(vision: SkinVision, method: str) -> None:
+def test_a_map_that_says_nothing_is_all_zeros(vision: SkinVision, method: str) -> None:
     """Nothing speaks for any diagnosis when the features are the same everywhere, or are all zero."""
     with torch.no_grad():
         vision.model.timm_model.bn2.weight.zero_()
@@ -191,7 +191,6 @@ def test_a_map_that_says_nothing_is_all_zeros_and_can_be_drawn(vision: SkinVisio
     explanation = vision.explain(draw_lesion(), method=method)
     assert np.array_equal(explanation.heatmap, np.zeros((150, 200), np.float32))
     assert np.array_equal(np.asarray(explanation.overlay()), np.asarray(draw_lesion()))
-    assert draw_explanation(explanation).mode == "RGB"
     assert not explanation.hottest_at_border
 
 
@@ -340,6 +339,7 @@ def test_cells_are_spread_evenly_where_the_layers_cannot_be_followed() -> None:
     np.testing.assert_allclose(cell_centres(model)[0] * 64, [16, 48])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["efficientnet_lite0", "tf_efficientnet_lite0", "resnet18"])
 def test_the_cells_beside_a_mark_see_as_much_of_it(architecture: str) -> None:
     """Layers that only blur pass a mark in the middle of a cell on to both sides alike; anywhere else they cannot."""
@@ -364,14 +364,6 @@ def test_the_cells_beside_a_mark_see_as_much_of_it(architecture: str) -> None:
     assert imbalance(row, column) < 0.02
     assert imbalance(row + 16, column) > 0.1
     assert imbalance(row, column + 16) > 0.1
-
-
-def test_the_hottest_pixel_of_every_map_is_one_and_an_empty_map_stays_empty() -> None:
-    maps = np.stack([np.full((4, 5), 0.2), np.zeros((4, 5)), np.eye(4, 5) * 0.7]).astype(np.float32)
-    scaled = relative(maps)
-    assert scaled.dtype == np.float32
-    np.testing.assert_allclose(scaled.max(axis=(1, 2)), [1, 0, 1])
-    np.testing.assert_allclose(scaled[2], np.eye(4, 5))
 
 
 def test_an_explanation_lays_its_cells_where_they_look(vision: SkinVision) -> None:

@@ -36,12 +36,9 @@ def cell_centres(model: SkinVisionForImageClassification) -> tuple[np.ndarray, n
     """
     height, width = model.config.pretrained_cfg["input_size"][-2:]
     options = json.dumps(model.config.model_args or {}, sort_keys=True)
-    down, across = _trace(model.config.architecture, options, height, width)
-    return _shares(down, height), _shares(across, width)
-
-
-def _shares(axis: _Axis, length: int) -> np.ndarray:
-    return (axis.first + axis.step * np.arange(axis.cells)) / length
+    axes = zip(_trace(model.config.architecture, options, height, width), (height, width), strict=True)
+    down, across = ((axis.first + axis.step * np.arange(axis.cells)) / length for axis, length in axes)
+    return down, across
 
 
 @lru_cache

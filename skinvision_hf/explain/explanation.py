@@ -12,7 +12,7 @@ from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.placement import place_maps, relative, shrink
+from skinvision_hf.explain.placement import place_maps, shrink
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
@@ -109,16 +109,9 @@ def explain_maps(
     method: str,
     max_side: int | None = None,
 ) -> Explanation:
-    """Explain the prediction of one image.
+    """Explain the prediction of one image, upright and in RGB; the options are those of `SkinVision.explain`.
 
-    Args:
-        model: The network that made it.
-        maps: The network's last feature maps for the image, (1, channels, h, w).
-        image: The image, upright and in RGB.
-        prediction: The prediction.
-        target: Code of the diagnosis to explain; the predicted one when None.
-        method: One of `skinvision_hf.config.CAM_METHODS`.
-        max_side: Longest side of the result in pixels; a larger image is made smaller. None keeps its size.
+    `maps` are the network's last feature maps for the image, (1, channels, h, w).
 
     Raises:
         ModelError: If the network has no feature maps to look at.
@@ -127,7 +120,8 @@ def explain_maps(
     heat = heat_maps(model.timm_model, maps, [CODES.index(target)], method)
     box = crop_box(model.config.pretrained_cfg, image.size)
     shown = shrink(image, max_side) if max_side else image
-    heatmap = relative(place_maps(heat, box, image.size, target=shown.size, centres=cell_centres(model)))[0]
+    heatmap = place_maps(heat, box, image.size, target=shown.size, centres=cell_centres(model))[0]
+    heatmap /= heatmap.max() or 1
     heatmap.setflags(write=False)
     rows, columns = heat.shape[-2:]
     row, column = divmod(int(heat[0].argmax()), columns)

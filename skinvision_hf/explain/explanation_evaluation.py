@@ -5,18 +5,15 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 
 from skinvision_hf.config import CAM_METHODS
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
 from skinvision_hf.explain.baselines import randomise
 from skinvision_hf.explain.explanation_report import CENTRE, RANDOMISATIONS, ExplanationReport, MapScores
 from skinvision_hf.explain.faithfulness import collect_faithfulness
-from skinvision_hf.explain.localisation import BASELINES, ScoredMaps, score_dataset
+from skinvision_hf.explain.localisation import BASELINES, ScoredMaps, network_input, score_dataset
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.records import Estimate
@@ -62,7 +59,7 @@ def evaluate_explanations(
     chosen = _draw(dataset, limit, seed) if limit else np.arange(len(dataset))
     subset = dataset.select(chosen)
     with EvaluationMode(model):
-        pixels = _pixels(model, subset.select(_draw(subset, NORM_IMAGES, seed)))
+        pixels = network_input(model, subset.select(_draw(subset, NORM_IMAGES, seed))["image"][:])
         others = {name: randomise(model, name, pixels, seed=seed) for name in RANDOMISATIONS}
         scored = score_dataset(model, subset, others=others, seed=seed)
         measured = subset.select(scored.rows)
@@ -120,9 +117,3 @@ def summarise(
 def _draw(dataset: Dataset, count: int, seed: int) -> np.ndarray:
     """Rows of at most so many images, drawn at random, in their order."""
     return np.sort(np.random.default_rng(seed).permutation(len(dataset))[:count])
-
-
-def _pixels(model: SkinVisionForImageClassification, dataset: Dataset) -> torch.Tensor:
-    transform = eval_transform(model.config.pretrained_cfg)
-    images = [transform(to_rgb(image)) for image in dataset.select_columns(["image"])["image"]]
-    return torch.stack(images).to(next(model.parameters()).device)

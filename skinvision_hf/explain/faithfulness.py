@@ -11,12 +11,10 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.explain.baselines import centre_prior, noise_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.explanation_report import CENTRE, NOISE, TRAINED
-from skinvision_hf.explain.localisation import Kind, explain_batch
+from skinvision_hf.explain.localisation import Kind, explain_batch, network_input
 from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
@@ -36,13 +34,12 @@ def collect_faithfulness(
     Returns:
         ROAD scores (n,) by method and by baseline; see `road_scores`.
     """
-    transform, generator = eval_transform(model.config.pretrained_cfg), np.random.default_rng(seed)
-    device, centres = next(model.parameters()).device, cell_centres(model)
+    generator, centres = np.random.default_rng(seed), cell_centres(model)
     view = dataset.select_columns(["image"])
     scores: dict[str, list[np.ndarray]] = {}
     for start in tqdm(range(0, len(view), BATCH_SIZE), desc="ROAD", unit="batch"):
         images = view[start : start + BATCH_SIZE]["image"]
-        pixels = torch.stack([transform(to_rgb(image)) for image in images]).to(device)
+        pixels = network_input(model, images)
         targets, by_kind = explain_batch({TRAINED: model}, pixels)
         size = pixels.shape[3], pixels.shape[2]
         coarse = {kind.map: maps for kind, maps in by_kind.items()}

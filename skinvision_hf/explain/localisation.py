@@ -120,8 +120,7 @@ def _score_batch(
     """Arrays of `ScoredMaps` for some images."""
     model = networks[TRAINED]
     cfg, centres = model.config.pretrained_cfg, cell_centres(model)
-    transform = eval_transform(cfg)
-    targets, maps = explain_batch(networks, torch.stack([transform(to_rgb(image)) for image in images]))
+    targets, maps = explain_batch(networks, network_input(model, images))
     noise = noise_maps(len(targets), maps[Kind(CAM_METHODS[0])].shape[1:], generator)
     scores = []
     for heat, image, lesion in zip(np.stack([*maps.values(), noise], axis=1), images, lesions, strict=True):
@@ -139,6 +138,12 @@ def _score_batch(
     }
 
 
+def network_input(model: SkinVisionForImageClassification, images: Sequence[Image.Image]) -> Tensor:
+    """Normalised images (n, 3, height, width) on the network's device."""
+    transform = eval_transform(model.config.pretrained_cfg)
+    return torch.stack([transform(to_rgb(image)) for image in images]).to(next(model.parameters()).device)
+
+
 def explain_batch(
     networks: Mapping[str, SkinVisionForImageClassification], pixels: Tensor
 ) -> tuple[list[int], dict[Kind, np.ndarray]]:
@@ -152,8 +157,7 @@ def explain_batch(
     for name, model in networks.items():
         network = model.timm_model
         with torch.inference_mode():
-            device = next(network.parameters()).device
-            features = network.forward_features(pixels.to(device).contiguous(memory_format=torch.channels_last))
+            features = network.forward_features(pixels.contiguous(memory_format=torch.channels_last))
             targets = targets or network.forward_head(features).argmax(dim=1).tolist()
         maps |= {Kind(method, name): heat_maps(network, features, targets, method) for method in CAM_METHODS}
     return list(targets), maps

@@ -34,12 +34,6 @@ def place_maps(
     return (down @ maps.astype(np.float32) @ across.T).clip(min=0)
 
 
-def relative(maps: np.ndarray) -> np.ndarray:
-    """Divide maps (..., height, width) by their hottest pixel, which need not be the middle of a cell; zeros stay."""
-    hottest = maps.max(axis=(-2, -1), keepdims=True)
-    return maps / np.where(hottest == 0, 1, hottest)
-
-
 def shrink(image: Image.Image, side: int) -> Image.Image:
     """Make an image smaller, so that no side is longer than this; one that is small enough is returned itself."""
     scale = side / max(image.size)
