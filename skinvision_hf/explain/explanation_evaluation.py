@@ -95,7 +95,7 @@ def summarise(
             "pointing_game": bootstrap(Mean(pointing[row] - pointing[centre]), counts),
             "energy_inside": bootstrap(Mean(scored.energy[row] - scored.energy[centre]), counts),
         }
-        details: dict[str, Any] = dict(estimates(row))
+        details: dict[str, Any] = {**estimates(row)}
         if kind.network in RANDOMISATIONS:
             details["rank_correlation"] = bootstrap(Mean(scored.similarity[row]), counts)
         else:

@@ -79,7 +79,7 @@ def score_dataset(
         model: The network, in evaluation mode.
         dataset: A split with the columns image, mask, label and lesion_id.
         others: Networks by name that are explained on the same images and for the same diagnoses.
-        seed: Of the noise.
+        seed: Seed of the noise.
 
     Raises:
         DataError: If there is no usable mask.
@@ -88,8 +88,8 @@ def score_dataset(
         raise DataError(
             "these images have no masks; use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"
         )
-    masks = dataset.select_columns(["mask"])
-    rows = [row for row, record in enumerate(masks) if len(np.unique(_lesion(record["mask"]))) == 2]
+    lesions = (_lesion(record["mask"]) for record in dataset.select_columns(["mask"]))
+    rows = [row for row, lesion in enumerate(lesions) if lesion.any() and not lesion.all()]
     if not rows:
         raise DataError("no image has a mask with a lesion on it; check the folder with the masks")
     networks, generator = {TRAINED: model, **(others or {})}, np.random.default_rng(seed)
@@ -117,7 +117,7 @@ def _score_batch(
     lesions: Sequence[np.ndarray],
     generator: np.random.Generator,
 ) -> dict[str, np.ndarray]:
-    """Arrays of `ScoredMaps` for some images."""
+    """The arrays of `ScoredMaps` that are computed from images and lesions, for one batch."""
     model = networks[TRAINED]
     cfg, centres = model.config.pretrained_cfg, cell_centres(model)
     targets, maps = explain_batch(networks, network_input(model, images))
