@@ -1,14 +1,12 @@
 """Calibration errors and their intervals, on predictions whose calibration is known by construction."""
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from random_predictions import draw_predictions
 
 from skinvision_hf.evaluation.bootstrap import AbsoluteSum, bootstrap, lesion_counts
-from skinvision_hf.evaluation.calibration import CalibrationReport, chance_errors, measure_calibration
+from skinvision_hf.evaluation.calibration import chance_errors, measure_calibration
 from skinvision_hf.evaluation.metrics import calibration_error
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.labels import CODES
@@ -29,9 +27,8 @@ def test_calibrated_predictions_have_small_errors_and_overconfident_ones_large_o
     report = measure_calibration(draw_predictions(3000, seed=1), temperature=2.0)
     assert report.after.ece.value is not None and report.after.ece.value < 0.03
     assert report.before.ece.value is not None and report.before.ece.value > 0.1
-    assert report.before.classwise_ece.value > report.after.classwise_ece.value
-    assert report.before.log_loss.value > report.after.log_loss.value
-    assert report.before.brier_score.value > report.after.brier_score.value
+    for name in ("classwise_ece", "log_loss", "brier_score"):
+        assert getattr(report.before, name).value > getattr(report.after, name).value
     assert report.after.classwise_ece.value == pytest.approx(
         np.mean([e.value for e in report.after.per_class.values()])
     )
@@ -51,13 +48,6 @@ def test_brier_score_and_log_loss_are_those_of_their_definitions() -> None:
     assert errors.log_loss.value == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_the_calibration_section_is_json() -> None:
-    report = measure_calibration(draw_predictions(400), temperature=1.8)
-    section = report.to_dict()
-    assert json.loads(json.dumps(section, allow_nan=False)) == section
-    assert CalibrationReport.from_dict(section) == report
-
-
 @pytest.mark.usefixtures("few_resamples")
 @pytest.mark.parametrize("sharpness", [2.0, 0.5])
 def test_overconfidence_is_mean_confidence_less_accuracy(sharpness: float) -> None:
@@ -69,7 +59,7 @@ def test_overconfidence_is_mean_confidence_less_accuracy(sharpness: float) -> No
     assert (report.after.overconfidence.value > 0) == (sharpness > 1)
 
 
-@pytest.mark.parametrize("sharpness", [1.0, 1.2, 1.5])
+@pytest.mark.parametrize("sharpness", [1.0, 1.5])
 def test_intervals_of_calibration_errors_hold_the_truth(sharpness: float) -> None:
     """Percentile intervals do so for none of 100 calibrated models; these are to for 95 of 100."""
 

@@ -20,8 +20,7 @@ from skinvision_hf.files import write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
 from skinvision_hf.models.release import METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.fitting import fit_detector
-from skinvision_hf.ood.ood_evaluation import measure_ood
-from skinvision_hf.ood.robustness import measure_robustness
+from skinvision_hf.ood.ood_evaluation import measure_ood, measure_robustness
 
 __all__ = ["finish_release"]
 

@@ -196,7 +196,7 @@ def explain(argv: Sequence[str]) -> int:
     from skinvision_hf.figures.explanation_figure import draw_explanation
     from skinvision_hf.files import atomic_write
 
-    explanation = vision.explain(given.image, target=given.target, method=given.method)
+    explanation = vision.explain(given.image, target=given.target, method=given.method, max_side=800)
     picture = io.BytesIO()
     draw_explanation(explanation).save(picture, "PNG")
     atomic_write(given.output, picture.getvalue())
