@@ -114,7 +114,7 @@ def test_sets_contain_the_ground_truth_at_least_as_often_as_asked(coverage: floa
     inside = predictor.prediction_sets(test.probabilities, coverage)
     covered = inside[np.arange(6000), test.labels]
     # Without randomisation a set has one diagnosis too many rather than too few.
-    assert coverage - 0.02 < covered.mean() < coverage + 0.12
+    assert coverage - 0.02 < covered.mean() < coverage + 0.15
     smaller = predictor.prediction_sets(test.probabilities, coverage - 0.2)
     assert not (smaller & ~inside).any() and smaller.sum() < inside.sum()
 
