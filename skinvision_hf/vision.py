@@ -16,7 +16,7 @@ from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification, best_device
 from skinvision_hf.models.prediction import Prediction, load_operating_point
-from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor, prediction_sets
+from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor
 from skinvision_hf.models.release import release_files, resolve_release
 from skinvision_hf.ood.detector import OODDetector
 
@@ -237,7 +237,7 @@ class SkinVision:
             raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
         found: dict[str, list[Any]] = {}
         if self.conformal:
-            found["in_set"] = prediction_sets(probabilities, self.conformal.thresholds(coverage)).tolist()
+            found["in_set"] = self.conformal.prediction_sets(probabilities, coverage).tolist()
         if self.detector:
             scores = found["in_distribution_score"] = self.detector.score(pooled).tolist()
             kept = found["in_distribution"] = [score >= self.detector.refused for score in scores]
