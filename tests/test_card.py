@@ -112,7 +112,7 @@ def test_the_metadata_says_what_the_hub_needs_to_know(release: Path) -> None:
     assert (data.base_model, data.base_model_relation) == ("timm/tf_efficientnet_lite0.in1k", "finetune")
     assert data.datasets == ["ann/ham10000-leak-free"]
     assert "ham10000" in data.tags
-    headline = {metric.title: metric for metric in MAIN_METRICS if metric.headline}
+    headline = {metric.title: metric for metric in MAIN_METRICS if metric.hub}
     assert {result.metric_name for result in data.eval_results} == set(headline)
     for result in data.eval_results:
         measured = report.evaluation.overall[headline[result.metric_name].name]
@@ -237,7 +237,7 @@ def test_a_release_that_started_from_another_names_its_base_model(release: Path)
     [
         (lambda r: (r / "metrics.json").unlink(), "has no metrics.json; train and evaluate"),
         (lambda r: (r / "metrics.json").write_text("{"), "metrics.json is not valid JSON"),
-        (lambda r: (r / "metrics.json").write_text("[]"), "metrics.json is not a JSON object"),
+        (lambda r: (r / "metrics.json").write_text("[]"), "is not a valid metrics.json"),
         (lambda r: change_json(r / "metrics.json", lambda m: m.pop("split")), "split is missing"),
         (lambda r: change_json(r / "metrics.json", lambda m: m["per_class"].pop("mel")), "needs a value .*'mel'"),
         (lambda r: change_json(r / "metrics.json", lambda m: m.update(overall=3)), "overall is not valid"),

@@ -107,7 +107,7 @@ def explain_model(argv: Sequence[str]) -> int:
     check_model(model)
     check_source(source)
 
-    from skinvision_hf.card.explaining import explain_release
+    from skinvision_hf.card.evaluating import explain_release
 
     report = explain_release(model, source, folder, **options)
     print(f"{report}\n\nWritten to {folder}: metrics.json, figures and panels")
