@@ -20,7 +20,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from skinvision_hf.demo import MAX_BYTES
-from skinvision_hf.demo.wording import percent
+from skinvision_hf.demo.parts import percent
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER, diagnosis
 from skinvision_hf.vision import SkinVision
 

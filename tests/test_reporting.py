@@ -14,9 +14,9 @@ from calling import run
 from datasets import DatasetDict
 from PIL import Image
 from safetensors.torch import load_file
-from skinvision_hf.card import CAPTIONS
 from tiny_training import ROOT, TORCHRUN, environment, run_training, tiny_config
 
+from skinvision_hf.card import CAPTIONS
 from skinvision_hf.card.evaluating import evaluate_model
 from skinvision_hf.card.finishing import finish_release
 from skinvision_hf.config import PhaseConfig

@@ -25,7 +25,7 @@ __all__ = ["SPACE_FILES", "Shown", "stage_dataset", "stage_model", "stage_space"
 
 SPACE_FOLDER = Path(__file__).resolve().parents[2] / "space"
 REQUIREMENTS = "requirements.txt"
-SPACE_FILES = ("app.py", "style.css", CARD_FILE, REQUIREMENTS)
+SPACE_FILES = ("app.py", "script.js", "style.css", CARD_FILE, REQUIREMENTS)
 
 
 class Shown(NamedTuple):
