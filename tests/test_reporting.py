@@ -112,6 +112,7 @@ def test_nothing_is_chosen_on_the_test_split(trained: Path, release: Path, data:
     assert changed["overall"]["accuracy"]["value"] != metrics["overall"]["accuracy"]["value"]
 
 
+@pytest.mark.slow
 def test_evaluating_a_release_repeats_the_numbers_in_it(
     release: Path, two_releases: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
