@@ -5,6 +5,7 @@ release that ships with the package. `EXAMPLES` names a data set, such as a fold
 offered as examples. For education and research only; not a medical device.
 """
 
+import json
 import os
 import signal
 import sys
@@ -18,9 +19,13 @@ import gradio as gr
 
 from skinvision_hf import demo
 from skinvision_hf.errors import run_command
-from skinvision_hf.labels import CODES, DIAGNOSES
+from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
 from skinvision_hf.vision import SkinVision
 
+HERE = Path(__file__).parent
+SCRIPT = (HERE / "script.js").read_text(encoding="utf-8")
+# What the script reads.
+SETTINGS = {"maxBytes": demo.MAX_BYTES, "disclaimer": DISCLAIMER}
 FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 LAUNCH: dict[str, Any] = {
     "theme": gr.themes.Soft(
@@ -32,8 +37,8 @@ LAUNCH: dict[str, Any] = {
         block_label_background_fill_dark="*primary_700",
         block_title_background_fill_dark="*primary_700",
     ),
-    "css_paths": [Path(__file__).with_name("style.css")],
-    "head": f"<script>{demo.START_SCRIPT}</script>",
+    "css_paths": [HERE / "style.css"],
+    "head": f"<script>const SETTINGS = {json.dumps(SETTINGS)};\n{SCRIPT}</script>",
     # One byte more than the limit reaches the server, which then says in its own words what is wrong.
     "max_file_size": demo.MAX_BYTES + 1,
     "footer_links": ["api", "settings"],
@@ -53,8 +58,8 @@ def build_demo() -> gr.Blocks:
     vision = SkinVision.from_pretrained(os.environ.get("MODEL_ID"), revision=os.environ.get("MODEL_REVISION"))
     handlers = demo.Handlers(vision)
     with demo.Page(title="SkinVision", analytics_enabled=False, delete_cache=DELETE_CACHE) as blocks:
-        gr.HTML(demo.disclaimer_html(), elem_id="disclaimer")
-        gr.HTML(demo.HEADER)
+        gr.HTML(demo.html("disclaimer_bar"), elem_id="disclaimer")
+        gr.HTML(demo.html("header"))
         with gr.Tab("Look at an image"):
             photo = lay_out_desk(handlers)
         with gr.Tab("About this model"):
@@ -70,7 +75,7 @@ def lay_out_desk(handlers: demo.Handlers) -> gr.Image:
         with gr.Column(elem_id="input"):
             sources = ["upload", "clipboard", "webcam"]
             photo = demo.Photo(label="Image", show_label=False, sources=sources, buttons=[], elem_id="photo")
-            gr.HTML(demo.PRIVACY)
+            gr.HTML(demo.html("privacy"))
             offer_examples(handlers.vision, photo)
         with gr.Column(elem_id="why", visible=False) as why:
             overlay = gr.HTML(elem_id="overlay")
@@ -78,7 +83,7 @@ def lay_out_desk(handlers: demo.Handlers) -> gr.Image:
             target = gr.Dropdown(names, value=None, label="Heat map for", filterable=False, elem_id="target")
             opacity = gr.Slider(0, 1, demo.OPACITY, step=0.05, label="Opacity of the heat map", elem_id="opacity")
         with gr.Column(elem_id="output"):
-            reply = gr.HTML(demo.waiting_html(), elem_id="answer")
+            reply = gr.HTML(demo.html("waiting"), elem_id="answer")
             anyway = gr.Button("Show the model's answer anyway", visible=False, elem_id="anyway")
             with gr.Row(elem_id="save", visible=False) as save:
                 with_photo = gr.Checkbox(False, label="with image and heat map", container=False)
@@ -86,13 +91,13 @@ def lay_out_desk(handlers: demo.Handlers) -> gr.Image:
     shown = [photo, reply, overlay, target, why, anyway, save]
     asking = private | MODEL_LIMIT | {"show_progress_on": reply}
     answered = photo.change(handlers.answer, photo, shown, **asking)
-    answered.then(None, photo, None, js=demo.ANSWERED_SCRIPT, **private)
+    answered.then(None, photo, None, js="(photo) => skinvision.showAnswer(photo)", **private)
     insisted = anyway.click(handlers.answer_anyway, photo, shown, **asking)
-    insisted.then(None, photo, None, js=demo.ANSWERED_SCRIPT, **private)
+    insisted.then(None, photo, None, js="(photo) => skinvision.showAnswer(photo)", **private)
     photo.clear(handlers.forget, None, shown, **private)
     target.input(handlers.switch, [photo, target], overlay, **private, **MODEL_LIMIT)
-    opacity.change(None, opacity, None, js=demo.OPACITY_SCRIPT, **private)
-    button.click(None, with_photo, None, js=demo.DOWNLOAD_SCRIPT, **private)
+    opacity.change(None, opacity, None, js="(value) => skinvision.setOpacity(value)", **private)
+    button.click(None, with_photo, None, js="(withPhoto) => skinvision.saveAnswer(withPhoto)", **private)
     return photo
 
 
@@ -102,7 +107,7 @@ def offer_examples(vision: SkinVision, photo: gr.Image) -> None:
     examples = demo.choose_examples(vision, os.environ.get("EXAMPLES"), folder)
     if examples:
         gr.Examples([path for path, _ in examples], photo, label="Examples", cache_examples=False, elem_id="examples")
-        gr.HTML(demo.captions_html(examples))
+        gr.HTML(demo.html("captions", examples))
 
 
 def lay_out_about(vision: SkinVision) -> None:

@@ -49,27 +49,6 @@ def metrics() -> dict[str, Any]:
     }
 
 
-def explanations() -> dict[str, Any]:
-    """A section about one method and the baselines."""
-
-    def scores(name: str, network: str, value: float) -> dict[str, Any]:
-        numbers = {key: estimate(value) for key in ("pointing_game", "energy_inside", "road")}
-        return {"map": name, "network": network, **numbers}
-
-    return {
-        "split_scheme": "ham10000-v1",
-        "split": "test",
-        "images": 210,
-        "lesions": 180,
-        "lesion_area": estimate(0.3),
-        "maps": [
-            scores("gradcam", "trained", 0.5),
-            *(scores("gradcam", what, 0.3) | {"rank_correlation": estimate(0.1)} for what in ("classifier", "all")),
-            *(scores(name, "none", 0.4) for name in ("centre", "noise")),
-        ],
-    }
-
-
 def training() -> dict[str, Any]:
     phase = {"epochs": 2, "learning_rate": 0.001, "weight_decay": 0.05, "ema_decay": 0.998}
     return {

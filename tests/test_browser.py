@@ -9,6 +9,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
@@ -20,7 +21,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from skinvision_hf.demo import MAX_BYTES
-from skinvision_hf.demo.wording import percent
+from skinvision_hf.demo.parts import percent
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER, diagnosis
 from skinvision_hf.vision import SkinVision
 
@@ -29,6 +30,8 @@ pytestmark = pytest.mark.browser
 APP = Path(__file__).resolve().parents[1] / "space" / "app.py"
 PATIENCE = 60_000  # milliseconds: machines that run tests are slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
+DARK = DESKTOP | {"color_scheme": "dark"}
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -70,7 +73,7 @@ def hosts() -> set[str]:
 @pytest.fixture
 def page(browser: Browser, app: RunningApp, hosts: set[str], request: pytest.FixtureRequest) -> Iterator[Page]:
     """The page as just opened; `page` can be parametrised with options of the browser's context."""
-    context = browser.new_context(**getattr(request, "param", {"viewport": {"width": 1200, "height": 900}}))
+    context = browser.new_context(**getattr(request, "param", DESKTOP))
     context.set_default_timeout(PATIENCE)
     expect.set_options(timeout=PATIENCE)
     page = context.new_page()
@@ -147,7 +150,7 @@ def test_the_answer_is_saved_as_one_page_without_the_image_unless_ticked(page: P
     assert ["base64," in text for text in saved] == [False, True]
 
 
-def test_the_slider_changes_the_picture_without_asking_the_model(page: Page, lesion: Path) -> None:
+def test_the_slider_asks_no_model_and_another_diagnosis_gets_another_heat_map(page: Page, lesion: Path) -> None:
     upload(page, lesion)
     expect(page.locator(".sv-heat")).to_be_visible()
     page.wait_for_load_state("networkidle")
@@ -162,19 +165,12 @@ def test_the_slider_changes_the_picture_without_asking_the_model(page: Page, les
     assert heat_opacity(page) == pytest.approx(before - 0.2, abs=0.01)
     page.wait_for_timeout(500)
     assert not [url for url in requests if "/gradio_api/" in url]
-
-
-def test_another_diagnosis_gets_another_heat_map(page: Page, lesion: Path) -> None:
-    upload(page, lesion)
-    first = page.locator("#overlay figure")
-    expect(first).to_be_visible()
-    shown = first.get_attribute("data-target")
-    other = next(entry for entry in DIAGNOSES if entry.code != shown)
-    before = page.locator(".sv-heat").get_attribute("src")
+    figure, source = page.locator("#overlay figure"), page.locator(".sv-heat").get_attribute("src")
+    other = next(entry for entry in DIAGNOSES if entry.code != figure.get_attribute("data-target"))
     page.locator("#target input").click()
     page.get_by_role("option", name=other.name).click()
-    expect(page.locator("#overlay figure")).to_have_attribute("data-target", other.code)
-    assert page.locator(".sv-heat").get_attribute("src") != before
+    expect(figure).to_have_attribute("data-target", other.code)
+    assert page.locator(".sv-heat").get_attribute("src") != source
     assert page.locator(".sv-label").is_visible()
 
 
@@ -263,9 +259,7 @@ def test_an_example_is_one_click(page: Page) -> None:
     expect(page.locator(".sv-label, .sv-notice").first).to_be_visible()
 
 
-@pytest.mark.parametrize(
-    "page", [PHONE, {"viewport": {"width": 1280, "height": 900}}], indirect=True, ids=["phone", "desktop"]
-)
+@pytest.mark.parametrize("page", [PHONE, DESKTOP], ids=["phone", "desktop"], indirect=True)
 def test_the_tab_about_the_model_opens_its_figures_in_place(page: Page) -> None:
     page.get_by_role("tab", name="About this model").click()
     about = page.locator("#about")
@@ -300,7 +294,7 @@ def test_on_a_phone_the_answer_comes_into_view_and_the_disclaimer_covers_nothing
         assert box and box["y"] + box["height"] <= bar["y"], selector
 
 
-@pytest.mark.parametrize("page", [{"viewport": {"width": 1280, "height": 900}}], ids=["desktop"], indirect=True)
+@pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
 def test_on_a_desktop_the_heat_map_and_its_slider_are_in_view_beside_the_answer(page: Page, lesion: Path) -> None:
     upload(page, lesion)
     expect(page.locator(".sv-heat")).to_be_visible()
@@ -312,15 +306,7 @@ def test_on_a_desktop_the_heat_map_and_its_slider_are_in_view_beside_the_answer(
     assert len({round(box["x"]) for box in lefts if box}) == 1, "title, tabs and image begin at one line"
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        PHONE,
-        {"viewport": {"width": 1200, "height": 900}, "color_scheme": "dark"},
-    ],
-    ids=["phone", "dark"],
-    indirect=True,
-)
+@pytest.mark.parametrize("page", [PHONE, DARK], ids=["phone", "dark"], indirect=True)
 def test_the_page_fits_a_phone_and_a_dark_room(page: Page, lesion: Path) -> None:
     upload(page, lesion)
     expect(page.locator(".sv-heat")).to_be_visible()
@@ -329,16 +315,8 @@ def test_the_page_fits_a_phone_and_a_dark_room(page: Page, lesion: Path) -> None
         page.evaluate(f"window.scrollTo(0, {place})")
         expect(page.locator("#disclaimer")).to_be_in_viewport(ratio=1)
         expect(page.locator("#disclaimer")).to_contain_text("not a medical device")
-    texts = (
-        ".sv-label",
-        ".sv-note",
-        ".sv-eyebrow",
-        ".sv-pill",
-        ".sv-answer summary",
-        "#disclaimer strong",
-        ".sv-privacy",
-    )
-    texts += ("#photo .source-selection button", "footer button:visible", "figcaption", ".sv-scale span")
+    texts = (".sv-label", ".sv-note", ".sv-eyebrow", ".sv-pill", ".sv-answer summary", "#disclaimer strong")
+    texts += (".sv-privacy", "#photo .source-selection button", "footer button:visible", "figcaption", ".sv-scale span")
     for selector in (*texts, "[role=tab][aria-selected=true]", "[data-testid=block-info]"):
         assert contrast(page, selector) >= 4.5, selector
     for target in page.locator(

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from tiny_training import ROOT, TORCHRUN, environment, run_training, tiny_config
 
-from skinvision_hf.card.captions import CAPTIONS
+from skinvision_hf.card import CAPTIONS
 from skinvision_hf.card.evaluating import evaluate_model
 from skinvision_hf.card.finishing import finish_release
 from skinvision_hf.config import PhaseConfig
@@ -111,6 +111,7 @@ def test_nothing_is_chosen_on_the_test_split(trained: Path, release: Path, data:
     assert changed["overall"]["accuracy"]["value"] != metrics["overall"]["accuracy"]["value"]
 
 
+@pytest.mark.slow
 def test_evaluating_a_release_repeats_the_numbers_in_it(
     release: Path, two_releases: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -146,8 +147,10 @@ def test_several_views_are_the_mean_of_the_answers_to_each(release: Path, data: 
 
 
 def test_images_by_class_and_tables_in_the_layout_of_isic_evaluate_too(
-    release: Path, data: DatasetDict, tmp_path: Path
+    release: Path, data: DatasetDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for drawing in ("draw_release", "plot_misclassified"):
+        monkeypatch.setattr(f"skinvision_hf.card.evaluating.{drawing}", lambda *_, **__: None)
     rows = [["image", *(code.upper() for code in CODES)]]
     for row in data["test"].select(range(21)):
         code = CODES[row["label"]]
@@ -184,7 +187,7 @@ def test_what_cannot_be_used_is_named_before_the_work(
     monkeypatch.setattr("skinvision_hf.card.evaluating.evaluate_release", lambda *_, **__: pytest.fail("in vain"))
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cannot write .*file/out.*Not a directory.*; choose another --output_dir"):
-        evaluate_model(release, SOURCE, tmp_path / "file" / "out")
+        evaluate_model(release, "synthetic[:210]", tmp_path / "file" / "out")
     with pytest.raises(ModelError, match="nowhere"):
         evaluate_model("./nowhere", SOURCE, tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

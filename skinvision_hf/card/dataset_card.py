@@ -1,47 +1,26 @@
 """The card of the prepared data set."""
 
-from collections import Counter
-from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple
 
-from datasets import Dataset, DatasetDict
+from datasets import DatasetDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from skinvision_hf.card.templating import LICENCE, NO_LINKS, Links, render_template
 from skinvision_hf.config import LEAKY_SCHEME
 from skinvision_hf.data import fingerprint, scheme_name
-from skinvision_hf.labels import CODES
+from skinvision_hf.data.summary import count_lesions
 
-__all__ = ["render_dataset_card"]
-
-TEMPLATE = "dataset_card.md"
 SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000))
 
 
-@dataclass(frozen=True)
-class SplitSummary:
-    """One split in numbers.
-
-    Attributes:
-        name: Such as `train`.
-        images: Number of images.
-        lesions: Number of lesions.
-        by_code: Images by code of the diagnosis.
-        fingerprint: SHA-256 of its rows; see `skinvision_hf.data.fingerprint`.
-    """
+class SplitSummary(NamedTuple):
+    """One split in numbers: its images and lesions, its images by code, and the SHA-256 of its rows."""
 
     name: str
     images: int
     lesions: int
     by_code: dict[str, int]
     fingerprint: str
-
-    @classmethod
-    def of(cls, name: str, dataset: Dataset) -> Self:
-        """Count the images of a split."""
-        counts = Counter(dataset["label"])
-        by_code = {code: counts[number] for number, code in enumerate(CODES)}
-        return cls(name, len(dataset), len(set(dataset["lesion_id"])), by_code, fingerprint(dataset))
 
 
 def render_dataset_card(data: DatasetDict, *, split_scheme: str, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
@@ -53,7 +32,10 @@ def render_dataset_card(data: DatasetDict, *, split_scheme: str, repo_id: str, l
         repo_id: Where the data set is, or will be, on the Hub.
         links: The model that was trained on it and its Space, to link to.
     """
-    splits = [SplitSummary.of(name, dataset) for name, dataset in data.items()]
+    splits = []
+    for name, rows in data.items():
+        by_code = {code: images for code, (images, _) in count_lesions(rows).items()}
+        splits.append(SplitSummary(name, len(rows), len(set(rows["lesion_id"])), by_code, fingerprint(rows)))
     images = sum(split.images for split in splits)
     synthetic, leaky = scheme_name(data, split_scheme) != split_scheme, split_scheme == LEAKY_SCHEME
     title = "Synthetic lesions" if synthetic else f"HAM10000 with {'leaking' if leaky else 'leak-free'} splits"
@@ -70,7 +52,7 @@ def render_dataset_card(data: DatasetDict, *, split_scheme: str, repo_id: str, l
         configs=[{"config_name": "default", "data_files": files}],
     )
     text = render_template(
-        TEMPLATE,
+        "dataset_card.md",
         metadata=metadata.to_yaml(),
         title=title,
         splits=splits,

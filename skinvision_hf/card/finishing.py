@@ -9,20 +9,18 @@ from datasets import DatasetDict
 from skinvision_hf.card.model_card import write_card
 from skinvision_hf.card.release_report import Measurements, ReleaseReport
 from skinvision_hf.data import scheme_name
-from skinvision_hf.evaluation.calibration import calibrate, measure_calibration, recorded_temperature
-from skinvision_hf.evaluation.conformal import fit_conformal, measure_conformal, save_conformal
+from skinvision_hf.evaluation.calibration import calibrate
+from skinvision_hf.evaluation.conformal import fit_conformal, save_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
-from skinvision_hf.evaluation.logits import measured_images, measured_weights, predict_dataset
+from skinvision_hf.evaluation.evaluate import evaluate_release
+from skinvision_hf.evaluation.logits import predict_dataset
 from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_predictions
-from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
 from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
 from skinvision_hf.models.release import METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.fitting import fit_detector
 from skinvision_hf.ood.ood_evaluation import measure_ood, measure_robustness
-
-__all__ = ["finish_release"]
 
 
 def finish_release(
@@ -49,23 +47,18 @@ def finish_release(
     model.save_pretrained(folder)
     detector = fit_detector(model, data["train"], data["validation"])
     detector.save(folder)
-    validation, test = (predict_dataset(model, data[split]) for split in ("validation", "test"))
-    predictor = fit_conformal(validation)
-    save_conformal(predictor, folder)
-    test.to_csv(folder / PREDICTIONS_FILE)
+    validation = predict_dataset(model, data["validation"])
+    save_conformal(fit_conformal(validation), folder)
     list_parts(folder)
 
-    scheme, temperature = scheme_name(data, split_scheme), recorded_temperature(model)
-    tuned = evaluate_predictions(validation, split_scheme=scheme, split="validation")
+    scheme = scheme_name(data, split_scheme)
+    evaluation, test = evaluate_release(folder, model, data["test"], scheme=scheme, split="test")
+    test.to_csv(folder / PREDICTIONS_FILE)
     evaluation = replace(
-        evaluate_predictions(test, split_scheme=scheme, split="test"),
-        model=measured_weights(folder),
-        images=measured_images(data["test"]),
-        validation=Validation(tuned.overall),
-        calibration=measure_calibration(test, temperature=temperature),
-        conformal=measure_conformal(predictor, test),
+        evaluation,
+        validation=Validation(evaluate_predictions(validation, split_scheme=scheme, split="validation").overall),
         operating_points=measure_decisions(validation, test),
-        subgroups=measure_subgroups(test, group_columns(data["test"])),
+        stored_thresholds=None,
     )
     measured = Measurements(
         ood=measure_ood(model, detector, data["test"]), robustness=measure_robustness(model, detector, data["test"])

@@ -1,67 +1,76 @@
 """The pages of a release: its model card with metadata for the Hub, and everything that was measured."""
 
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData, constants
 
-from skinvision_hf.card.captions import CAPTIONS, FILES
-from skinvision_hf.card.release_report import ReleaseReport
+from skinvision_hf.card.release_report import SYNTHETIC, ReleaseReport
 from skinvision_hf.card.templating import LICENCE, NO_LINKS, Links, render_template
-from skinvision_hf.card.training_record import SYNTHETIC
 from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.evaluation.bootstrap import LEVEL, RESAMPLES
 from skinvision_hf.evaluation.metrics import CLASS_METRICS
 from skinvision_hf.evaluation.subgroups import SHARED_LESIONS, SMALL_GROUP
 from skinvision_hf.files import atomic_write
+from skinvision_hf.models.prediction import MIN_SENSITIVITY
 from skinvision_hf.models.prediction_sets import COVERAGE
 from skinvision_hf.models.release import CARD_FILE, EVALUATION_FILE
 from skinvision_hf.records import Estimate
 
-__all__ = ["INTERVAL", "MAIN_METRICS", "Metric", "render_card", "render_page", "write_card"]
-
-INTERVAL = f"interval_{100 * LEVEL:.0f}"
-"""Key of a metric's confidence interval in the model-index."""
-OPERATING_LEVEL = 0.95
-"""Sensitivity on validation of the thresholds that the model card shows."""
-CARD_TEMPLATE, EVALUATION_TEMPLATE = "model_card.md", "evaluation.md"
+TASK = "image-classification"
 DATASET = "HAM10000"
 # What a network was trained from, by its name on the Hub.
 BASE_MODELS = {"lite0": "timm/tf_efficientnet_lite0.in1k"}
 TAGS = ["skin-lesion", "dermatoscopy", "dermatology", "medical-imaging", "timm"]
 
+CAPTIONS = {
+    "confusion_matrix": "Confusion matrix: ground truth in rows, most probable diagnosis in columns",
+    "per_class_metrics": "Metrics of each diagnosis with their confidence intervals",
+    "roc_curves": "ROC curve of each diagnosis against the rest",
+    "precision_recall_curves": "Precision-recall curve of each diagnosis against the rest",
+    "reliability": "Reliability diagram before and after temperature scaling",
+    "confidence": "Confidence of correct and of incorrect answers",
+    "prediction_sets": "Coverage and size of conformal prediction sets",
+    "operating_points": "ROC curves for malignant lesions and for melanoma, with the thresholds",
+    "decision_curve": "Decision curve: net benefit of acting on the model, on all images and on none",
+    "abstention": "Error rate when only the most confident answers are given",
+    "subgroups": "Balanced accuracy by sex, age, body site and confirmation",
+    "ood_far": "Share of other images that OOD detection accepts",
+    "robustness": "Accuracy and refused images after changes of the test images",
+    "explanation_scores": "Localisation scores of each heat map method and of the baselines",
+    "explanation_by_class": "Localisation scores by diagnosis",
+    "explanation_randomisation": "Rank correlation with the heat maps of randomised networks",
+    "training_curves": "Loss, validation metrics and learning rate by epoch",
+}
+"""What a figure shows, by the name of its file without the ending."""
 
-@dataclass(frozen=True)
-class Metric:
+
+class Metric(NamedTuple):
     """An overall metric as the pages name it.
 
     Attributes:
         name: Key in metrics.json.
         title: What a reader sees.
-        hub: Name of the metric on the Hub.
-        lower_is_better: Whether small values are good.
-        headline: Whether it is in the model card and its metadata.
+        hub: Name of the metric on the Hub; None for one that is not in the model card and its metadata.
     """
 
     name: str
     title: str
-    hub: str
-    lower_is_better: bool = False
-    headline: bool = False
+    hub: str | None = None
 
 
 MAIN_METRICS = (
-    Metric("balanced_accuracy", "Balanced accuracy", "balanced_accuracy", headline=True),
-    Metric("macro_f1", "Macro F1", "f1", headline=True),
-    Metric("mean_auc", "Mean one-vs-rest ROC AUC", "roc_auc", headline=True),
-    Metric("accuracy", "Accuracy", "accuracy", headline=True),
-    Metric("melanoma_sensitivity", "Melanoma sensitivity", "recall", headline=True),
-    Metric("melanoma_specificity", "Melanoma specificity", "specificity", headline=True),
-    Metric("weighted_f1", "Weighted F1", "f1"),
-    Metric("log_loss", "Log loss", "log_loss", lower_is_better=True),
-    Metric("brier_score", "Brier score", "brier_score", lower_is_better=True),
-    Metric("ece", "Expected calibration error", "expected_calibration_error", lower_is_better=True),
+    Metric("balanced_accuracy", "Balanced accuracy", "balanced_accuracy"),
+    Metric("macro_f1", "Macro F1", "f1"),
+    Metric("mean_auc", "Mean one-vs-rest ROC AUC", "roc_auc"),
+    Metric("accuracy", "Accuracy", "accuracy"),
+    Metric("melanoma_sensitivity", "Melanoma sensitivity", "recall"),
+    Metric("melanoma_specificity", "Melanoma specificity", "specificity"),
+    Metric("weighted_f1", "Weighted F1"),
+    Metric("log_loss", "Log loss (0 is best)"),
+    Metric("brier_score", "Brier score (0 is best)"),
+    Metric("ece", "Expected calibration error (0 is best)"),
 )
 
 
@@ -80,13 +89,13 @@ def write_card(folder: str | Path, *, report: ReleaseReport | None = None, links
         ModelError: If the release lacks a file or a field that the pages need.
     """
     report = report or ReleaseReport.read(folder)
-    atomic_write(Path(folder) / EVALUATION_FILE, render_page(EVALUATION_TEMPLATE, report, links=links))
+    atomic_write(Path(folder) / EVALUATION_FILE, render_page("evaluation.md", report, links=links))
     return atomic_write(Path(folder) / CARD_FILE, render_card(report, links=links).content)
 
 
 def render_card(report: ReleaseReport, *, links: Links = NO_LINKS) -> ModelCard:
     """Render the model card of a release; see `render_page`."""
-    return ModelCard(render_page(CARD_TEMPLATE, report, links=links))
+    return ModelCard(render_page("model_card.md", report, links=links))
 
 
 def render_page(template: str, report: ReleaseReport, *, links: Links = NO_LINKS) -> str:
@@ -108,19 +117,16 @@ def render_page(template: str, report: ReleaseReport, *, links: Links = NO_LINKS
         report=report,
         evaluation=report.evaluation,
         training=report.training,
-        metrics=[metric for metric in MAIN_METRICS if metric.name in report.evaluation.overall],
+        metrics=MAIN_METRICS,
         class_metrics=CLASS_METRICS,
         captions=CAPTIONS,
-        files=FILES,
         resamples=RESAMPLES,
         coverage=COVERAGE,
         small_group=SMALL_GROUP,
         shared_lesions=SHARED_LESIONS,
         cam_method=CAM_METHOD,
-        operating_level=OPERATING_LEVEL,
+        operating_level=MIN_SENSITIVITY,
         base_model=_base_model(report),
-        model_ref=links.model_id or ".",
-        timm_ref=f"hf-hub:{links.model_id}" if links.model_id else "local-dir:.",
         links=links,
     )
 
@@ -140,51 +146,46 @@ def _metadata(report: ReleaseReport, links: Links) -> ModelCardData:
             {"src": f"{constants.ENDPOINT}/{links.model_id}/resolve/main/{path}", "example_title": Path(path).stem}
             for path in report.examples
         ]
+    # By its name on the Hub, where it is there.
+    dataset = links.dataset_id or (SYNTHETIC if report.synthetic else DATASET)
     return ModelCardData(
         license=LICENCE,
         library_name="timm",
-        pipeline_tag="image-classification",
+        pipeline_tag=TASK,
         base_model=parent,
-        datasets=[_dataset(report, links)],
+        datasets=[dataset],
         language="en",
-        metrics=sorted({metric.hub for metric in MAIN_METRICS if metric.headline}),
+        metrics=sorted({metric.hub for metric in MAIN_METRICS if metric.hub}),
         tags=TAGS if report.synthetic else [*TAGS, "ham10000"],
         model_name=_title(report, links),
-        eval_results=_results(report, links),
+        eval_results=list(_results(report, dataset)),
         **optional,
     )
 
 
-def _results(report: ReleaseReport, links: Links) -> list[EvalResult]:
+def _results(report: ReleaseReport, dataset: str) -> Iterator[EvalResult]:
     """The model-index: the headline metrics with their confidence intervals."""
     split = report.evaluation.split
-    measured = [(metric, report.evaluation.overall[metric.name]) for metric in MAIN_METRICS if metric.headline]
-    return [
-        EvalResult(
-            task_type="image-classification",
-            task_name="Skin lesion classification",
-            dataset_type=_dataset(report, links),
-            dataset_name="Synthetic lesions" if report.synthetic else f"{DATASET}, split scheme {split.scheme}",
-            dataset_split=split.name,
-            metric_type=metric.hub,
-            metric_name=metric.title,
-            metric_value=round(estimate.value, 4),
-            metric_args=_interval(estimate),
-        )
-        for metric, estimate in measured
-        if estimate.value is not None
-    ]
-
-
-def _dataset(report: ReleaseReport, links: Links) -> str:
-    """The data set that a release was trained and measured on, by its name on the Hub where it is there."""
-    return links.dataset_id or (SYNTHETIC if report.synthetic else DATASET)
+    for metric in MAIN_METRICS:
+        estimate = report.evaluation.overall.get(metric.name)
+        if metric.hub and estimate and estimate.value is not None:
+            yield EvalResult(
+                task_type=TASK,
+                task_name="Skin lesion classification",
+                dataset_type=dataset,
+                dataset_name="Synthetic lesions" if report.synthetic else f"{DATASET}, split scheme {split.scheme}",
+                dataset_split=split.name,
+                metric_type=metric.hub,
+                metric_name=metric.title,
+                metric_value=round(estimate.value, 4),
+                metric_args=_interval(estimate),
+            )
 
 
 def _interval(estimate: Estimate) -> dict[str, Any] | None:
     if estimate.low is None or estimate.high is None:
         return None
-    return {INTERVAL: [round(estimate.low, 4), round(estimate.high, 4)]}
+    return {f"interval_{100 * LEVEL:.0f}": [round(estimate.low, 4), round(estimate.high, 4)]}
 
 
 def _title(report: ReleaseReport, links: Links) -> str:

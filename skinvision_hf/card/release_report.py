@@ -7,27 +7,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from skinvision_hf.card.training_record import SYNTHETIC, TrainingStep
-from skinvision_hf.config import CAM_METHOD, CAM_METHODS, LEAKY_SCHEME
+from skinvision_hf.card.training_record import TrainingStep
+from skinvision_hf.config import LEAKY_SCHEME
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.report import EvalReport
-from skinvision_hf.evaluation.subgroups import Gap
-from skinvision_hf.explain.explanation_report import (
-    CENTRE,
-    NO_NETWORK,
-    NOISE,
-    RANDOMISATIONS,
-    ExplanationReport,
-    MapScores,
-)
-from skinvision_hf.labels import CODES, DIAGNOSES
+from skinvision_hf.explain.explanation_report import ExplanationReport
+from skinvision_hf.labels import DIAGNOSES
 from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
 from skinvision_hf.ood.ood_report import OODReport, RobustnessReport
-from skinvision_hf.records import Estimate, Record
+from skinvision_hf.records import Record
 
-__all__ = ["Measurements", "ReleaseReport"]
+SYNTHETIC = "synthetic"
+"""Data of this name, and split schemes that begin with it, hold lesions drawn in code."""
 
 
 class MalignantAnswers(NamedTuple):
@@ -61,7 +55,9 @@ class ReleaseReport:
         parameters: Number of trained values.
         weights_bytes: Size of the weights on disk.
         evaluation: What was measured on the test split.
-        measured: OOD detection, robustness and explanations.
+        ood: What OOD detection does; None where it was not measured, as for the next two.
+        robustness: How stable answers are.
+        explanations: How good heat maps are.
         training: How it was trained.
         files: Names of the files in the folder.
         figures: Names of the figures, without their ending.
@@ -74,7 +70,9 @@ class ReleaseReport:
     parameters: int
     weights_bytes: int
     evaluation: EvalReport
-    measured: Measurements
+    ood: OODReport | None
+    robustness: RobustnessReport | None
+    explanations: ExplanationReport | None
     training: TrainingStep
     files: tuple[str, ...]
     figures: tuple[str, ...]
@@ -88,7 +86,7 @@ class ReleaseReport:
             ModelError: If one of its files is missing, damaged, or lacks a field.
         """
         path = Path(folder) / METRICS_FILE
-        metrics = _read_object(path)
+        metrics = _read_json(path)
         try:
             evaluation, measured = EvalReport.from_dict(metrics, source=str(path)), Measurements.from_dict(metrics)
         except DataError as error:
@@ -103,25 +101,24 @@ class ReleaseReport:
             ModelError: If one of these files is missing, damaged, or lacks a field.
         """
         folder = Path(folder)
-        config = _read_object(folder / CONFIG_FILE)
+        config = _read_json(folder / CONFIG_FILE)
         try:
-            training = TrainingStep.from_dict(_read_object(folder / TRAINING_FILE))
+            training = TrainingStep.from_dict(_read_json(folder / TRAINING_FILE))
             architecture, input_size = config["architecture"], config["pretrained_cfg"]["input_size"][-1]
         except DataError as error:
             raise ModelError(f"{folder / TRAINING_FILE}: {error}; train the release again") from error
         except (KeyError, TypeError) as error:
             raise ModelError(f"{folder / CONFIG_FILE} has no {error}; write the release again") from error
-        started = config.get("initial_weights") or {}
-        known = started.get("source") == training.config.model.init
+        init, started = training.steps[0].config.model.init, config.get("initial_weights") or {}
         parameters, size = _weights(folder / WEIGHTS_FILE)
         return cls(
             architecture=architecture,
             input_size=input_size,
-            weights_origin=started.get("origin", training.initial_weights) if known else training.initial_weights,
+            weights_origin=started.get("origin", init) if started.get("source") == training.config.model.init else init,
             parameters=parameters,
             weights_bytes=size,
             evaluation=evaluation,
-            measured=measured,
+            **vars(measured),
             training=training,
             files=tuple(sorted(path.name for path in folder.iterdir() if path.is_file())),
             figures=tuple(sorted(path.stem for path in (folder / "figures").glob("*.png"))),
@@ -131,12 +128,14 @@ class ReleaseReport:
     @property
     def synthetic(self) -> bool:
         """Whether it learned from lesions drawn in code, or was measured on them."""
-        return self.evaluation.split.scheme.startswith(SYNTHETIC) or self.training.synthetic
+        learned = [step.config.data for step in self.training.steps]
+        return any(name.startswith(SYNTHETIC) for name in (self.evaluation.split.scheme, *learned))
 
     @property
     def leaky(self) -> bool:
         """Whether images of one lesion may be in its training data and in its test data."""
-        return self.evaluation.split.scheme.endswith(LEAKY_SCHEME) or self.training.leaky
+        learned = [step.split for step in self.training.steps]
+        return any(name.endswith(LEAKY_SCHEME) for name in (self.evaluation.split.scheme, *learned))
 
     @property
     def unseen(self) -> bool:
@@ -145,83 +144,25 @@ class ReleaseReport:
         same = all(step.split == scheme for step in self.training.steps)
         return same and not self.leaky and self.evaluation.split.name != "train"
 
-    @property
-    def ood(self) -> OODReport | None:
-        """What OOD detection does."""
-        return self.measured.ood
-
-    @property
-    def explanations(self) -> ExplanationReport | None:
-        """How good heat maps are."""
-        return self.measured.explanations
-
-    def chosen_on_validation(self) -> list[str]:
-        """What the validation split decided, so that numbers on it are optimistic."""
-        evaluation = self.evaluation
-        choices = {
-            "the epoch": self.training.best,
-            "the temperature": evaluation.calibration,
-            "the conformal thresholds": evaluation.conformal,
-            "the operating points": evaluation.operating_points,
-            "the thresholds of OOD detection": self.ood,
-        }
-        return [*(name for name, measured in choices.items() if measured), "the training recipe"]
-
     def malignant_answers(self) -> Iterator[MalignantAnswers]:
         """What the model answers for the images of each malignant or pre-malignant diagnosis, most images first."""
+        matrix = np.array(self.evaluation.confusion_matrix)
+        wrong = matrix * (1 - np.eye(len(DIAGNOSES), dtype=int))
         benign = [not diagnosis.malignant for diagnosis in DIAGNOSES]
-        rows = zip(DIAGNOSES, self.evaluation.confusion_matrix, strict=True)
-        for diagnosis, row in sorted(rows, key=lambda item: -sum(item[1])):
-            if diagnosis.malignant:
-                k = CODES.index(diagnosis.code)
-                wrong = {other.name: count for other, count in zip(DIAGNOSES, row, strict=True) if other != diagnosis}
-                worst = max(wrong, key=wrong.__getitem__)
-                called_benign = sum(count for count, harmless in zip(row, benign, strict=True) if harmless)
-                yield MalignantAnswers(diagnosis.name, sum(row), row[k], called_benign, worst if wrong[worst] else None)
-
-    def heat_maps(self, *, all_methods: bool = False) -> Iterator[tuple[str, MapScores]]:
-        """Names and scores of the maps of the trained network and of the baselines; by default of its usual method."""
-        report = self.explanations
-        if report is None:
-            return
-        measured = {entry.map for entry in report.maps}
-        for method in CAM_METHODS if all_methods else (CAM_METHOD,):
-            if method in measured:
-                yield method, report.find(method)
-        yield "centre-bias baseline", report.find(CENTRE, NO_NETWORK)
-        yield "noise", report.find(NOISE, NO_NETWORK)
-
-    def randomised(self) -> dict[str, dict[str, Estimate | None]]:
-        """Rank correlation with the maps of the random networks, by method and by what is random."""
-        found: dict[str, dict[str, Estimate | None]] = {}
-        for entry in self.explanations.maps if self.explanations else ():
-            if entry.network in RANDOMISATIONS:
-                found.setdefault(entry.map, {})[entry.network] = entry.rank_correlation
-        return found
-
-    def gaps(self) -> list[tuple[str, Gap]]:
-        """The largest gap of each metric between two groups, with the attribute of the groups."""
-        subgroups = self.evaluation.subgroups
-        return [(name, gap) for name, gaps in subgroups.gaps.items() for gap in gaps] if subgroups else []
+        for k in np.argsort(-matrix.sum(axis=1), kind="stable"):
+            if not benign[k]:
+                worst = DIAGNOSES[wrong[k].argmax()].name if wrong[k].any() else None
+                row = matrix[k]
+                yield MalignantAnswers(DIAGNOSES[k].name, row.sum(), row[k], row[benign].sum(), worst)
 
 
-def _read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON object of a release.
-
-    Raises:
-        ModelError: If there is none.
-    """
+def _read_json(path: Path) -> Any:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ModelError(f"{path.parent} has no {path.name}; train and evaluate the release first") from error
-    except OSError as error:
-        raise ModelError(f"cannot read {path} ({error.strerror})") from error
     except ValueError as error:
         raise ModelError(f"{path} is not valid JSON ({error}); write it again") from error
-    if not isinstance(value, dict):
-        raise ModelError(f"{path} is not a JSON object; write it again")
-    return value
 
 
 def _weights(path: Path) -> tuple[int, int]:

@@ -2,11 +2,12 @@
 
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import jinja2
 from huggingface_hub import constants
-from jinja2 import ChoiceLoader, Environment, FileSystemLoader, PackageLoader, StrictUndefined, UndefinedError
 
 from skinvision_hf.data.split_schemes import duplicate_pairs, load_manifest
 from skinvision_hf.errors import ModelError
@@ -14,8 +15,6 @@ from skinvision_hf.evaluation.bootstrap import LEVEL
 from skinvision_hf.evaluation.metrics import metric_title
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
 from skinvision_hf.records import Estimate
-
-__all__ = ["LICENCE", "NO_LINKS", "Links", "render_template"]
 
 LICENCE = "cc-by-nc-4.0"
 """The licence of HAM10000, which the weights inherit."""
@@ -42,6 +41,35 @@ class Links:
 NO_LINKS = Links()
 
 
+@cache
+def templates() -> jinja2.Environment:
+    """The templates of the package, with what all of them may use; values are escaped in HTML, not in Markdown."""
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("skinvision_hf"), jinja2.FileSystemLoader(CHECKOUT)]),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=jinja2.select_autoescape(["html"]),
+    )
+    environment.filters |= {
+        "interval": str,
+        "short": _short,
+        "percent": lambda estimate: "" if estimate is None else estimate.percent(),
+        "whole": lambda value: f"{value:,}",
+        "count": lambda number, word: f"{number:,} {word}" + "s" * (number != 1),
+        "metric_title": metric_title,
+    }
+    environment.globals |= {
+        "diagnoses": DIAGNOSES,
+        "disclaimer": DISCLAIMER,
+        "duplicate_pairs": len(duplicate_pairs()),
+        "ham10000_images": len(load_manifest()),
+        "level": f"{LEVEL:.0%}",
+    }
+    return environment
+
+
 def render_template(name: str, **values: Any) -> str:
     """Fill a template of the package.
 
@@ -52,33 +80,9 @@ def render_template(name: str, **values: Any) -> str:
     Raises:
         ModelError: If the template needs a value that there is not.
     """
-    environment = Environment(
-        loader=ChoiceLoader([PackageLoader("skinvision_hf"), FileSystemLoader(CHECKOUT)]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is Markdown, and all values come from our own files
-    )
-    environment.filters |= {
-        "interval": str,
-        "short": _short,
-        "percent": _percent,
-        "whole": lambda value: f"{value:,}",
-        "count": lambda number, word: f"{number:,} {word}" + "s" * (number != 1),
-        "metric_title": metric_title,
-    }
-    shared = {
-        "diagnoses": DIAGNOSES,
-        "disclaimer": DISCLAIMER,
-        "duplicate_pairs": len(duplicate_pairs()),
-        "endpoint": constants.ENDPOINT,
-        "ham10000_images": len(load_manifest()),
-        "level": f"{LEVEL:.0%}",
-    }
     try:
-        text = environment.get_template(name).render(shared | values)
-    except UndefinedError as error:
+        text = templates().get_template(name).render({"endpoint": constants.ENDPOINT} | values)
+    except jinja2.UndefinedError as error:
         raise ModelError(
             f"{name} needs a value that this release does not have ({error}); evaluate the release again"
         ) from error
@@ -92,8 +96,3 @@ def _short(estimate: Estimate | None) -> str:
         return "" if estimate is None else "n/a"
     interval = "" if estimate.low is None or estimate.high is None else f" ({estimate.low:.2f} to {estimate.high:.2f})"
     return f"{estimate.value:.2f}{interval}"
-
-
-def _percent(estimate: Estimate | None) -> str:
-    """A share and its interval as percentages; empty for None."""
-    return "" if estimate is None else estimate.percent()

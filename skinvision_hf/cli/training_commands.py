@@ -190,7 +190,7 @@ def explain_model(argv: Sequence[str]) -> int:
     add("--seed", type=int, default=0, help="seed of what is drawn at random (default: %(default)s)")
     given = parser.parse_args(argv)
 
-    from skinvision_hf.card.explaining import explain_release
+    from skinvision_hf.card.evaluating import explain_release
 
     report = explain_release(**vars(given))
     print(f"{report}\n\nWritten to {given.output_dir}: metrics.json, figures and panels")

@@ -1,21 +1,16 @@
 """The tab 'About this model': three key numbers, then sections that open in place, each with its figure."""
 
 import re
-from dataclasses import dataclass
-from html import escape
+from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
+from typing import NamedTuple
 
 from skinvision_hf.card import CAPTIONS, ReleaseReport, render_page
-from skinvision_hf.demo.wording import percent
+from skinvision_hf.demo.parts import html
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import DISCLAIMER
 from skinvision_hf.models.prediction import load_operating_point
-from skinvision_hf.records import Estimate
 
-__all__ = ["About", "Section", "describe_release"]
-
-TEMPLATE = "about.md"
 UNMEASURED = (
     "This release has no measurements, so its quality is unknown. Use its answers only to try the page.\n\n"
     f"> {DISCLAIMER}\n"
@@ -31,30 +26,16 @@ FIGURES = {
 }
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the tab that is closed at first.
-
-    Attributes:
-        title: Its heading.
-        text: Markdown.
-        figure: HTML; empty where the release has no figure for it.
-    """
+class Section(NamedTuple):
+    """A part of the tab that is closed at first: its heading, Markdown, and HTML where it has a figure."""
 
     title: str
     text: str
-    figure: str
+    figure: str = ""
 
 
-@dataclass(frozen=True)
-class About:
-    """What the tab shows.
-
-    Attributes:
-        numbers: The key numbers as HTML; empty for a release without measurements.
-        text: Markdown.
-        sections: What can be opened below it.
-    """
+class About(NamedTuple):
+    """What the tab shows: the key numbers as HTML, empty without measurements; Markdown; and sections below it."""
 
     numbers: str
     text: str
@@ -65,49 +46,23 @@ def describe_release(folder: Path) -> About:
     """Read a release's measurements; one that has none, or damaged ones, says so instead of failing the page."""
     try:
         report = ReleaseReport.read(folder)
-        text = render_page(TEMPLATE, report)
-        return About(_numbers(folder, report), *_split(text, folder, report))
+        first, *parts = re.split(r"^## ", render_page("about.md", report), flags=re.MULTILINE)
+        return About(_numbers(folder, report), first, tuple(_sections(parts, folder / "figures", report)))
     except ModelError:
         return About("", UNMEASURED)
 
 
-def _split(text: str, folder: Path, report: ReleaseReport) -> tuple[str, tuple[Section, ...]]:
-    """The text above the first heading, and a section for each heading."""
-    first, *parts = re.split(r"^## ", text, flags=re.MULTILINE)
-    sections = []
+def _sections(parts: list[str], folder: Path, report: ReleaseReport) -> Iterator[Section]:
     for part in parts:
         title, _, body = part.partition("\n")
-        name = FIGURES.get(title, "")
-        figure = _figure(folder / "figures" / f"{name}.png", CAPTIONS[name]) if name in report.figures else ""
-        sections.append(Section(title, body, figure))
-    return first, tuple(sections)
-
-
-def _figure(path: Path, caption: str) -> str:
-    # Loaded when its section is opened. Gradio serves what `gr.set_static_paths` names.
-    address = f"/gradio_api/file={quote(str(path))}"
-    text = escape(caption)
-    return (
-        f'<figure class="sv-figure"><img loading="lazy" src="{address}" alt="{text}"><figcaption>{text}</figcaption>'
-        "</figure>"
-    )
+        name = FIGURES.get(title)
+        figure = html("figure", folder / f"{name}.png", CAPTIONS[name]) if name in report.figures else ""
+        yield Section(title, body, figure)
 
 
 def _numbers(folder: Path, report: ReleaseReport) -> str:
-    tiles = [("Balanced accuracy", report.evaluation.overall["balanced_accuracy"])]
+    numbers = {"Balanced accuracy": report.evaluation.overall["balanced_accuracy"]}
     if point := load_operating_point(folder):
-        tiles += [("Malignant lesions marked suspicious", point.sensitivity)]
-        tiles += [("Benign lesions not marked", point.specificity)]
-    return f'<div class="sv-numbers">{"".join(_tile(*tile) for tile in tiles)}</div>'
-
-
-def _tile(title: str, estimate: Estimate) -> str:
-    interval = (
-        f"95% CI {percent(estimate.low)} to {percent(estimate.high)}"
-        if estimate.low is not None and estimate.high is not None
-        else ""
-    )
-    return (
-        f"<div><strong>{escape(percent(estimate.value or 0.0))}</strong><span>{title}</span>"
-        f"<small>{escape(interval)}</small></div>"
-    )
+        numbers["Malignant lesions marked suspicious"] = point.sensitivity
+        numbers["Benign lesions not marked"] = point.specificity
+    return html("numbers", numbers)

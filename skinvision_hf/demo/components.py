@@ -1,7 +1,5 @@
-"""Gradio's parts, made to fit: uploads reach the package unopened, and errors speak to people."""
+"""Gradio's parts, made to fit: each answer has its own heat map, and errors speak to people."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -12,14 +10,11 @@ import gradio as gr
 import httpx
 from fastapi import Request
 from fastapi.responses import JSONResponse
-from gradio.processing_utils import ssrf_protected_download
 from gradio.route_utils import FnIndexInferError
 from PIL import Image
 
-from skinvision_hf.demo.wording import sentence
+from skinvision_hf.demo.parts import sentence
 from skinvision_hf.errors import SkinVisionError
-
-__all__ = ["EXCEPTION_HANDLERS", "Overlay", "Page", "Photo", "friendly"]
 
 MALFORMED = (
     "This request does not have the form that the page expects; 'Use via API' at its foot shows examples. An image is "
@@ -64,41 +59,14 @@ def _one_by_one(postprocess: Callable[[Any, str], Any]) -> Callable[[Any, str], 
     return call
 
 
-class Photo(gr.Image):
-    """An upload that reaches the package as it is: Gradio would decode it first, unchecked."""
-
-    def preprocess(self, payload: Any) -> str | bytes | None:
-        """Return the path of the file, or the content of a `data:` URL.
-
-        Raises:
-            ValueError: If there is neither.
-        """
-        if payload is None:
-            return None
-        address = payload.url or ""
-        if address.startswith("data:"):
-            try:
-                return base64.b64decode(address.partition(",")[2], validate=True)
-            except binascii.Error as error:
-                raise ValueError("this data: URL is not base64") from error
-        if payload.path is None and address.startswith(("http://", "https://")):
-            # Refuses addresses of this machine and of its network, also after a redirect.
-            return ssrf_protected_download(address, self.GRADIO_CACHE)
-        if payload.path is None:
-            raise ValueError("there is no file, data: URL or web address")
-        return payload.path
-
-    def get_block_name(self) -> str:
-        """Draw it as the image that it is."""
-        return "image"
-
-
 class Overlay(gr.Image):
     """An image that each answer has to itself.
 
     Gradio names images by their content and writes them again for each answer, also while another visitor with the
     same image downloads it, who then gets half of it.
     """
+
+    is_template = True  # the browser draws it as its base class
 
     def postprocess(self, value: Image.Image | None) -> Any:
         """Write the image to a new file."""
@@ -108,10 +76,6 @@ class Overlay(gr.Image):
         path.parent.mkdir(parents=True)
         value.save(path)
         return super().postprocess(path)
-
-    def get_block_name(self) -> str:
-        """Draw it as the image that it is."""
-        return "image"
 
 
 def friendly(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,6 @@
 """Example images for visitors: what a release carries, or images of a data set at hand."""
 
-from collections.abc import Iterator, Sequence
-from html import escape
+from collections.abc import Iterator
 from itertools import zip_longest
 from pathlib import Path
 
@@ -10,8 +9,6 @@ from PIL import Image
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.vision import SkinVision
-
-__all__ = ["captions_html", "choose_examples"]
 
 NUMBER = 6
 # Of each diagnosis, so many images are tried.
@@ -41,11 +38,6 @@ def choose_examples(vision: SkinVision, source: str | None, folder: Path) -> lis
         if len(right) >= NUMBER - 1 and wrong:
             break
     return right[: NUMBER - 1] + wrong[:1] if wrong else right[:NUMBER]
-
-
-def captions_html(examples: Sequence[tuple[str, str]]) -> str:
-    """Return the captions of the examples, which a script of the page hangs on the images."""
-    return f'<ul id="captions" hidden>{"".join(f"<li>{escape(caption)}</li>" for _, caption in examples)}</ul>'
 
 
 def _from_release(release: Path) -> Iterator[tuple[Path, str]]:

@@ -5,17 +5,13 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image
 
-from skinvision_hf.demo.answer import answer_html, error_html, unlike_html, waiting_html
-from skinvision_hf.demo.overlay import OPACITY, overlay_html
+from skinvision_hf.demo.parts import NO_OOD, OPACITY, UNLIKE, UNUSUAL, html, overlay_html
 from skinvision_hf.demo.uploads import read_upload
-from skinvision_hf.demo.wording import NO_OOD, UNLIKE, UNUSUAL
 from skinvision_hf.errors import SkinVisionError
 from skinvision_hf.explain.explanation import Explanation, check_choice
 from skinvision_hf.labels import DISCLAIMER
 from skinvision_hf.models.prediction import Prediction
 from skinvision_hf.vision import SkinVision
-
-__all__ = ["LARGEST_SIDE", "Handlers", "Shown"]
 
 LARGEST_SIDE = 1600
 """Longest side of a heat map in pixels: more than a screen shows, and much less than a camera makes."""
@@ -81,12 +77,12 @@ class Handlers:
         try:
             explanation = self._explain(image, None)
         except SkinVisionError as error:
-            return _without_heat(error_html(str(error)))._replace(photo=None)
+            return _without_heat(html("error", str(error)))._replace(photo=None)
         if _refused(explanation.prediction, insist):
-            return _without_heat(unlike_html(), anyway=True)
+            return _without_heat(html("unlike"), anyway=True)
         return Shown(
             photo=gr.skip(),
-            reply=answer_html(explanation.prediction, refused=self.refused),
+            reply=html("answer", explanation.prediction, refused=self.refused),
             overlay=overlay_html(explanation),
             target=explanation.target,
             why=gr.update(visible=True),
@@ -100,14 +96,14 @@ class Handlers:
 
     def forget(self) -> Shown:
         """Show the page as it was before there was an image."""
-        return _without_heat(waiting_html())
+        return _without_heat(html("waiting"))
 
     def switch(self, image: str | bytes | None, target: str) -> str:
         """Explain another diagnosis of the same image."""
         try:
             return overlay_html(self._explain(image, target))
         except SkinVisionError as error:
-            return error_html(str(error))
+            return html("error", str(error))
 
     def _explain(self, image: str | bytes | None, target: str | None) -> Explanation:
         """Predict and explain in one forward pass."""

@@ -1,19 +1,49 @@
-"""A visitor's upload, checked before it is decoded."""
+"""A visitor's upload, which reaches the package as it is and is checked before it is decoded."""
 
+import base64
+import binascii
 from pathlib import Path
+from typing import Any
 
+import gradio as gr
+from gradio.processing_utils import ssrf_protected_download
 from PIL import Image
 
 from skinvision_hf.data.images import MAX_PIXELS, open_image
 from skinvision_hf.errors import ImageError
-
-__all__ = ["LIMITS", "MAX_BYTES", "read_upload"]
 
 MAX_BYTES = 10 * 2**20
 """Largest upload. A dermatoscopic photograph of 12 megapixels is a third of it."""
 
 FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF"
 LIMITS = f"{FORMATS}, at most {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 1_000_000} megapixels."
+
+
+class Photo(gr.Image):
+    """The image input of the page, without Gradio's own decoding, which checks nothing."""
+
+    is_template = True  # the browser draws it as its base class
+
+    def preprocess(self, payload: Any) -> str | bytes | None:
+        """Return the path of the file, or the content of a `data:` URL.
+
+        Raises:
+            ValueError: If there is neither.
+        """
+        if payload is None:
+            return None
+        address = payload.url or ""
+        if address.startswith("data:"):
+            try:
+                return base64.b64decode(address.partition(",")[2], validate=True)
+            except binascii.Error as error:
+                raise ValueError("this data: URL is not base64") from error
+        if payload.path is None and address.startswith(("http://", "https://")):
+            # Refuses addresses of this machine and of its network, also after a redirect.
+            return ssrf_protected_download(address, self.GRADIO_CACHE)
+        if payload.path is None:
+            raise ValueError("there is no file, data: URL or web address")
+        return payload.path
 
 
 def read_upload(upload: str | bytes | None) -> Image.Image:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import numpy as np
 from matplotlib.axes import Axes
 
 from skinvision_hf.evaluation.calibration import CalibrationReport
@@ -35,24 +34,18 @@ def plot_reliability(report: CalibrationReport, path: str | Path) -> Path:
 
 
 def plot_prediction_sets(report: ConformalReport, path: str | Path) -> Path:
-    """Draw coverage and size of the 90 % prediction sets of each diagnosis, for both kinds of coverage."""
-    kinds = {True: ("for each diagnosis", MAIN), False: ("over all images", ACCENT)}
-    with new_figure(9, 4.2) as figure:
+    """Draw coverage and size of the 90 % prediction sets of each diagnosis."""
+    sets = report.find(COVERAGE).per_class
+    with new_figure(9, 3.6) as figure:
         left, right = figure.subplots(1, 2)
-        for offset, (conditional, (label, colour)) in zip((-0.15, 0.15), kinds.items(), strict=True):
-            sets = report.find(COVERAGE, class_conditional=conditional).per_class
-            for axis, name in ((left, "coverage"), (right, "mean_size")):
-                value, bars = with_error_bars(getattr(entry, name) for entry in sets.values())
-                places = np.arange(len(sets)) + offset
-                axis.errorbar(places, value, bars, fmt="o", color=colour, label=label, capsize=2, markersize=5)
-                axis.set_xticks(range(len(sets)), list(sets))
+        for axis, name in ((left, "coverage"), (right, "mean_size")):
+            value, bars = with_error_bars(getattr(entry, name) for entry in sets.values())
+            axis.errorbar(list(sets), value, bars, fmt="o", color=MAIN, capsize=2, markersize=5)
         left.axhline(COVERAGE, color=MUTED, linestyle=":")
         left.set(
             title=f"Sets that contain the ground truth (target: {COVERAGE:.0%})", ylabel="Coverage", ylim=(0, 1.04)
         )
         right.set(title="Diagnoses in a set", ylabel="Mean size", ylim=(0, 7.2))
-        handles = left.get_legend_handles_labels()
-        figure.legend(*handles, title="Coverage holds", loc="outside lower left", ncols=2, fontsize=8)
         return save_figure(figure, path)
 
 

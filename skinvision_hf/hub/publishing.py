@@ -31,7 +31,7 @@ from skinvision_hf.models.release import CARD_FILE, RELEASE_FILES, TRAINING_FILE
 
 SPACE_FOLDER = Path(__file__).resolve().parents[2] / "space"
 REQUIREMENTS = "requirements.txt"
-SPACE_FILES = ("app.py", "style.css", CARD_FILE, REQUIREMENTS)
+SPACE_FILES = ("app.py", "script.js", "style.css", CARD_FILE, REQUIREMENTS)
 
 
 def publish_model(
