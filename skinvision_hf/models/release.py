@@ -32,6 +32,7 @@ __all__ = [
     "EVALUATION_FILE",
     "HISTORY_FILE",
     "METRICS_FILE",
+    "ONNX_FILE",
     "OOD_FILE",
     "PARTS_KEY",
     "PREDICTIONS_FILE",
@@ -53,6 +54,7 @@ TRAINING_FILE = "training.json"
 HISTORY_FILE = "history.jsonl"
 OOD_FILE = "ood.safetensors"
 CONFORMAL_FILE = "conformal.json"
+ONNX_FILE = "onnx/model.onnx"
 CARD_FILE = "README.md"
 EVALUATION_FILE = "EVALUATION.md"
 # What an answer needs besides the network, where a release has it.
