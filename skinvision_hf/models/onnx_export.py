@@ -2,17 +2,21 @@
 
 import io
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import onnx.compose
+import onnxruntime
 import timm.data
 import torch
 from onnx import ModelProto, helper, numpy_helper, parser
 from torch import Tensor
 
+from skinvision_hf.data.synthetic import draw_image
+from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
@@ -23,6 +27,9 @@ __all__ = ["OUTPUTS", "export_onnx"]
 
 OPSET = 18
 """The first version whose Resize smooths as it shrinks (`antialias`)."""
+
+TOLERANCE = 2e-3
+"""Largest difference between a probability of the graph and of the network."""
 
 OUTPUTS = ("logits", "features", "feature_maps", "activation_maps")
 """What the graph computes: logits (1, 7); pooled features (1, d), which OOD detection reads; the last feature maps
@@ -89,22 +96,24 @@ def export_onnx(model: SkinVisionForImageClassification, folder: str | Path, *, 
 
     Raises:
         ModelError: If the network prepares images in another way than by resizing them to its input, or ends in other
-            layers than mean pooling and one linear layer.
+            layers than mean pooling and one linear layer; or if ONNX Runtime computes other answers than torch.
     """
     network = _export_network(model, stage)
     graph = onnx.compose.merge_models(_preprocessing(model), network, io_map=[("pixels", "pixels")])
     graph.doc_string = "Skin-lesion classification for education and research only. Not a medical device."
     helper.set_model_props(graph, {"labels": json.dumps(CODES)})
     _store_half(graph)
-    onnx.checker.check_model(graph)
-    return atomic_write(Path(folder) / ONNX_FILE, graph.SerializeToString(deterministic=True))
+    content = graph.SerializeToString(deterministic=True)
+    _assert_same_answers(model, content)
+    return atomic_write(Path(folder) / ONNX_FILE, content)
 
 
 def _export_network(model: SkinVisionForImageClassification, stage: int | None) -> ModelProto:
     network, buffer = _Outputs(model, stage), io.BytesIO()
     pixels = torch.zeros(1, *model.config.pretrained_cfg["input_size"], device=next(model.parameters()).device)
     try:
-        with EvaluationMode(network), torch.inference_mode():
+        with EvaluationMode(network), torch.inference_mode(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of `dynamo=False`
             torch.onnx.export(
                 network,
                 (pixels,),
@@ -135,6 +144,23 @@ def _preprocessing(model: SkinVisionForImageClassification) -> ModelProto:
     return parser.parse_model(
         PREPROCESSING.format(opset=OPSET, height=height, width=width, mean=mean, std=std, resize=RESIZE)
     )
+
+
+def _assert_same_answers(model: SkinVisionForImageClassification, content: bytes) -> None:
+    """Compare a graph with the network, on drawn images that are made smaller and larger."""
+    session, transform = onnxruntime.InferenceSession(content), eval_transform(model.config.pretrained_cfg)
+    device = next(model.parameters()).device
+    for size in ((600, 450), (90, 120)):
+        image = draw_image(CODES[0], 0)[0].resize(size)
+        (logits,) = session.run(["logits"], {"image": np.asarray(image)})
+        with EvaluationMode(model), torch.inference_mode():
+            expected = model(transform(image)[None].to(device)).logits.float().cpu()
+        difference = float((torch.from_numpy(logits).softmax(dim=1) - expected.softmax(dim=1)).abs().max())
+        if not difference < TOLERANCE:
+            raise ModelError(
+                f"ONNX Runtime gives other answers than torch: probabilities differ by {difference:.1g}; "
+                "upgrade onnx, onnxruntime and torch"
+            )
 
 
 def _store_half(graph: ModelProto) -> None:
