@@ -1,5 +1,6 @@
 """What makes a trained network a release: calibration, OOD detection, numbers, figures, pages."""
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from datasets import DatasetDict
 from skinvision_hf.card.model_card import write_card
 from skinvision_hf.card.release_report import Measurements, ReleaseReport
 from skinvision_hf.data import scheme_name
+from skinvision_hf.errors import ModelError
 from skinvision_hf.evaluation.calibration import calibrate
 from skinvision_hf.evaluation.conformal import fit_conformal, save_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
@@ -18,9 +20,12 @@ from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_pre
 from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
-from skinvision_hf.models.release import METRICS_FILE, PREDICTIONS_FILE, list_parts
+from skinvision_hf.models.onnx_export import export_onnx
+from skinvision_hf.models.release import METRICS_FILE, ONNX_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.fitting import fit_detector
 from skinvision_hf.ood.ood_evaluation import measure_ood, measure_robustness
+
+logger = logging.getLogger(__name__)
 
 
 def finish_release(
@@ -47,6 +52,10 @@ def finish_release(
     model.save_pretrained(folder)
     detector = fit_detector(model, data["train"], data["validation"])
     detector.save(folder)
+    try:
+        export_onnx(model, folder, stage=detector.stage)
+    except ModelError as error:
+        logger.warning("The release has no %s: %s", ONNX_FILE, error)
     validation = predict_dataset(model, data["validation"])
     save_conformal(fit_conformal(validation), folder)
     list_parts(folder)

@@ -33,6 +33,7 @@ TRAINING_FILE = "training.json"
 HISTORY_FILE = "history.jsonl"
 OOD_FILE = "ood.safetensors"
 CONFORMAL_FILE = "conformal.json"
+ONNX_FILE = "onnx/model.onnx"
 CARD_FILE = "README.md"
 EVALUATION_FILE = "EVALUATION.md"
 # What an answer needs besides the network, where a release has it.
@@ -40,7 +41,7 @@ PARTS = (OOD_FILE, CONFORMAL_FILE)
 PARTS_KEY = "release_files"
 # What belongs to a release; anything else in a folder is not published and in a repository not downloaded.
 RELEASE_FILES = (
-    *(CONFIG_FILE, WEIGHTS_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
+    *(CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
     *(CARD_FILE, EVALUATION_FILE, "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
 )
 # The client's patterns cross folders, ours do not.

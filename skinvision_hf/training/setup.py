@@ -10,16 +10,10 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator, DataLoaderConfiguration
-from accelerate.utils import DistributedType
 
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.errors import DataError, RunError
 
-# What keeps one whole network in each process, as the average of its weights and the release need it.
-DATA_PARALLEL = (
-    *(DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU, DistributedType.MULTI_XPU),
-    *(DistributedType.MULTI_NPU, DistributedType.MULTI_MLU, DistributedType.MULTI_HPU),
-)
 PRECISIONS = ("no", "bf16", "fp16")
 # Names and numbers of glibc's malloc.h; see mallopt(3).
 M_TRIM_THRESHOLD, M_MMAP_MAX, LARGEST = -1, -4, 2**31 - 1
@@ -68,8 +62,9 @@ def launch_settings(accelerator: Accelerator) -> dict[str, Any]:
 
 
 def _assert_supported(accelerator: Accelerator) -> None:
-    if accelerator.distributed_type not in DATA_PARALLEL:
-        kind = accelerator.distributed_type.value
+    kind = accelerator.distributed_type.value
+    # Others, such as FSDP, keep no whole network in each process, which weight averages and the release need.
+    if kind != "NO" and not kind.startswith("MULTI_"):
         raise DataError(f"training does not work with {kind}; launch it on several GPUs or CPUs without it")
     precision = accelerator.mixed_precision
     if precision not in PRECISIONS:
