@@ -104,7 +104,7 @@ def test_every_planted_leak_is_found_in_every_layout(
     ]
     assert sum(counts.shared_images for counts in report.splits.values()) == shared
     assert {counts.shared_lesions for counts in report.splits.values()} == {7}
-    verdict = f"Leak: 7 lesions ({shared} images) have images both in train and in test."
+    verdict = f"Leak: 7 lesions with {shared} images are both in train and in test."
     assert verdict in capsys.readouterr().out.splitlines()
 
 
@@ -114,7 +114,7 @@ def test_none_is_found_where_there_is_none(
 ) -> None:
     splits = {image: split for image, split in load_manifest().items() if split != "validation"}
     assert run("audit", *layout(tmp_path, splits)) == 0
-    assert capsys.readouterr().out.endswith("\nNo leak: no lesion has images both in train and in test.\n")
+    assert capsys.readouterr().out.endswith("\nNo leak: no lesions are both in train and in test.\n")
 
 
 def test_our_own_manifest_does_not_leak_and_three_splits_or_folds_may(tmp_path: Path, capsys: Captured) -> None:
@@ -311,6 +311,7 @@ def test_pictures_without_ids_are_compared_in_all_orientations(tmp_path: Path, c
     pytest.importorskip("imagehash")
     train, test = draw_folder(tmp_path / "train", range(20)), draw_folder(tmp_path / "test", range(20, 30))
     assert run("audit", test, "--train", train) == 0
+    assert "No leak: no groups of near-duplicates are both in train and in test." in capsys.readouterr().out
     for seed, method in enumerate((None, *Image.Transpose)):
         copy = draw_lesion(seed) if method is None else draw_lesion(seed).transpose(method)
         copy.resize((copy.width * 2, copy.height * 2)).save(test / f"copy{seed}.jpg", quality=70)

@@ -8,6 +8,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from skinvision_hf.data.images import open_image
+from skinvision_hf.data.split_schemes import merge_duplicates
 from skinvision_hf.errors import SkinVisionError
 
 # A hash has 256 bits. Of pairs in HAM10000 that differ in at most 40, 94 % show one lesion; docs/leakage.md has more.
@@ -25,14 +26,8 @@ def near_duplicates(paths: Sequence[str]) -> dict[str, str]:
         ImageError: If a picture cannot be read.
         SkinVisionError: If imagehash is not installed.
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    rows, columns, _ = np.array(list(close_pairs(paths)), dtype=int).reshape(-1, 3).T
-    graph = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(paths), len(paths)))
-    _, group = connected_components(graph, directed=False)
-    _, first = np.unique(group, return_index=True)
-    return {path: paths[first[g]] for path, g in zip(paths, group, strict=True)}
+    pairs = [(paths[first], paths[second]) for first, second, _ in close_pairs(paths)]
+    return dict(zip(paths, merge_duplicates(paths, paths, pairs), strict=True))
 
 
 def close_pairs(paths: Sequence[str], *, distance: int = DISTANCE) -> Iterator[tuple[int, int, int]]:

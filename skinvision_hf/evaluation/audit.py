@@ -46,30 +46,32 @@ class AuditReport(Record):
 
     Attributes:
         splits: Counts by split.
-        leaks: For each lesion in more than one split, its images by split. Where pictures were compared, a lesion is a
-            group of near-duplicates, named after one of them.
+        leaks: For each lesion in more than one split, its images by split.
         unknown: Images that could not be checked, since their ids are not of HAM10000.
         metrics: With and without the leak, by name; None without predictions.
+        kind: What is counted: lesions or, where pictures were compared, groups of near-duplicates named after one.
     """
 
     splits: dict[str, SplitCounts]
     leaks: dict[str, dict[str, tuple[str, ...]]]
     unknown: tuple[str, ...] = ()
     metrics: dict[str, AuditedMetric] | None = None
+    kind: str = "lesions"
 
     @property
     def verdict(self) -> str:
         """One line: does it leak?"""
         where = f"both in {' and in '.join(self.splits)}" if len(self.splits) == 2 else "in more than one split"
         if not self.leaks:
-            return f"No leak: no lesion has images {where}."
+            return f"No leak: no {self.kind} are {where}."
         images = {image for by_split in self.leaks.values() for names in by_split.values() for image in names}
         condition = f" if {REST} was used for training" if REST in self.splits else ""
-        return f"Leak{condition}: {len(self.leaks)} lesions ({len(images)} images) have images {where}."
+        return f"Leak{condition}: {len(self.leaks)} {self.kind} with {len(images)} images are {where}."
 
     def __str__(self) -> str:
         """Markdown tables, the first leaks, and the verdict in the last line."""
-        lines = ["| split | images | lesions | shared images | shared lesions |", "| --- | --- | --- | --- | --- |"]
+        lines = [f"| split | images | {self.kind} | shared images | shared {self.kind} |"]
+        lines += ["| --- | --- | --- | --- | --- |"]
         lines += [f"| {name} | {' | '.join(map(str, c.to_dict().values()))} |" for name, c in self.splits.items()]
         if self.metrics:
             clean = self.metrics["accuracy"].on_clean.n
@@ -78,7 +80,7 @@ class AuditReport(Record):
         for name, m in (self.metrics or {}).items():
             lines.append(f"| {metric_title(name)} | {m.on_all} | {m.on_clean} | {m.difference} |")
         if self.leaks:
-            lines += ["", f"The first of {len(self.leaks)} lesions in more than one split:"]
+            lines += ["", f"The first of {len(self.leaks)} {self.kind} in more than one split:"]
         for lesion, by_split in islice(self.leaks.items(), 10):
             lines.append(f"  {lesion}: " + "; ".join(f"{split} {', '.join(by_split[split])}" for split in by_split))
         if self.unknown:
@@ -93,14 +95,15 @@ def audit_splits(
 
     Args:
         images: The images of all splits. Those of a single split are checked against the rest of HAM10000.
-        groups: The lesion of each image by its name; None to know it from HAM10000's ids.
+        groups: The near-duplicates that an image belongs to, by its name; None for lesions by HAM10000's ids.
         predictions: What a model says about images of the list.
 
     Raises:
         DataError: If nothing can be checked in one of the splits.
     """
-    listed = set(images)
+    listed, kind = set(images), "groups of near-duplicates"
     if groups is None:
+        kind = "lesions"
         groups = lesion_groups()
         listed = {ListedImage(image_id_of(name), split) for name, split in listed}
         if len({split for _, split in listed}) == 1:
@@ -116,6 +119,7 @@ def audit_splits(
         leaks={lesion: {s: tuple(names) for s, names in by_split.items()} for lesion, by_split in leaks.items()},
         unknown=tuple(dict.fromkeys(name for name, _ in ordered if name not in groups)),
         metrics=_measure(predictions, leaks) if predictions else None,
+        kind=kind,
     )
 
 
