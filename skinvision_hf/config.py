@@ -5,21 +5,6 @@ from typing import Literal
 
 from skinvision_hf.errors import DataError
 
-__all__ = [
-    "CAM_METHOD",
-    "CAM_METHODS",
-    "DEFAULT_SCHEME",
-    "LEAKY_SCHEME",
-    "SPLITS",
-    "SPLIT_SCHEMES",
-    "VIEWS",
-    "AugmentConfig",
-    "LossConfig",
-    "ModelConfig",
-    "PhaseConfig",
-    "TrainConfig",
-]
-
 SPLITS = ("train", "validation", "test")
 DEFAULT_SCHEME = "ham10000-v1"
 LEAKY_SCHEME = "image-level-leaky"
@@ -112,10 +97,8 @@ class AugmentConfig:
         _check(self, resolution=(0.1, 2), min_scale=(0.01, 1), colour=(0, 1), tint=(0, 1))
         _check(self, erase_probability=(0, 1), degrade_probability=(0, 1), artifact_probability=(0, 1))
         if self.first_resolution and not 0.1 <= self.first_resolution <= self.resolution:
-            raise DataError(
-                f"first_resolution is {self.first_resolution}, but must lie between 0.1 and resolution "
-                f"({self.resolution:g}), or be 0 for crops of one size"
-            )
+            found = f"first_resolution is {self.first_resolution}, but must lie between 0.1 and resolution"
+            raise DataError(f"{found} ({self.resolution:g}), or be 0 for crops of one size")
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,6 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-__all__ = [
-    "DataError",
-    "HubError",
-    "ImageError",
-    "ModelError",
-    "RunError",
-    "SkinVisionError",
-    "describe",
-    "first_ten",
-    "run_command",
-    "system_error",
-]
-
-
 # Where libraries keep files of their own, and the variable that moves them elsewhere.
 CACHES = (("HF_HOME", "~/.cache/huggingface"), ("MPLCONFIGDIR", "~/.config/matplotlib"), ("TMPDIR", "/tmp"))
 

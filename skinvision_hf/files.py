@@ -9,8 +9,6 @@ from typing import Any
 
 from skinvision_hf.errors import DataError, describe
 
-__all__ = ["atomic_write", "make_folder", "sha256", "without_folders", "write_json"]
-
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     """Write a file under a temporary name in its own folder, then rename it; parent folders are made.

@@ -2,13 +2,11 @@
 
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from skinvision_hf.errors import DataError
-
-__all__ = ["Estimate", "Record"]
 
 R = TypeVar("R", bound="Record")
 
@@ -23,7 +21,7 @@ class Record:
         """Return the fields as a dictionary that JSON can hold."""
         return {
             field.name: _to_json(value)
-            for field in _fields(type(self))  # type: ignore[arg-type]  # mypy doubts that classes can be hashed
+            for field in fields(self)  # type: ignore[arg-type]  # only subclasses are dataclasses
             if (value := getattr(self, field.name)) != field.default
         }
 
@@ -76,11 +74,6 @@ def _to_json(value: Any) -> Any:
 
 
 @cache
-def _fields(cls: type[Any]) -> tuple[Field[Any], ...]:
-    return fields(cls)
-
-
-@cache
 def _hints(cls: type[Any]) -> dict[str, Any]:
     return get_type_hints(cls)
 
@@ -89,7 +82,7 @@ def _read_record(cls: type[Any], values: Any, place: str) -> Any:
     if not isinstance(values, Mapping):
         raise DataError(f"{place or 'it'} is not a JSON object")
     found = {}
-    for field in _fields(cls):  # type: ignore[arg-type]
+    for field in fields(cls):
         name = f"{place}.{field.name}" if place else field.name
         if field.name in values:
             found[field.name] = _read(_hints(cls)[field.name], values[field.name], name)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 import torch
@@ -15,9 +15,8 @@ from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification, best_device
-from skinvision_hf.models.operating_points import OperatingPoint, load_operating_point
-from skinvision_hf.models.prediction import Prediction
-from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor, prediction_sets
+from skinvision_hf.models.prediction import Prediction, load_operating_point
+from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor
 from skinvision_hf.models.release import release_files, resolve_release
 from skinvision_hf.ood.detector import OODDetector
 
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from skinvision_hf.explain.explanation import Explanation
     from skinvision_hf.hub import Published
 
-__all__ = ["SkinVision"]
+Images: TypeAlias = Iterable[ImageSource]
 
 
 class SkinVision:
@@ -39,29 +38,23 @@ class SkinVision:
         detector: Tells images like the training images from others; None when the release has none.
         conformal: Makes prediction sets; None when the release has no conformal scores.
         operating_point: The threshold that decides what is suspicious; None when the release has none. Choose another
-            one with `skinvision_hf.models.operating_points.load_operating_point`.
+            one with `skinvision_hf.models.prediction.load_operating_point`.
     """
 
     labels: tuple[str, ...] = CODES
 
     def __init__(
-        self,
-        model: SkinVisionForImageClassification,
-        release: Path,
-        *,
-        device: str | torch.device | None = None,
-        detector: OODDetector | None = None,
-        conformal: ConformalPredictor | None = None,
-        operating_point: OperatingPoint | None = None,
+        self, model: SkinVisionForImageClassification, release: Path, *, device: str | torch.device | None = None
     ) -> None:
         self.model = model
         self.release = release
         self.transform = eval_transform(model.config.pretrained_cfg)
-        self.detector = detector
-        self.conformal = conformal
-        self.operating_point = operating_point
+        self.detector = OODDetector.load(
+            release, dimension=model.timm_model.head_hidden_size, channels=model.stage_channels
+        )
+        self.conformal = ConformalPredictor.load(release)
+        self.operating_point = load_operating_point(release)
         self._evaluation_mode = EvaluationMode(model)
-        self.device = torch.device("cpu")
         self.to(device if device is not None else best_device())
 
     @classmethod
@@ -91,17 +84,7 @@ class SkinVision:
         release = resolve_release(
             ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        model = SkinVisionForImageClassification.from_pretrained(release)
-        return cls(
-            model,
-            release,
-            device=device,
-            detector=OODDetector.load(
-                release, dimension=model.timm_model.head_hidden_size, channels=model.stage_channels
-            ),
-            conformal=ConformalPredictor.load(release),
-            operating_point=load_operating_point(release),
-        )
+        return cls(SkinVisionForImageClassification.from_pretrained(release), release, device=device)
 
     def to(self, device: str | torch.device) -> "SkinVision":
         """Move the network to a device and return this object.
@@ -124,25 +107,15 @@ class SkinVision:
     ) -> Prediction: ...
     @overload
     def predict(
-        self,
-        images: Iterable[ImageSource],
-        *,
-        batch_size: int = ...,
-        coverage: float = ...,
-        on_error: Literal["raise"] = ...,
+        self, images: Images, *, batch_size: int = ..., coverage: float = ..., on_error: Literal["raise"] = ...
     ) -> list[Prediction]: ...
     @overload
     def predict(
-        self,
-        images: Iterable[ImageSource],
-        *,
-        batch_size: int = ...,
-        coverage: float = ...,
-        on_error: Literal["return"],
+        self, images: Images, *, batch_size: int = ..., coverage: float = ..., on_error: Literal["return"]
     ) -> list[Prediction | ImageError]: ...
     def predict(
         self,
-        images: ImageSource | Iterable[ImageSource],
+        images: ImageSource | Images,
         *,
         batch_size: int = 32,
         coverage: float = COVERAGE,
@@ -170,12 +143,12 @@ class SkinVision:
         if on_error not in ("raise", "return"):
             raise ModelError(f"on_error is {on_error!r}; give 'raise' or 'return'")
         single = is_image_source(images) or not isinstance(images, Iterable)
-        sources = enumerate(cast(Iterable[ImageSource], [images] if single else images))
+        sources = enumerate(cast(Images, [images] if single else images))
         answers: list[Prediction | ImageError] = []
         while chunk := list(islice(sources, batch_size)):
             batch = [self._pixels(image, "the image" if single else f"image {n}", on_error) for n, image in chunk]
             usable = [pixels for pixels in batch if isinstance(pixels, Tensor)]
-            predictions = iter(self._predict_batch(torch.stack(usable), coverage) if usable else ())
+            predictions = iter(self._answer(torch.stack(usable), coverage)[1] if usable else ())
             answers += [item if isinstance(item, ImageError) else next(predictions) for item in batch]
         return answers[0] if single else answers
 
@@ -208,9 +181,7 @@ class SkinVision:
         method = method or CAM_METHOD
         check_choice(target, method)
         picture = open_image(image)
-        with torch.inference_mode(), self._evaluation_mode:
-            maps, pooled = self._feature_maps(self.transform(picture).unsqueeze(0))
-            (prediction,) = self._predict_maps(maps, pooled, COVERAGE)
+        maps, (prediction,) = self._answer(self.transform(picture).unsqueeze(0), COVERAGE)
         return explain_maps(self.model, maps, picture, prediction, target=target, method=method, max_side=max_side)
 
     def save_pretrained(self, folder: str | Path) -> Path:
@@ -255,30 +226,24 @@ class SkinVision:
                 raise
             return error
 
-    def _predict_batch(self, pixels: Tensor, coverage: float) -> list[Prediction]:
-        """Predict from normalised pixels (n, 3, height, width)."""
-        with torch.inference_mode(), self._evaluation_mode:
-            return self._predict_maps(*self._feature_maps(pixels), coverage)
-
-    def _feature_maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """The last feature maps, for classifier and heat maps, and the pooled features that the OOD detector reads."""
+    def _answer(self, pixels: Tensor, coverage: float) -> tuple[Tensor, list[Prediction]]:
+        """The last feature maps of normalised pixels (n, 3, height, width), for heat maps, and the predictions."""
         pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
-        return self.model.feature_maps(pixels, stage=self.detector.stage if self.detector else None)
-
-    def _predict_maps(self, maps: Tensor, pooled: Tensor, coverage: float) -> list[Prediction]:
-        logits = self.model.timm_model.forward_head(maps)
+        with torch.inference_mode(), self._evaluation_mode:
+            maps, pooled = self.model.feature_maps(pixels, stage=self.detector.stage if self.detector else None)
+            logits = self.model.timm_model.forward_head(maps)
         probabilities = logits.float().cpu().double().softmax(dim=1).numpy()
         if not np.isfinite(probabilities).all():
             raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
         found: dict[str, list[Any]] = {}
         if self.conformal:
-            found["in_set"] = prediction_sets(probabilities, self.conformal.thresholds(coverage)).tolist()
+            found["in_set"] = self.conformal.prediction_sets(probabilities, coverage).tolist()
         if self.detector:
             scores = found["in_distribution_score"] = self.detector.score(pooled).tolist()
             kept = found["in_distribution"] = [score >= self.detector.refused for score in scores]
             if (level := self.detector.unusual) is not None:
                 found["unusual"] = [inside and score < level for inside, score in zip(kept, scores, strict=True)]
-        return [
+        predictions = [
             Prediction.from_probabilities(
                 row,
                 operating_point=self.operating_point,
@@ -287,6 +252,7 @@ class SkinVision:
             )
             for n, row in enumerate(probabilities.tolist())
         ]
+        return maps, predictions
 
     def _assert_unchanged(self) -> None:
         """Weights that were changed in memory have none of the release's metrics, so they must not travel with them."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -93,6 +93,14 @@ def ood_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Confidence intervals from 20 resamples: quick, where a test is not about them."""
+    from skinvision_hf.evaluation import predictions
+
+    monkeypatch.setattr(predictions, "lesion_counts", partial(predictions.lesion_counts, resamples=20))
+
+
+@pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is unpacked or converted stays inside the test's folder."""
     monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "cache"))
@@ -113,11 +121,17 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[HubServ
 @pytest.fixture
 def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is published as a data set is drawn once for all tests of a file."""
-    monkeypatch.setattr("skinvision_hf.hub.staging.load_ham10000", _load_once)
+    monkeypatch.setattr("skinvision_hf.hub.publishing.load_ham10000", _load_once)
+
+
+@pytest.fixture
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A release is not loaded by three libraries before it is published, which takes most of the time."""
+    monkeypatch.setattr("skinvision_hf.hub.publishing.check_release", lambda _: None)
 
 
 @cache
-def _load_once(source: str, *, split_scheme: str) -> "DatasetDict":
+def _load_once(source: str, *, split_scheme: str = "ham10000-v1") -> "DatasetDict":
     from skinvision_hf.data import load_ham10000
 
     return load_ham10000(source, split_scheme=split_scheme)

@@ -3,6 +3,9 @@
 import csv
 from pathlib import Path
 
+from datasets import DatasetDict
+
+from skinvision_hf.data import fingerprint
 from skinvision_hf.data.split_schemes import load_manifest
 from skinvision_hf.data.synthetic import draw_image
 from skinvision_hf.labels import CODES
@@ -49,3 +52,7 @@ def write_ham10000(folder: Path) -> Path:
     write_pictures(folder, some_rows())
     write_metadata(folder / "HAM10000_metadata.csv", some_rows())
     return folder
+
+
+def fingerprints(data: DatasetDict) -> list[str]:
+    return [fingerprint(split) for split in data.values()]

@@ -148,9 +148,8 @@ def build_app(server: "HubServer") -> Starlette:
         answer = []
         for item in (await request.json())["objects"]:
             upload = {"href": f"{server.storage_url}/lfs/{item['oid']}"}
-            verify = {"href": f"{server.url}/api/lfs-verify"}
             known = (server.root / "blobs" / item["oid"]).is_file()
-            answer.append(item | ({} if known else {"actions": {"upload": upload, "verify": verify}}))
+            answer.append(item | ({} if known else {"actions": {"upload": upload}}))
         return JSONResponse({"transfer": "basic", "objects": answer})
 
     async def lfs_put(request: Request) -> Response:
@@ -162,11 +161,6 @@ def build_app(server: "HubServer") -> Starlette:
 
     async def lfs_get(request: Request) -> Response:
         return Response((server.root / "blobs" / request.path_params["oid"]).read_bytes())
-
-    async def lfs_verify(request: Request) -> Response:
-        item = await request.json()
-        path = server.root / "blobs" / item["oid"]
-        return Response(status_code=200 if path.is_file() and path.stat().st_size == item["size"] else 404)
 
     async def commit(request: Request) -> Response:
         lines = [json.loads(line) for line in (await request.body()).splitlines()]
@@ -229,7 +223,6 @@ def build_app(server: "HubServer") -> Starlette:
     routes = [
         Route("/api/repos/create", create, methods=["POST"]),
         Route("/api/validate-yaml", validate_yaml, methods=["POST"]),
-        Route("/api/lfs-verify", lfs_verify, methods=["POST"]),
         Route("/lfs/{oid}", lfs_put, methods=["PUT"]),
         Route("/lfs/{oid}", lfs_get),
         Route("/api/spaces/{user}/{name}/variables", variables, methods=["GET", "POST"]),

@@ -5,7 +5,6 @@ for another origin, as the Hub's storage is. A test runs the server in a thread,
 `environment(...)` in a subprocess, and reads `server.requests` afterwards.
 """
 
-import asyncio
 import json
 import re
 import socket
@@ -33,26 +32,24 @@ TOKENS: dict[str, dict[str, Any]] = {
 
 @dataclass
 class Fault:
-    """What goes wrong at the n-th request (from 1) whose method and path match; `times` requests in a row.
+    """What goes wrong at the first `times` requests whose method and path match.
 
-    Kinds: `error` answers with `status`, `cut` drops the connection in the middle of the body, `slow` waits `seconds`,
-    `stale` lets another commit come first, `lost` does the work and drops the connection before the answer.
+    Kinds: `error` answers with `status`, `cut` drops the connection in the middle of the body, `stale` lets another
+    commit come first, `lost` does the work and drops the connection before the answer.
     """
 
     method: str
     path: str
     kind: str
-    nth: int = 1
     times: int = 1
     status: int = 500
-    seconds: float = 1.0
     seen: int = 0
 
     def strikes(self, method: str, path: str) -> bool:
         if method != self.method or not re.search(self.path, path):
             return False
         self.seen += 1
-        return self.nth <= self.seen < self.nth + self.times
+        return self.seen <= self.times
 
 
 @dataclass(frozen=True)
@@ -203,8 +200,5 @@ class Gate:
                     await receive()
                 await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"9")]})
                 return
-            if fault.kind == "stale":
-                self.server.interfere(path)
-            else:
-                await asyncio.sleep(fault.seconds)
+            self.server.interfere(path)
         await self.app(scope, receive, send)

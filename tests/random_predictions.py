@@ -1,9 +1,10 @@
 """Predictions drawn at random: as right as a fair network is, several images a lesion, all seven classes."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.models.prediction_sets import ConformalPredictor
 
 FREQUENCIES = np.array([0.04, 0.06, 0.12, 0.03, 0.12, 0.60, 0.03])
 
@@ -23,6 +24,7 @@ def draw_predictions(count: int = 300, *, seed: int = 0, temperature: float = 1.
     )
 
 
-def fit_sets(predictions: Predictions) -> ConformalPredictor:
-    """The prediction sets that these predictions are the validation images of."""
-    return ConformalPredictor.fit(predictions.probabilities, predictions.labels, predictions.lesion_ids)
+def predictions_of(labels: np.ndarray, logits: np.ndarray, lesion_ids: Sequence[str] | None = None) -> Predictions:
+    """Predictions of images that are numbered, each of a lesion of its own unless stated."""
+    image_ids = tuple(map(str, range(len(labels))))
+    return Predictions(image_ids, image_ids if lesion_ids is None else tuple(lesion_ids), np.asarray(labels), logits)

@@ -204,7 +204,7 @@ def test_the_lesions_are_those_of_the_metadata(ham10000_dir: Path) -> None:
     assert (MANIFESTS / "ham10000-lesions.csv").read_text(encoding="utf-8") == content
 
 
-def predictions_of(images: Sequence[str], right: np.ndarray) -> Predictions:
+def with_answers(images: Sequence[str], right: np.ndarray) -> Predictions:
     """Of all diagnoses; an image is classified correctly where `right` (n,) says so."""
     labels = np.arange(len(images)) % 7
     logits = 3.0 * np.eye(7)[np.where(right, labels, (labels + 1) % 7)]
@@ -218,7 +218,7 @@ def test_metrics_are_measured_with_and_without_the_siblings(members: dict[str, l
     is_clean = np.array([image in {i for pair in clean for i in pair} for image in images])
     right = ~is_clean | (np.arange(len(images)) % 14 < 7)
     train = write_rows(tmp_path / "train.csv", "image_id", [(pair[0],) for pair in leaked])
-    path = predictions_of(images, right).to_csv(tmp_path / "predictions.csv")
+    path = with_answers(images, right).to_csv(tmp_path / "predictions.csv")
     code, report = audited(tmp_path, path, "--train", train)
     metrics = report.metrics
     assert code == 3 and metrics is not None and set(report.leaks) == {lesion_groups()[pair[0]] for pair in leaked}
@@ -249,7 +249,7 @@ def test_where_all_images_have_siblings_nothing_is_left_to_measure(
     members: dict[str, list[str]], tmp_path: Path, capsys: Captured
 ) -> None:
     images = [images[0] for images in members.values()][:70]
-    path = predictions_of(images, np.ones(70, dtype=bool)).to_csv(tmp_path / "a.csv")
+    path = with_answers(images, np.ones(70, dtype=bool)).to_csv(tmp_path / "a.csv")
     assert run("audit", path) == 3
     assert "| accuracy | 1.000 (0.949 to 1.000) | n/a | n/a |" in capsys.readouterr().out
 
@@ -266,7 +266,7 @@ WRONG = {
     "no id": ("image_id,split\nISIC_0024306,train\n,test\n", "rows without an image id"),
     "label": (
         "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\nISIC_0024306,,wart,1,0,0,0,0,0,0\n",
-        "is no table of predictions",
+        "is not a table of predictions",
     ),
     "sum": (
         "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\nISIC_0024306,,nv,1,0,0,0,0,1,0\n",

@@ -2,7 +2,7 @@
 
 import json
 import math
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +10,17 @@ import pytest
 import timm
 import torch
 from drawing import draw_lesion
-from PIL import Image
-from random_predictions import draw_predictions, fit_sets
+from random_predictions import draw_predictions, predictions_of
 from scipy.special import softmax
-from transformers import AutoModelForImageClassification
 
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.evaluation.calibration import calibrate, fit_temperature, measure_calibration, recorded_temperature
-from skinvision_hf.evaluation.conformal import ConformalReport, measure_conformal
+from skinvision_hf.evaluation.calibration import calibrate, fit_temperature, recorded_temperature
+from skinvision_hf.evaluation.conformal import fit_conformal, measure_conformal, save_conformal
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport
-from skinvision_hf.figures.calibration_plots import plot_prediction_sets, plot_reliability
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.models.prediction_sets import ConformalPredictor, prediction_sets
+from skinvision_hf.models.prediction_sets import ConformalPredictor
 from skinvision_hf.models.release import CONFORMAL_FILE, bundled_release
 from skinvision_hf.vision import SkinVision
 
@@ -49,7 +46,7 @@ def test_the_temperature_of_a_network_that_is_always_right_stays_finite() -> Non
     assert 1 / 20 <= fit_temperature(np.eye(7) * 3, np.arange(7)) < 0.1
 
 
-def test_logits_that_are_no_numbers_are_refused() -> None:
+def test_logits_that_are_not_finite_are_refused() -> None:
     with pytest.raises(DataError, match="finite logits"):
         fit_temperature(np.full((3, 7), np.nan), np.zeros(3, dtype=np.int64))
     with pytest.raises(DataError, match="at least one validation image"):
@@ -66,16 +63,14 @@ def predict(release: Path, images: torch.Tensor) -> Predictions:
     model = SkinVisionForImageClassification.from_pretrained(release)
     with torch.inference_mode():
         logits = model(images).logits.double().numpy()
-    return Predictions(
-        ("",) * len(logits), tuple(map(str, range(len(logits)))), np.zeros(len(logits), np.int64), logits
-    )
+    return predictions_of(np.zeros(len(logits), np.int64), logits)
 
 
 def calibrated(release: Path, images: torch.Tensor, labels: np.ndarray) -> float:
     """Calibrate a release on pixels with these labels, and return the fitted temperature."""
     before = predict(release, images)
     model = SkinVisionForImageClassification.from_pretrained(release)
-    fitted = calibrate(model, Predictions(before.image_ids, before.lesion_ids, labels, before.logits))
+    fitted = calibrate(model, replace(before, labels=labels))
     model.save_pretrained(release)
     return fitted
 
@@ -86,62 +81,56 @@ def draw_labels(logits: np.ndarray) -> np.ndarray:
     return (softmax(logits / 1.6, axis=1).cumsum(axis=1) < draws).sum(axis=1).clip(0, 6)
 
 
-def test_three_loaders_give_the_calibrated_probabilities(release: Path) -> None:
+def test_the_temperature_is_folded_into_the_weights_of_any_loader(release: Path) -> None:
     images = torch.randn(40, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2
     before = predict(release, images)
     labels = draw_labels(before.logits)
     files = {path.name: path.read_bytes() for path in release.iterdir()}
     fitted = calibrated(release, images, labels)
     assert fitted == pytest.approx(fit_temperature(before.logits, labels))
-    expected = before.logits / fitted
-    loaders = {
-        "transformers": lambda x: AutoModelForImageClassification.from_pretrained(release).eval()(x).logits,
-        "timm": lambda x: timm.create_model(f"local-dir:{release}", pretrained=True).eval()(x),
-        "skinvision": lambda x: SkinVisionForImageClassification.from_pretrained(release)(x).logits,
-    }
     with torch.inference_mode():
-        for name, loader in loaders.items():
-            np.testing.assert_allclose(loader(images).numpy(), expected, rtol=5e-3, atol=2e-2, err_msg=name)
+        logits = timm.create_model(f"local-dir:{release}", pretrained=True).eval()(images).numpy()
+    for found in (logits, predict(release, images).logits):
+        np.testing.assert_allclose(found, before.logits / fitted, rtol=5e-3, atol=2e-2)
     changed = {path.name for path in release.iterdir() if path.read_bytes() != files.get(path.name)}
     assert changed == {"model.safetensors", "config.json"}
     config = json.loads((release / "config.json").read_text())
     assert config.pop("calibration_temperature") == fitted
     assert config == json.loads(files["config.json"])
-
-
-def test_calibrating_twice_changes_next_to_nothing_and_the_total_is_kept(release: Path) -> None:
-    images = torch.randn(60, 3, 64, 64, generator=torch.Generator().manual_seed(1)) * 2
-    labels = draw_labels(predict(release, images).logits)
-    first, second = (calibrated(release, images, labels) for _ in range(2))
-    assert second == pytest.approx(1, abs=0.01)
+    again = calibrated(release, images, labels)
+    assert again == pytest.approx(1, abs=0.01), "a calibrated network stays nearly as it is"
     model = SkinVisionForImageClassification.from_pretrained(release)
-    assert recorded_temperature(model) == pytest.approx(first * second)
+    assert recorded_temperature(model) == pytest.approx(fitted * again)
 
 
 @pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
-def test_sets_hold_the_truth_as_often_as_asked(coverage: float) -> None:
-    predictor, test = fit_sets(draw_predictions(6000, seed=1)), draw_predictions(6000, seed=2)
-    marginal = prediction_sets(test.probabilities, predictor.thresholds(coverage, class_conditional=False))
-    covered = marginal[np.arange(6000), test.labels]
-    assert covered.mean() == pytest.approx(coverage, abs=0.035)
-    conditional = prediction_sets(test.probabilities, predictor.thresholds(coverage))
-    covered = conditional[np.arange(6000), test.labels]
-    assert min(covered[test.labels == k].mean() for k in range(7)) > coverage - 0.12
-    assert covered[test.labels == CODES.index("mel")].mean() == pytest.approx(coverage, abs=0.06)
-    assert (conditional.sum(axis=1) >= 1).all() and (marginal.sum(axis=1) >= 1).all(), "no set is empty"
+def test_sets_contain_the_ground_truth_at_least_as_often_as_asked(coverage: float) -> None:
+    predictor, test = fit_conformal(draw_predictions(6000, seed=1)), draw_predictions(6000, seed=2)
+    inside = predictor.prediction_sets(test.probabilities, coverage)
+    covered = inside[np.arange(6000), test.labels]
+    # Without randomisation a set has one diagnosis too many rather than too few.
+    assert coverage - 0.02 < covered.mean() < coverage + 0.15
+    smaller = predictor.prediction_sets(test.probabilities, coverage - 0.2)
+    assert not (smaller & ~inside).any() and smaller.sum() < inside.sum()
 
 
 def test_a_set_is_a_prefix_of_the_ranking() -> None:
-    """Melanoma 57.2 %, nevus 41.5 %, dermatofibroma 0.4 %: a set with the last one has the second one, too."""
+    """Melanoma 57.2 %, nevus 41.5 %, dermatofibroma 0.4 %: no set has the last one without the second one."""
     probabilities = np.array([[0.003, 0.003, 0.002, 0.004, 0.572, 0.415, 0.001]])
-    thresholds = np.array([0.95, 0.84, 0.96, 0.998, 0.96, 0.30, 0.79])
-    members = prediction_sets(probabilities, thresholds)[0]
-    assert {code for code, inside in zip(CODES, members, strict=True) if inside} == {"mel", "nv", "df"}
-    test, predictor = draw_predictions(1000, seed=2), fit_sets(draw_predictions(1000, seed=1))
-    for conditional in (True, False):
-        inside = prediction_sets(test.probabilities, predictor.thresholds(0.9, class_conditional=conditional))
-        ranked = np.take_along_axis(inside, (-test.probabilities).argsort(axis=1), axis=1)
+    predictor = fit_conformal(draw_predictions(1000, seed=1))
+    sizes = {int(predictor.prediction_sets(probabilities, share / 100).sum()) for share in range(1, 100)}
+    assert {1, 2} <= sizes
+    probabilities = np.vstack([draw_predictions(1000, seed=2).probabilities, probabilities, np.full((1, 7), 1 / 7)])
+    for coverage in (0.01, 0.5, 0.9, 0.99):
+        inside = predictor.prediction_sets(probabilities, coverage)
+        ranked = np.take_along_axis(inside, (-probabilities).argsort(axis=1, kind="stable"), axis=1)
         assert ranked[:, 0].all() and (np.diff(ranked.astype(int), axis=1) <= 0).all()
+
+
+def test_scores_follow_the_paper() -> None:
+    predictor = ConformalPredictor(np.array([0.5]), np.array([1]), penalty=0.1, free_ranks=2)
+    scores = predictor.raps_scores(np.array([[0.1, 0.5, 0.02, 0.03, 0.3, 0.04, 0.01]]))
+    np.testing.assert_allclose(scores, [[0.9 + 0.1, 0.5, 0.99 + 0.4, 0.97 + 0.3, 0.8, 0.94 + 0.2, 1.0 + 0.5]])
 
 
 def test_the_bundled_report_on_prediction_sets_is_that_of_its_predictions() -> None:
@@ -151,66 +140,57 @@ def test_the_bundled_report_on_prediction_sets_is_that_of_its_predictions() -> N
     assert predictor is not None and report.conformal is not None
     measured = measure_conformal(predictor, Predictions.from_csv(folder / "predictions.csv"))
     for stored, found in zip(report.conformal.sets, measured.sets, strict=True):
-        assert (stored.target, stored.class_conditional) == (found.target, found.class_conditional)
+        assert stored.target == found.target
         assert str(stored.coverage) == str(found.coverage) and str(stored.mean_size) == str(found.mean_size)
         assert {c: str(v.coverage) for c, v in stored.per_class.items()} == {
             c: str(v.coverage) for c, v in found.per_class.items()
         }
 
 
-def test_a_rank_is_corrected_for_the_number_of_validation_images() -> None:
-    scores = tuple(np.linspace(0.1, 0.9, 9) if k == 0 else np.array([0.5]) for k in range(7))
-    thresholds = ConformalPredictor(scores).thresholds(0.9)
-    assert thresholds[0] == pytest.approx(0.9), "the ninth of nine scores promises 9 times out of 10"
-    assert math.isinf(thresholds[1]), "one image cannot promise 90 %, so the diagnosis is always in the set"
-    assert ConformalPredictor(scores).thresholds(0.5)[1] == 0.5
+def test_a_rank_is_corrected_for_the_number_of_validation_lesions() -> None:
+    predictor = ConformalPredictor(np.linspace(0.1, 0.9, 9), np.ones(9))
+    assert predictor.threshold(0.9) == pytest.approx(0.9), "the ninth of nine scores promises 9 times out of 10"
+    assert math.isinf(predictor.threshold(0.91)), "nine lesions cannot promise more, so sets have all diagnoses"
+    assert predictor.prediction_sets(np.full((2, 7), 1 / 7), 0.91).all()
 
 
 @pytest.mark.parametrize("coverage", [0.0, 1.0, 90.0, math.nan])
 def test_a_coverage_that_is_no_share_is_refused(coverage: float) -> None:
     with pytest.raises(ModelError, match="is not between 0 and 1"):
-        fit_sets(draw_predictions(50)).thresholds(coverage)
+        fit_conformal(draw_predictions(50)).threshold(coverage)
 
 
 def test_scores_survive_their_file_and_a_damaged_one_is_named(tmp_path: Path) -> None:
     assert ConformalPredictor.load(tmp_path) is None
-    predictor = fit_sets(draw_predictions(300))
-    predictor.save(tmp_path)
+    predictor = fit_conformal(draw_predictions(300))
+    save_conformal(predictor, tmp_path)
     assert (tmp_path / CONFORMAL_FILE).stat().st_size < 30_000
     loaded = ConformalPredictor.load(tmp_path)
     assert loaded is not None
-    for got, expected in zip(loaded.scores, predictor.scores, strict=True):
-        np.testing.assert_array_equal(got, expected)
-    np.testing.assert_array_equal(loaded.thresholds(0.9), predictor.thresholds(0.9))
-    (tmp_path / CONFORMAL_FILE).write_text('{"scores": {"mel": [0.1]}}')
+    np.testing.assert_array_equal(loaded.scores, predictor.scores)
+    assert loaded.threshold(0.9) == predictor.threshold(0.9)
+    (tmp_path / CONFORMAL_FILE).write_text('{"scores": [0.1]}')
     with pytest.raises(ModelError, match=r"conformal\.json of .* is damaged; download the release again"):
         ConformalPredictor.load(tmp_path)
 
 
 def test_coverage_and_size_are_reported_by_diagnosis() -> None:
     validation, test = draw_predictions(800, seed=1), draw_predictions(600, seed=2)
-    predictor = fit_sets(validation)
-    report = measure_conformal(predictor, test)
-    found = report.find(0.9)
-    inside = prediction_sets(test.probabilities, predictor.thresholds(0.9))
+    predictor = fit_conformal(validation)
+    found = measure_conformal(predictor, test).find(0.9)
+    inside = predictor.prediction_sets(test.probabilities, 0.9)
     melanoma = test.labels == CODES.index("mel")
     coverage, size = found.per_class["mel"].coverage, found.per_class["mel"].mean_size
     assert coverage.value == pytest.approx(inside[melanoma, CODES.index("mel")].mean())
     assert size.value == pytest.approx(inside[melanoma].sum(axis=1).mean())
     assert coverage.n == melanoma.sum()
     assert found.coverage.low < found.coverage.value < found.coverage.high
-    section = report.to_dict()
-    assert json.loads(json.dumps(section, allow_nan=False)) == section
-    assert ConformalReport.from_dict(section) == report
-    worst, least = found.worst()
-    assert least == found.per_class[worst].coverage
-    assert all(least.value <= sets.coverage.value for sets in found.per_class.values())
 
 
 def test_a_release_with_scores_gives_sets_that_grow_with_the_coverage(release: Path) -> None:
     without = SkinVision.from_pretrained(release, device="cpu").predict(draw_lesion())
     assert without.prediction_set is None and without.coverage is None
-    fit_sets(draw_predictions(500)).save(release)
+    save_conformal(fit_conformal(draw_predictions(500)), release)
     vision = SkinVision.from_pretrained(release, device="cpu")
     small, large = vision.predict(draw_lesion(), coverage=0.5), vision.predict(draw_lesion(), coverage=0.97)
     assert small.prediction_set is not None and large.prediction_set is not None
@@ -226,34 +206,13 @@ def test_a_release_with_scores_gives_sets_that_grow_with_the_coverage(release: P
         vision.predict(draw_lesion(), coverage=95)
 
 
-def test_pictures_of_calibration_and_sets_are_drawn(tmp_path: Path) -> None:
-    test = draw_predictions(300)
-    sets = measure_conformal(fit_sets(draw_predictions(300, seed=1)), test)
-    paths = [
-        plot_reliability(measure_calibration(test, temperature=1.5), tmp_path / "reliability.png"),
-        plot_prediction_sets(sets, tmp_path / "sets.png"),
-    ]
-    for path in paths:
-        with Image.open(path) as image:
-            assert min(image.size) > 300
-            assert len(image.convert("L").getcolors() or ()) > 20
-
-
-def test_reports_on_1500_images_take_seconds() -> None:
-    test = draw_predictions(1500)
-    start = time.process_time()
-    measure_calibration(test, temperature=1.2)
-    measure_conformal(fit_sets(draw_predictions(1500, seed=1)), test)
-    assert time.process_time() - start < 20
-
-
 def test_a_lesion_counts_once_however_often_it_was_photographed() -> None:
     """A hundred photographs of one odd lesion must not move the threshold that nine ordinary ones set."""
     logits = np.zeros((109, 7))
     logits[:9, 4] = 6.0
     lesions = (*map(str, range(9)), *(["odd"] * 100))
-    few = Predictions(tuple(map(str, range(109))), lesions, np.full(109, 4), logits)
-    predictor = fit_sets(few)
-    assert predictor.thresholds(0.8)[4] < 0.1
-    assert predictor.thresholds(0.9)[4] == pytest.approx(6 / 7, abs=1e-3)
-    assert ConformalPredictor(predictor.scores).thresholds(0.8)[4] == pytest.approx(6 / 7, abs=1e-3)
+    ordinary = 1 / (1 + 6 * math.exp(-6))
+    predictor = fit_conformal(predictions_of(np.full(109, 4), logits, lesions))
+    assert predictor.threshold(0.8) == pytest.approx(ordinary, abs=1e-5)
+    unshared = fit_conformal(predictions_of(np.full(109, 4), logits))
+    assert unshared.threshold(0.05) == pytest.approx(5 / 7 + 0.03, abs=1e-5)

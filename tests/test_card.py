@@ -27,11 +27,10 @@ from skinvision_hf.card.templating import render_template
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import ModelError
 from skinvision_hf.evaluation.calibration import measure_calibration
-from skinvision_hf.evaluation.conformal import measure_conformal
+from skinvision_hf.evaluation.conformal import fit_conformal, measure_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.evaluation.subgroups import measure_subgroups
 from skinvision_hf.labels import CODES, DISCLAIMER
-from skinvision_hf.models.prediction_sets import ConformalPredictor
 from skinvision_hf.vision import SkinVision
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,7 +54,7 @@ def measured(release: Path) -> Path:
     """A release with every section."""
     predictions = draw_predictions(700)
     groups = {"sex": [("female", "male")[n % 2] for n in range(700)]}
-    predictor = ConformalPredictor.fit(predictions.probabilities, predictions.labels, predictions.lesion_ids)
+    predictor = fit_conformal(predictions)
     far = {kind: {"auroc": estimate(0.95), "accepted": estimate(0.05, 100)} for kind in ("noise", "documents", "all")}
     change = {name: estimate(0.6) for name in ("accuracy", "balanced_accuracy", "ece", "relabelled", "refused")}
     sections = {

@@ -18,6 +18,15 @@ class Killed(BaseException):
     """Ends a run where it stands, as a kill does."""
 
 
+def die(*_: object, **__: object) -> None:
+    raise Killed
+
+
+@pytest.fixture(autouse=True)
+def fresh_state() -> None:
+    AcceleratorState._reset_state(True)
+
+
 def test_every_setting_that_changes_the_result_is_named(tmp_path: Path) -> None:
     config = tiny_config(tmp_path)
     other = replace(config, batch_size=8, head=replace(config.head, learning_rate=0.5))
@@ -49,7 +58,6 @@ def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Checkpoints, "save", save_and_die)
         run_training(config)
-    AcceleratorState._reset_state(True)
     with pytest.raises(DataError, match=r"--seed 0 .now 1.; resume it with that, or choose another --output_dir"):
         run_training(replace(config, seed=1), resume=True)
     path = tmp_path / "run" / "checkpoints" / "settings.json"
@@ -82,7 +90,6 @@ def test_a_kill_between_two_phases_does_no_harm(
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Checkpoints, "save", save_or_die)
         run_training(tiny_config(tmp_path / "killed", **settings))
-    AcceleratorState._reset_state(True)
     killed = run_training(tiny_config(tmp_path / "killed", **settings), resume=True)
     assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
     assert [r["train_loss"] for r in history(killed)] == [r["train_loss"] for r in history(whole)]
@@ -91,14 +98,10 @@ def test_a_kill_between_two_phases_does_no_harm(
 def test_a_run_that_was_killed_while_it_wrote_its_release_is_finished_by_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def die(*_: object, **__: object) -> None:
-        raise Killed
-
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(trainer, "training_record", die)
         run_training(tiny_config(tmp_path / "run"))
     assert (tmp_path / "run" / "model.safetensors").is_file()
-    AcceleratorState._reset_state(True)
     assert (run_training(tiny_config(tmp_path / "run"), resume=True) / "training.json").is_file()
 
 

@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import sys
-import time
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
@@ -19,11 +19,11 @@ from random_predictions import draw_predictions
 
 from skinvision_hf import Prediction, SkinVision, __version__
 from skinvision_hf.cli.main import COMMANDS
+from skinvision_hf.evaluation.conformal import fit_conformal, save_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
-from skinvision_hf.models.operating_points import load_operating_point
-from skinvision_hf.models.prediction_sets import ConformalPredictor
+from skinvision_hf.models.prediction import load_operating_point
 
 COMMAND = [sys.executable, "-m", "skinvision_hf.cli.main"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -42,7 +42,7 @@ def full_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The tiny release with conformal scores and operating points."""
     folder = SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(tmp_path_factory.mktemp("a") / "b")
     drawn = draw_predictions(400)
-    ConformalPredictor.fit(drawn.probabilities, drawn.labels, drawn.lesion_ids).save(folder)
+    save_conformal(fit_conformal(drawn), folder)
     write_json(
         folder / "metrics.json", {"operating_points": measure_decisions(drawn, draw_predictions(300, seed=1)).to_dict()}
     )
@@ -162,7 +162,7 @@ def photos(tmp_path: Path) -> Path:
 def test_a_folder_becomes_a_table_with_a_row_for_each_file(
     suffix: str, photos: Path, tiny_release: Path, tmp_path: Path, capsys: Captured
 ) -> None:
-    output = tmp_path / f"answers{suffix}"
+    output = tmp_path / "new" / f"answers{suffix}"
     assert run("predict", photos, "--model", tiny_release, "--output", output) == 2
     assert capsys.readouterr().err.splitlines() == [
         f"error: {photos / 'broken.jpg'} cannot be read as an image; save it as JPEG or PNG"
@@ -181,8 +181,8 @@ def test_a_folder_becomes_a_table_with_a_row_for_each_file(
     assert float(by_path["a.png"]["confidence"]) == pytest.approx(expected.confidence, abs=1e-5)
 
 
-def test_patterns_and_standard_input_are_images_and_a_path_that_exists_is_no_pattern(
-    photos: Path, tiny_release: Path, capsys: Captured
+def test_patterns_and_standard_input_are_images_and_a_path_that_exists_is_not_a_pattern(
+    photos: Path, tiny_release: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     exact = photos / "b [1]" / "c.JPG"
     assert run("predict", f"{photos}/*.png", exact, "--json", "--model", tiny_release) == 0
@@ -190,9 +190,9 @@ def test_patterns_and_standard_input_are_images_and_a_path_that_exists_is_no_pat
         str(photos / "a.png"),
         str(exact),
     ]
-    command = [*COMMAND, "predict", "-", "--json", "--model", str(tiny_release)]
-    done = subprocess.run(command, input=exact.read_bytes(), capture_output=True, env=ENVIRONMENT, check=True)
-    assert json.loads(done.stdout)["path"] == "-"
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(exact.read_bytes())))
+    assert run("predict", "-", "--json", "--model", tiny_release) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == "-"
     (photos / "empty").mkdir()
     for nothing in (f"{photos}/*.gif", photos / "empty"):
         assert run("predict", nothing) == 2
@@ -212,6 +212,7 @@ def test_explain_writes_a_picture_and_spares_the_image(lesion: str, tiny_release
     assert ".tmp" not in error and len(error.splitlines()) == 1
 
 
+TRAIN = ["train", "--data", "synthetic", "--output_dir", "x"]
 WRONG = [
     ([], "required: COMMAND"),
     (["diagnose", "x.jpg"], "invalid choice: 'diagnose'"),
@@ -219,14 +220,24 @@ WRONG = [
     (["predict", "x.jpg", "--fast"], "unrecognized arguments: --fast"),
     (["predict", "x.jpg", "--coverage", "abc"], "'abc' is not a number between 0 and 1, such as 0.95"),
     (["predict", "x.jpg", "--coverage", "95"], "'95' is not a number between 0 and 1, such as 0.95"),
-    (["predict", "x.jpg", "--output", "answers.xls"], "'answers.xls' is not the name of a table"),
+    (["predict", "x.jpg", "--output", "answers.xls"], "'answers.xls' is not a file name that ends in .csv"),
     (["predict", "nowhere.jpg"], "there is no file nowhere.jpg; check the path"),
     (["predict", "nowhere.jpg", "--model", "/nowhere"], "/nowhere is neither a folder nor a Hub id"),
     (["explain", "nowhere.jpg", "--output", "why.png"], "there is no file nowhere.jpg; check the path"),
-    (["explain", "x.jpg", "--output", "why.jpg"], "'why.jpg' is not the name of a picture"),
+    (["explain", "x.jpg", "--output", "why.jpg"], "'why.jpg' is not a file name that ends in .png"),
     (["prepare", "--source", "/nowhere", "--output_dir", "x"], "there is no file or folder /nowhere"),
     (["train", "--data", "/nowhere", "--output_dir", "x"], "there is no file or folder /nowhere"),
-    (["train", "--data", "synthetic", "--output_dir", "x", "--batch_size", "0"], "batch_size is 0"),
+    ([*TRAIN, "--no_such_flag=1"], "no_such_flag"),
+    ([*TRAIN, "--finetune.epochs=many"], "finetune.epochs"),
+    ([*TRAIN, "--config=/nowhere.yaml"], "nowhere.yaml"),
+    ([*TRAIN, "--batch_size=0"], "batch_size is 0, but must be at least 1"),
+    ([*TRAIN, "--loss.label_smoothing=2"], "label_smoothing is 2.0, but must lie between 0 and 1"),
+    ([*TRAIN, "--loss.mask_weight=-1"], "mask_weight is -1.0, but must lie between 0 and 100"),
+    ([*TRAIN, "--augment.degrade_probability=1.5"], "degrade_probability is 1.5, but must lie between 0 and 1"),
+    ([*TRAIN, "--augment.first_resolution=0.05"], "first_resolution is 0.05, but must lie between 0.1 and resolution"),
+    ([*TRAIN, "--augment.resolution=0.4"], "first_resolution is 0.5, but must lie between 0.1 and resolution (0.4)"),
+    ([*TRAIN, "--model.image_size=100"], "image_size is 100, but must be a multiple of 32, such as 128"),
+    ([*TRAIN, "--head.epochs=0", "--finetune.epochs=0"], "both phases have 0 epochs"),
     (["evaluate", "--data", "/nowhere", "--output_dir", "x"], "there is no file or folder /nowhere"),
     (["evaluate", "--data", "synthetic", "--output_dir", "x", "--views", "3"], "invalid choice: 3"),
     (["evaluate", "--data", "synthetic", "--output_dir", "x", "--batch_size", "0"], "'0' is not a whole number"),
@@ -239,10 +250,17 @@ WRONG = [
         "--tag does nothing beside --space",
     ),
     (["publish", "--repo_id", "a/b", "--release", "/nowhere"], "/nowhere is neither a folder nor a Hub id"),
+    (["publish", "--repo_id", "a/b", "--all", "--release", "a/c"], "give --release DIR, --dataset SOURCE, --space"),
+    (
+        ["publish", "--repo_id", "a/b", "--release", "a/c", "--dataset", "a/d"],
+        "--dataset does nothing beside --release",
+    ),
 ]
 
 
-@pytest.mark.parametrize(("arguments", "message"), WRONG, ids=lambda value: " ".join(value)[:40])
+@pytest.mark.parametrize(
+    ("arguments", "message"), WRONG, ids=lambda value: value[-1] if isinstance(value, list) and value else ""
+)
 def test_a_wrong_call_is_answered_with_2_before_torch_is_loaded(
     arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
@@ -251,7 +269,7 @@ def test_a_wrong_call_is_answered_with_2_before_torch_is_loaded(
     assert message in capsys.readouterr().err.rpartition("error: ")[2]
 
 
-def test_help_is_quick_and_teaches_every_command_with_an_example(capsys: Captured) -> None:
+def test_help_teaches_every_command_with_an_example(capsys: Captured) -> None:
     assert run("--help") == 0
     listed = capsys.readouterr().out
     for name in COMMANDS:
@@ -259,12 +277,6 @@ def test_help_is_quick_and_teaches_every_command_with_an_example(capsys: Capture
         assert run(name, "--help") == 0
         output = capsys.readouterr().out
         assert f"example:\n  skinvision {name} " in output and DISCLAIMER in " ".join(output.split())
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([*COMMAND, "predict", "nowhere.jpg"], capture_output=True)
-        seconds.append(time.perf_counter() - start)
-    assert min(seconds) < 1
     assert run("--version") == 0 and capsys.readouterr().out == f"skinvision {__version__}\n"
 
 
@@ -280,7 +292,7 @@ def test_ctrl_c_stops_with_130_and_without_a_traceback(lesion: str, tiny_release
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_error(lesion: str, tiny_release: Path) -> None:
+def test_a_reader_that_goes_away_is_not_an_error(lesion: str, tiny_release: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, "predict", *[lesion] * 2_000, "--model", str(tiny_release)],
         env={**ENVIRONMENT, "PYTHONIOENCODING": "ascii"},

@@ -40,6 +40,7 @@ def memory(source: str, target: Path) -> tuple[int, ...]:
     return tuple(int(number) for number in result.stdout.split())
 
 
+@pytest.mark.slow
 def test_preparing_and_streaming_hold_memory_flat(tmp_path: Path) -> None:
     small, large = memory("synthetic[:210]", tmp_path / "a" / "p"), memory("synthetic[:2100]", tmp_path / "b" / "p")
     for before, prepared, streamed in (small, large):

@@ -33,8 +33,7 @@ from skinvision_hf.demo.wording import NO_OOD, UNLIKE, UNUSUAL, percent
 from skinvision_hf.errors import ImageError
 from skinvision_hf.explain.explanation import Explanation, heat_layer
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
-from skinvision_hf.models.operating_points import OperatingPoint
-from skinvision_hf.models.prediction import Prediction
+from skinvision_hf.models.prediction import OperatingPoint, Prediction
 from skinvision_hf.records import Estimate
 from skinvision_hf.vision import SkinVision
 

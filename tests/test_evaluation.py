@@ -29,17 +29,17 @@ def model(tiny_release: Path) -> SkinVisionForImageClassification:
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_image_that_cannot_be_read_is_named_in_one_line_whoever_reads_it(
-    tiny_release: Path, tmp_path: Path, num_workers: int
+    model: SkinVisionForImageClassification, tmp_path: Path, num_workers: int
 ) -> None:
     write_pictures(tmp_path, some_rows(), masks=False)
     write_metadata(tmp_path / "HAM10000_metadata.csv", some_rows())
     data = load_ham10000(tmp_path)["test"]
-    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
-    assert len(predict_dataset(model, data, num_workers=num_workers).labels) == 7
+    loader = make_loader(data, eval_transform(model.config.pretrained_cfg), batch_size=4, num_workers=num_workers)
+    assert len(collect_logits(model, loader)[1]) == 7
     (broken,) = tmp_path.rglob(f"{data['image_id'][4]}.jpg")
     broken.write_bytes(broken.read_bytes()[:900])
     with pytest.raises(DataError) as caught:
-        predict_dataset(model, data, num_workers=num_workers)
+        collect_logits(model, loader)
     message = str(caught.value)
     assert broken.name in message and message.endswith("download or export it again") and "\n" not in message
 
@@ -47,7 +47,7 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line_whoever_reads_it(
 def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
     model: SkinVisionForImageClassification, data: DatasetDict
 ) -> None:
-    small, large = (predict_dataset(model, data["test"], batch_size=size, progress=False) for size in (7, 64))
+    small, large = (predict_dataset(model, data["test"], batch_size=size) for size in (7, 64))
     assert small.image_ids == tuple(data["test"]["image_id"])
     assert small.labels.tolist() == data["test"]["label"][:]
     np.testing.assert_allclose(small.logits, large.logits, rtol=1e-4, atol=1e-5)
@@ -58,25 +58,19 @@ def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
     np.testing.assert_allclose(small.logits[2], third[0].numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("training", [True, False])
-def test_the_network_comes_back_in_the_mode_it_was_in(
-    model: SkinVisionForImageClassification, data: DatasetDict, training: bool
-) -> None:
-    loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
-    collect_logits(model.train(training), loader, progress=False)
-    assert model.training is training
-
-
-def test_a_network_comes_back_from_a_failure_in_the_mode_it_was_in(
+def test_a_network_comes_back_in_the_mode_it_was_in_after_a_failure_too(
     model: SkinVisionForImageClassification, data: DatasetDict
 ) -> None:
     loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
+    for training in (True, False):
+        collect_logits(model.train(training), loader)
+        assert model.training is training
     model.freeze_backbone()
     model.train()
     before = [module.training for module in model.modules()]
     stop = model.timm_model.get_classifier().register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        collect_logits(model, loader, progress=False)
+        collect_logits(model, loader)
     stop.remove()
     assert [module.training for module in model.modules()] == before
     assert len(set(before)) == 2

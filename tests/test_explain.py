@@ -18,16 +18,15 @@ from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, Layer
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
-from skinvision_hf.cli.main import main
 from skinvision_hf.config import CAM_METHODS, ModelConfig
 from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.explanation import explain_image, heat_layer
-from skinvision_hf.explain.placement import place_maps, relative
+from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.figures.explanation_figure import draw_explanation
-from skinvision_hf.labels import CODES, DISCLAIMER
+from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model
 from skinvision_hf.vision import SkinVision
 
@@ -49,19 +48,6 @@ def features(vision: SkinVision, count: int = 4) -> tuple[torch.Tensor, torch.Te
 def stretched(maps: np.ndarray) -> np.ndarray:
     low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
     return (maps - low) / (high - low)
-
-
-@pytest.mark.parametrize("method", ["gradcam", "hirescam"])
-def test_at_the_last_layer_the_map_is_the_classifiers_weights_times_the_features(
-    vision: SkinVision, method: str
-) -> None:
-    _, maps = features(vision)
-    weights = vision.model.timm_model.get_classifier().weight.detach()
-    for target in range(len(CODES)):
-        closed = torch.einsum("c,nchw->nhw", weights[target].double(), maps.double()).clamp(min=0).numpy()
-        assert closed.max(axis=(1, 2)).min() > 0, "the maps must say something for this test to mean something"
-        got = heat_maps(vision.model.timm_model, maps, [target] * len(maps), method)
-        np.testing.assert_allclose(got, stretched(closed), atol=1e-5)
 
 
 class Logits(torch.nn.Module):
@@ -96,8 +82,7 @@ def test_an_explanation_has_the_images_size_and_the_prediction(vision: SkinVisio
     assert explanation.heatmap.shape == (140, 210)
     assert explanation.heatmap.dtype == np.float32
     assert explanation.heatmap.min() >= 0
-    assert explanation.heatmap.max() <= 1
-    assert explanation.heatmap.max() == pytest.approx(1, abs=1e-5)
+    assert 1 - 1e-5 < explanation.heatmap.max() <= 1
     assert explanation.prediction == vision.predict(image)
     assert (explanation.target, explanation.method) == (explanation.prediction.label, method)
     with pytest.raises(dataclasses.FrozenInstanceError):
@@ -198,7 +183,7 @@ def test_threads_that_explain_and_predict_at_once_get_the_answers_of_one_thread(
 
 
 @pytest.mark.parametrize("method", CAM_METHODS)
-def test_a_map_that_says_nothing_is_all_zeros_and_can_be_drawn(vision: SkinVision, method: str) -> None:
+def test_a_map_that_says_nothing_is_all_zeros(vision: SkinVision, method: str) -> None:
     """Nothing speaks for any diagnosis when the features are the same everywhere, or are all zero."""
     with torch.no_grad():
         vision.model.timm_model.bn2.weight.zero_()
@@ -206,14 +191,11 @@ def test_a_map_that_says_nothing_is_all_zeros_and_can_be_drawn(vision: SkinVisio
     explanation = vision.explain(draw_lesion(), method=method)
     assert np.array_equal(explanation.heatmap, np.zeros((150, 200), np.float32))
     assert np.array_equal(np.asarray(explanation.overlay()), np.asarray(draw_lesion()))
-    assert draw_explanation(explanation).mode == "RGB"
     assert not explanation.hottest_at_border
 
 
-@pytest.mark.parametrize("architecture", ["test_resnet", "test_convnext", "test_mobilenetv4", "test_byobnet"])
+@pytest.mark.parametrize("architecture", ["test_resnet", "test_convnext", "test_byobnet"])
 def test_other_convolutional_networks_can_be_explained(architecture: str, tmp_path: Path) -> None:
-    if not timm.is_model(architecture):
-        pytest.skip(f"this timm has no {architecture}")
     model = untrained(architecture, 96)
     heatmap = SkinVision(model, tmp_path, device="cpu").explain(draw_lesion(), target="mel").heatmap
     assert heatmap.shape == (150, 200)
@@ -267,22 +249,6 @@ def test_outside_of_what_the_network_saw_the_map_is_zero() -> None:
     assert not placed[:, 250:].any()
 
 
-def test_padding_that_the_network_saw_is_left_out() -> None:
-    heat = np.zeros((1, 4, 4), np.float32)
-    heat[:, [0, 3]] = 1  # hot only in the top and bottom quarter, most of which is padding
-    placed = place_maps(heat, (0.0, -50.0, 300.0, 250.0), (300, 200), target=(300, 200))[0]
-    assert placed.shape == (200, 300)
-    assert placed[100].max() < 0.01
-    assert placed[0].min() > 0.5
-
-
-def test_the_same_map_fits_every_size_of_the_image(vision: SkinVision) -> None:
-    heat = np.random.default_rng(0).random((2, 5, 5)).astype(np.float32)
-    small = place_maps(heat, (0, 0, 600, 450), (600, 450), target=(200, 150))
-    large = place_maps(heat, (0, 0, 600, 450), (600, 450), target=(600, 450))
-    np.testing.assert_allclose(small, large[:, 1::3, 1::3], atol=1e-6)
-
-
 def test_interpolation_is_bicubic_as_pillow_has_it_and_never_negative() -> None:
     heat = np.random.default_rng(0).random((7, 7)).astype(np.float32)
     expected = np.asarray(Image.fromarray(heat).resize((210, 140), Image.Resampling.BICUBIC))
@@ -333,38 +299,12 @@ def test_a_network_alone_explains_as_its_release_does(vision: SkinVision) -> Non
     assert alone.prediction.confidence == pytest.approx(ours.prediction.confidence, abs=1e-5)
 
 
-@pytest.mark.parametrize("size", [(200, 150), (40, 900), (3000, 1000)])
+@pytest.mark.parametrize("size", [(200, 150), (40, 900)])
 def test_the_figure_of_any_image_is_a_picture_of_bounded_size(vision: SkinVision, size: tuple[int, int]) -> None:
     figure = draw_explanation(vision.explain(draw_lesion(0, size)))
     assert figure.mode == "RGB"
     assert figure.width == 1650
     assert figure.height < 1300
-
-
-def test_the_command_writes_the_picture_and_says_what_it_shows(
-    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    image, output = tmp_path / "lesion.jpg", tmp_path / "new" / "why.png"
-    draw_lesion().save(image)
-    arguments = ["explain", str(image), "--output", str(output), "--target", "mel", "--model", str(tiny_release)]
-    assert main(arguments) == 0
-    printed = capsys.readouterr().out
-    assert "What speaks for Melanoma" in printed
-    assert DISCLAIMER in printed
-    with Image.open(output) as picture:
-        assert picture.format == "PNG"
-        assert picture.width == 1650
-
-
-def test_the_command_never_overwrites_the_image(
-    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    image = tmp_path / "lesion.png"
-    draw_lesion().save(image)
-    before = image.read_bytes()
-    assert main(["explain", str(image), "--output", str(image), "--model", str(tiny_release)]) == 2
-    assert "would overwrite the image" in capsys.readouterr().err
-    assert image.read_bytes() == before
 
 
 # The middle of what each cell sees.
@@ -399,6 +339,7 @@ def test_cells_are_spread_evenly_where_the_layers_cannot_be_followed() -> None:
     np.testing.assert_allclose(cell_centres(model)[0] * 64, [16, 48])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["efficientnet_lite0", "tf_efficientnet_lite0", "resnet18"])
 def test_the_cells_beside_a_mark_see_as_much_of_it(architecture: str) -> None:
     """Layers that only blur pass a mark in the middle of a cell on to both sides alike; anywhere else they cannot."""
@@ -425,17 +366,8 @@ def test_the_cells_beside_a_mark_see_as_much_of_it(architecture: str) -> None:
     assert imbalance(row, column + 16) > 0.1
 
 
-def test_the_hottest_pixel_of_every_map_is_one_and_an_empty_map_stays_empty() -> None:
-    maps = np.stack([np.full((4, 5), 0.2), np.zeros((4, 5)), np.eye(4, 5) * 0.7]).astype(np.float32)
-    scaled = relative(maps)
-    assert scaled.dtype == np.float32
-    np.testing.assert_allclose(scaled.max(axis=(1, 2)), [1, 0, 1])
-    np.testing.assert_allclose(scaled[2], np.eye(4, 5))
-
-
-def test_an_explanation_lays_its_cells_where_they_look(tiny_release: Path) -> None:
+def test_an_explanation_lays_its_cells_where_they_look(vision: SkinVision) -> None:
     """A network of 2 x 2 cells at 64 pixels: the first looks at the edge, the second at the middle."""
-    vision = SkinVision.from_pretrained(tiny_release, device="cpu")
     image = draw_lesion(1, (64, 64))
     with torch.no_grad():
         features = vision.model.timm_model.forward_features(vision.transform(image)[None])

@@ -12,16 +12,16 @@ from random_predictions import draw_predictions
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import lesion_counts
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
 from skinvision_hf.explain.explanation_report import ExplanationReport
-from skinvision_hf.figures.evaluation_plots import draw_evaluation, plot_misclassified
+from skinvision_hf.figures.evaluation_plots import plot_confidence, plot_misclassified
 from skinvision_hf.figures.explanation_plots import draw_explanation_scores
-from skinvision_hf.figures.release_plots import draw_release
-from skinvision_hf.figures.training_plots import plot_training
+from skinvision_hf.figures.release_plots import draw_release, plot_training
 from skinvision_hf.models.release import bundled_release
 from skinvision_hf.ood.ood_report import OODReport
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 CASES = {
     "fair": draw_predictions(300),
@@ -32,9 +32,9 @@ CASES = {
 
 
 def draw(predictions: Predictions, folder: Path) -> list[Path]:
-    counts = lesion_counts(predictions.lesion_ids, resamples=20)
-    report = evaluate_predictions(predictions, split_scheme="drawn", split="test", counts=counts)
-    return draw_evaluation(folder, predictions, report)
+    report = evaluate_predictions(predictions, split_scheme="drawn", split="test")
+    draw_release(folder, predictions, report)
+    return sorted((folder / "figures").iterdir())
 
 
 def assert_drawn(path: Path) -> None:
@@ -48,19 +48,18 @@ def test_figures_are_drawn_without_a_warning(case: str, tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         paths = draw(CASES[case], tmp_path)
-    assert len(paths) == len(set(paths)) == 5
+    assert len(paths) == 5
     for path in paths:
         assert_drawn(path)
 
 
 def test_figures_show_the_numbers_they_are_given(tmp_path: Path) -> None:
     """Other predictions, other figures; the same predictions, the same bytes."""
-    first, same, other = (
-        draw(draw_predictions(200, seed=seed), tmp_path / name) for name, seed in (("a", 0), ("b", 0), ("c", 1))
-    )
-    for one, two, three in zip(first, same, other, strict=True):
-        assert one.read_bytes() == two.read_bytes()
-        assert one.read_bytes() != three.read_bytes()
+    first, other = draw_predictions(100), draw_predictions(100, seed=1)
+    for one, two in zip(draw(first, tmp_path / "a"), draw(other, tmp_path / "b"), strict=True):
+        assert one.read_bytes() != two.read_bytes()
+    again = plot_confidence(first, tmp_path / "again.png")
+    assert again.read_bytes() == (tmp_path / "a" / "figures" / "confidence.png").read_bytes()
 
 
 def test_all_figures_of_the_bundled_release_are_drawn_from_its_report(tmp_path: Path) -> None:
@@ -85,10 +84,9 @@ def test_wrong_answers_are_shown_and_right_ones_are_not(tmp_path: Path) -> None:
     logits = 9.0 * np.eye(7)[labels]
     right = Predictions(image_ids=names, lesion_ids=lesions, labels=labels, logits=logits)
     wrong = replace(right, logits=np.roll(logits, 1, axis=1))
-    pictures = [plot_misclassified(dataset, p, tmp_path / f"{k}.png") for k, p in enumerate((right, wrong, wrong))]
-    empty, full, again = (np.asarray(Image.open(path).convert("RGB"), dtype=float) for path in pictures)
-    assert (full != empty).mean() > 0.05
-    np.testing.assert_array_equal(full, again)
+    paths = [plot_misclassified(dataset, p, tmp_path / f"{k}.png") for k, p in enumerate((right, wrong))]
+    nothing, images = (np.ptp(np.asarray(Image.open(path).convert("RGB")), axis=2) > 20 for path in paths)
+    assert nothing.mean() == 0 and images.mean() > 0.3, "shares of coloured pixels"
 
 
 def test_a_history_that_cannot_be_read_is_named(tmp_path: Path) -> None:

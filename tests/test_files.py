@@ -62,14 +62,11 @@ def test_a_command_that_fails_says_so_in_one_line(
     assert printed.startswith(line) and printed.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    ("path", "remedy"),
-    [("cache/hub/x", "set HF_HOME"), ("temporary/x", "set TMPDIR"), ("out/x", "check the disk and the permissions")],
-)
 def test_what_cannot_be_written_names_the_variable_to_set(
-    path: str, remedy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
-    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
-    run_command(lambda _: fail_with(OSError(errno.EDQUOT, "Disk quota exceeded", str(tmp_path / path))))
-    assert f"{path}: Disk quota exceeded; " in (printed := capsys.readouterr().err) and remedy in printed
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))
+    for path, remedy in (("cache/hub/x", "set HF_HOME"), ("tmp/x", "set TMPDIR"), ("out/x", "check the disk and the")):
+        run_command(lambda _, path=path: fail_with(OSError(errno.EDQUOT, "Disk quota exceeded", str(tmp_path / path))))
+        assert f"{path}: Disk quota exceeded; " in (printed := capsys.readouterr().err) and remedy in printed

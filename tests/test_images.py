@@ -78,10 +78,6 @@ def test_every_listed_format_can_be_read(format: str) -> None:
     assert difference.mean() < 6
 
 
-def test_eps_is_refused_because_opening_it_runs_a_program() -> None:
-    assert "save it as JPEG or PNG" in message(encode(draw_lesion(), "EPS"))
-
-
 # How the pixels of an upright image are stored under the EXIF orientations 2 to 8.
 STORED = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_90", "TRANSVERSE", "ROTATE_270")
 
@@ -93,7 +89,7 @@ def test_an_orientation_is_applied_once_however_often_an_image_is_opened(format:
         pytest.importorskip("pillow_heif")
     xmp = f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{orientation}"/>'
     for mode in ("L", "LA", "RGBA", "RGB", "CMYK", *(["P", "I;16"] if format in ("PNG", "TIFF", "xmp") else [])):
-        upright = draw_lesion().convert("I" if mode == "I;16" else mode).convert(mode)
+        upright = draw_lesion(size=(64, 48)).convert("I" if mode == "I;16" else mode).convert(mode)
         stored = upright.transpose(Image.Transpose[STORED[orientation - 2]]) if orientation > 1 else upright
         exif = Image.Exif()  # one for each image, since writing an AVIF takes its orientation out
         exif[0x0112] = orientation
@@ -118,11 +114,9 @@ def test_an_orientation_is_applied_once_however_often_an_image_is_opened(format:
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["before the pixels", "after the pixels"])
-@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP", b"tEXt"])
-def test_long_metadata_do_not_spoil_a_png(kind: bytes, late: bool, tmp_path: Path) -> None:
-    size = 70_000_000 if kind == b"tEXt" else 2_000_000
-    text = b"a" * size if kind == b"tEXt" else zlib.compress(b"a" * size)
-    data = {b"zTXt": b"k\0\0", b"iTXt": b"k\0\1\0\0\0", b"iCCP": b"k\0\0", b"tEXt": b"k\0"}[kind] + text
+@pytest.mark.parametrize(("kind", "head"), [(b"zTXt", b"k\0\0"), (b"iTXt", b"k\0\1\0\0\0"), (b"iCCP", b"k\0\0")])
+def test_long_metadata_do_not_spoil_a_png(kind: bytes, head: bytes, late: bool, tmp_path: Path) -> None:
+    data = head + zlib.compress(b"a" * 2_000_000)
     chunk = struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     content = encode(draw_lesion())
     at = len(content) - 12 if late and kind != b"iCCP" else 33
@@ -200,11 +194,12 @@ def test_of_an_animation_the_first_frame_is_used_and_a_pil_image_is_left_as_it_w
         ("missing.jpg", None, "there is no file {path}; check the path"),
         ("empty.jpg", b"", "{path} is empty; download or export it again"),
         ("text.jpg", b"Dear doctor,\n" * 50, "{path} cannot be read as an image; save it as JPEG or PNG"),
+        ("runs.eps", encode(draw_lesion(), "EPS"), "{path} cannot be read as an image; save it as JPEG or PNG"),
         ("huge.png", png_header(10_000, 9_000), "{path} has more than 50 megapixels; crop it to the lesion"),
         ("bomb.png", png_header(60_000, 60_000), "{path} has more than 50 megapixels; crop it to the lesion"),
         ("one.png", encode(Image.new("RGB", (1, 1))), "{path} is only 1 x 1 pixels; give an image with sides of at le"),
     ],
-    ids=["missing", "empty", "text", "warned about", "bomb", "1x1"],
+    ids=["missing", "empty", "text", "a program", "warned about", "bomb", "1x1"],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bad_file_is_named_with_its_remedy(name: str, content: bytes | None, expected: str, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from calling import call
 from drawing import draw_lesion
 from PIL import Image
 from transformers import AutoImageProcessor, AutoModelForImageClassification
@@ -20,8 +19,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode
-from skinvision_hf.models.operating_points import OperatingPoint, load_operating_point
-from skinvision_hf.models.prediction import Prediction
+from skinvision_hf.models.prediction import OperatingPoint, Prediction, load_operating_point
 from skinvision_hf.records import Estimate
 from skinvision_hf.vision import SkinVision
 
@@ -177,11 +175,7 @@ def test_threads_get_the_answers_of_a_single_one(vision: SkinVision) -> None:
     assert vision.model.training
 
 
-def confidence(vision: SkinVision, image: Image.Image) -> float:
-    return vision.predict(image).confidence
-
-
-def test_copies_answer_alike_here_and_in_a_process_that_is_spawned(ood_release: Path) -> None:
+def test_copies_give_the_same_answers(ood_release: Path) -> None:
     vision = SkinVision.from_pretrained(ood_release, device="cpu")
     image = draw_lesion()
     expected = vision.predict(image)
@@ -192,8 +186,18 @@ def test_copies_answer_alike_here_and_in_a_process_that_is_spawned(ood_release: 
         assert twin.predict(image) == expected, "the copy guards its own network, not the original"
     assert pickle.loads(pickle.dumps(expected)) == expected
     assert pickle.loads(pickle.dumps(vision.explain(image))).prediction == expected
+
+
+def confidence(vision: SkinVision, image: Image.Image) -> float:
+    return vision.predict(image).confidence
+
+
+@pytest.mark.slow
+def test_a_process_that_is_spawned_gives_the_same_answer(vision: SkinVision) -> None:
+    image = draw_lesion()
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        assert pool.submit(confidence, vision, image).result(120) == pytest.approx(expected.confidence, abs=1e-6)
+        found = pool.submit(confidence, vision, image).result(240)
+    assert found == pytest.approx(confidence(vision, image), abs=1e-6)
 
 
 class FixedDetector:
@@ -234,10 +238,9 @@ def test_what_cannot_be_answered_is_an_error_in_one_line(vision: SkinVision, tmp
             vision.to(device)
     # A damaged report does not silence the verdict.
     vision.save_pretrained(tmp_path)
-    for content in ("{", "[]", '{"operating_points": {"malignant": {"points": [{"task": "malignant"}]}}}'):
-        (tmp_path / "metrics.json").write_text(content)
-        with pytest.raises(ModelError, match=r"is not a valid metrics\.json; download the release again"):
-            SkinVision.from_pretrained(tmp_path)
+    (tmp_path / "metrics.json").write_text("[]")
+    with pytest.raises(ModelError, match=r"is not a valid metrics\.json; download the release again"):
+        SkinVision.from_pretrained(tmp_path)
     with torch.no_grad():
         vision.model.timm_model.get_classifier().bias[2] = float("nan")
     with pytest.raises(ModelError, match="no finite answer; download the release again"):
@@ -265,17 +268,3 @@ def test_a_saved_copy_is_the_release_byte_for_byte_and_only_while_its_weights_ar
     with pytest.raises(ModelError, match="weights were changed"):
         vision.save_pretrained(tmp_path / "another")
     assert not (tmp_path / "another").exists()
-
-
-def test_the_benchmark_script_prints_its_numbers_as_json(
-    tiny_release: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    script = Path(__file__).resolve().parents[1] / "scripts" / "benchmark.py"
-    options = ["--repeats", "3", "--width", "200", "--height", "150"]
-    assert call(script, "inference", "--model", tiny_release, *options) == 0
-    timing = json.loads(capsys.readouterr().out)
-    assert timing["image_size"] == [200, 150]
-    assert timing["ratio"] > 0
-    assert call(script, "inference", "--model", "/no/such/release") == 2
-    assert capsys.readouterr().err.startswith("error: /no/such/release is neither")
-    assert call(script, "inference", "--repeats", "0") == 2

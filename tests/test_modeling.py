@@ -1,6 +1,5 @@
 """One release folder, three loaders: same weights, same pixels, same answers."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from complete_release import change_json
 from drawing import draw_lesion
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -49,9 +49,7 @@ def probabilities_in_timm(folder: Path, image: Image.Image) -> tuple[torch.Tenso
 @pytest.mark.parametrize("crop_mode", ["squash", "center", "border"])
 def test_three_loaders_agree_on_real_pixels(tiny_release: Path, tmp_path: Path, crop_mode: str) -> None:
     release = shutil.copytree(tiny_release, tmp_path / "release")
-    config = json.loads((release / "config.json").read_text())
-    config["pretrained_cfg"]["crop_mode"] = crop_mode
-    (release / "config.json").write_text(json.dumps(config))
+    change_json(release / "config.json", lambda config: config["pretrained_cfg"].update(crop_mode=crop_mode))
     for image in PICTURES:
         pixels, expected = probabilities_here(release, image)
         assert float(expected.max()) < 0.99  # an answer that is certain of one class would hide differences
@@ -71,10 +69,10 @@ def test_the_pipeline_ranks_the_diagnoses_as_this_class_does(tiny_release: Path)
 def test_stages_are_pooled_on_the_way_to_the_same_feature_maps(tiny_release: Path) -> None:
     model = SkinVisionForImageClassification.from_pretrained(tiny_release)
     with torch.inference_mode():
-        maps, pooled = model.feature_maps(torch.randn(2, 3, 64, 64))
+        pixels = torch.randn(2, 3, 64, 64)
+        _, pooled = model.feature_maps(pixels)
         assert pooled.shape == (2, model.timm_model.head_hidden_size)
         for stage, channels in enumerate(model.stage_channels):
-            pixels = torch.randn(2, 3, 64, 64)
             maps, pooled = model.feature_maps(pixels, stage=stage)
             assert pooled.shape == (2, channels)
             torch.testing.assert_close(model.timm_model.forward_head(maps), model(pixels).logits)
@@ -133,9 +131,8 @@ def test_weights_from_a_file_are_taken_over_without_their_classifier(tiny_releas
     source = load_file(tiny_release / "model.safetensors")
     save_file(source, tmp_path / "w.safetensors")
     for init in (tiny_release, tmp_path / "w.safetensors"):
-        state = create_model(
-            ModelConfig(architecture="test_efficientnet", init=str(init), image_size=64)
-        ).timm_model.state_dict()
+        config = ModelConfig(architecture="test_efficientnet", init=str(init), image_size=64)
+        state = create_model(config).timm_model.state_dict()
         for key, value in source.items():
             assert torch.equal(state[key], value.to(state[key].dtype)) != (key == "classifier.weight")
 
@@ -175,8 +172,7 @@ def test_a_network_that_cannot_be_made_says_why(changes: dict[str, str], message
 
 
 def damage_config(release: Path, **changes: object) -> None:
-    config = json.loads((release / "config.json").read_text()) | changes
-    (release / "config.json").write_text(json.dumps(config))
+    change_json(release / "config.json", lambda config: config.update(changes))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import json
 import random
-import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,22 +11,18 @@ import torch
 from datasets import Dataset
 from drawing import draw_lesion
 from PIL import Image
-from safetensors import safe_open
-from safetensors.torch import load_file, save_file
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import ModelError
-from skinvision_hf.figures.ood_plots import plot_far, plot_robustness
+from skinvision_hf.figures.release_plots import plot_robustness
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import OOD_FILE
 from skinvision_hf.ood.detector import COMPONENTS, Mahalanobis, OODDetector
 from skinvision_hf.ood.features import images_of, pooled_features
 from skinvision_hf.ood.fitting import fit_detector, with_thresholds
 from skinvision_hf.ood.image_changes import ENCODINGS, GEOMETRY
-from skinvision_hf.ood.ood_evaluation import measure_ood
-from skinvision_hf.ood.ood_report import FarImages, OODReport, RobustnessReport
-from skinvision_hf.ood.robustness import measure_robustness
-from skinvision_hf.records import Estimate
+from skinvision_hf.ood.ood_evaluation import measure_ood, measure_robustness
+from skinvision_hf.ood.ood_report import OODReport, RobustnessReport
 from skinvision_hf.vision import SkinVision
 
 DIMENSION = 200
@@ -87,19 +83,13 @@ def test_the_score_is_the_share_of_validation_images_that_are_no_closer(detector
 def test_at_most_two_percent_are_refused_and_four_more_are_unusual_under_every_condition() -> None:
     distance = Mahalanobis.fit(*draw_features())
     plain, harsh = draw_features(1000, seed=1)[0], draw_features(1000, seed=2)[0] * 1.2
-    conditions = {"plain": plain, "harsh": harsh}
-    detector = with_thresholds(distance, [distance.closeness(x).sort().values for x in conditions.values()], stage=1)
-    scores = {name: detector.score(features).tolist() for name, features in conditions.items()}
-    shares = {
-        name: (
-            sum(s < detector.refused for s in values) / 1000,
-            sum(s < (detector.unusual or 0) for s in values) / 1000,
-        )
-        for name, values in scores.items()
-    }
-    assert shares["harsh"] == (0.02, 0.06)
-    assert shares["plain"][0] < 0.02 and shares["plain"][1] < 0.06
-    assert detector.name == "mahalanobis, stage 2"
+    conditions = [distance.closeness(features).sort().values for features in (plain, harsh)]
+    detector = with_thresholds(distance, conditions, stage=1)
+    assert detector.unusual is not None
+    levels = (detector.refused, detector.unusual)
+    counts = [[int((detector.score(features) < level).sum()) for level in levels] for features in (harsh, plain)]
+    assert counts[0] == [20, 60]
+    assert counts[1][0] < 20 and counts[1][1] < 60
 
 
 def test_a_detector_survives_its_file(detector: OODDetector, tmp_path: Path) -> None:
@@ -109,33 +99,14 @@ def test_a_detector_survives_its_file(detector: OODDetector, tmp_path: Path) -> 
     assert loaded is not None
     assert (loaded.refused, loaded.unusual, loaded.stage) == (detector.refused, detector.unusual, None)
     assert torch.equal(loaded.score(far_features()), detector.score(far_features()))
+    replace(detector, unusual=None).save(tmp_path)
+    loaded = OODDetector.load(tmp_path, dimension=DIMENSION)
+    assert loaded is not None and loaded.unusual is None
     with pytest.raises(ModelError, match="was fitted for another network"):
         OODDetector.load(tmp_path, dimension=DIMENSION + 1)
     (tmp_path / OOD_FILE).write_bytes(b"no tensors")
     with pytest.raises(ModelError, match=r"ood\.safetensors of .* is damaged; download the release again"):
         OODDetector.load(tmp_path, dimension=7)
-
-
-def test_a_file_without_the_second_level_has_none(detector: OODDetector, tmp_path: Path) -> None:
-    path = detector.save(tmp_path)
-    with safe_open(path, "pt") as file:
-        metadata = {name: value for name, value in file.metadata().items() if name != "unusual"}
-    save_file(load_file(path), path, metadata)
-    loaded = OODDetector.load(tmp_path, dimension=DIMENSION)
-    assert loaded is not None and loaded.unusual is None and loaded.refused == detector.refused
-
-
-def test_a_detector_of_the_default_network_is_small_and_fast(tmp_path: Path) -> None:
-    features = torch.randn(1600, 1280, generator=torch.Generator().manual_seed(0))
-    distance = Mahalanobis.fit(features, torch.arange(1600) % 7)
-    detector = with_thresholds(distance, [distance.closeness(features).sort().values] * 10, stage=None)
-    assert detector.save(tmp_path).stat().st_size < 1_000_000
-    times = []
-    for _ in range(20):
-        start = time.perf_counter()
-        detector.score(features[:1])
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.001, "a prediction of the default network takes more than 20 ms on one core"
 
 
 def test_pooled_features_are_those_of_prediction(tiny_release: Path) -> None:
@@ -148,7 +119,7 @@ def test_pooled_features_are_those_of_prediction(tiny_release: Path) -> None:
     torch.testing.assert_close(logits[69].softmax(dim=0), torch.tensor(list(expected.values())), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("stage", [0, 3, None])
+@pytest.mark.parametrize("stage", [3, None])
 def test_a_prediction_pools_the_stage_that_the_detector_reads(
     stage: int | None, tiny_release: Path, tmp_path: Path
 ) -> None:
@@ -193,7 +164,6 @@ def test_fitting_again_gives_the_same_detector_and_leaves_other_random_numbers_a
     again = fit_detector(fitted[0], train, validation)
     assert torch.equal(first.reference, again.reference)
     assert (first.refused, first.unusual) == (again.refused, again.unusual)
-    assert not torch.equal(first.reference, fit_detector(fitted[0], train, validation, seed=1).reference)
 
 
 def test_changes_change_what_they_say() -> None:
@@ -209,7 +179,7 @@ def test_changes_change_what_they_say() -> None:
 
 
 def test_kept_and_unusual_images_are_counted_by_diagnosis(
-    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset], tmp_path: Path
+    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset]
 ) -> None:
     model, detector = fitted
     report = measure_ood(model, detector, splits["test"])
@@ -219,19 +189,13 @@ def test_kept_and_unusual_images_are_counted_by_diagnosis(
     assert report.unusual.value == pytest.approx(((scores >= detector.refused) & (scores < detector.unusual)).mean())
     assert sum(estimate.n for estimate in report.kept_per_class.values()) == len(splits["test"])
     assert OODReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
-    far = {kind: FarImages(Estimate(0.99, 0.98, 1.0, 9), Estimate(0.1, 0.0, 0.3, 9)) for kind in ("noise", "all")}
-    path = plot_far(
-        OODReport("m", report.kept, far=far, ambiguous_accepted={"moles": report.kept}), tmp_path / "far.png"
-    )
-    with Image.open(path) as image:
-        assert min(image.size) > 200
 
 
 def test_robustness_compares_changed_images_with_the_images_as_they_are(
     fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
     model, detector = fitted
-    test = splits["test"].select(range(0, len(splits["test"]), 3))
+    test = splits["test"].select(range(0, len(splits["test"]), 4))
     report = measure_robustness(model, detector, test)
     rows = {row.change: row for row in report.rows}
     assert list(rows) == ["none", *ENCODINGS, *GEOMETRY]
@@ -244,7 +208,7 @@ def test_robustness_compares_changed_images_with_the_images_as_they_are(
     assert row.accuracy.value == pytest.approx((turned.argmax(1) == labels).float().mean().item())
     assert row.refused is not None and row.ece.value is not None
     assert RobustnessReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
-    without = measure_robustness(model, None, test.select(range(8)))
+    without = measure_robustness(model, None, test.select(range(2)))
     assert all(row.refused is None for row in without.rows)
     for number, drawn in enumerate((report, without)):
         with Image.open(plot_robustness(drawn, tmp_path / f"{number}.png")) as image:

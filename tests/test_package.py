@@ -1,4 +1,4 @@
-"""The package as a whole: packages in order, quick imports, declared libraries, no code from strangers."""
+"""The package as a whole: quick imports, declared libraries, no code from strangers, short scripts."""
 
 import ast
 import re
@@ -19,8 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "skinvision_hf"
 SOURCES = [path for folder in (PACKAGE, ROOT / "scripts", ROOT / "space") for path in sorted(folder.rglob("*.py"))]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
-FOREIGN_CODE = re.compile(r"trust_remote_code|allow_pickle|\beval\(|\bexec\(|yaml\.load\(|weights_only=False")
-UNPICKLERS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+FOREIGN_CODE = re.compile(r"trust_remote_code|allow_pickle|weights_only=False|\b(?:joblib|cloudpickle|marshal)\b")
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -31,17 +30,10 @@ def imports(path: Path) -> Iterator[str]:
             yield node.module or ""
 
 
-@pytest.mark.slow
-def test_packages_import_only_those_below_them() -> None:
-    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout
-
-
 def test_no_foreign_code_is_ever_loaded() -> None:
+    """Beyond what ruff's rules about eval, exec, pickle and YAML find."""
     for path in SOURCES:
-        assert not {name.partition(".")[0] for name in imports(path)} & UNPICKLERS, path
-        assert not FOREIGN_CODE.findall(re.sub(r"\.eval\(\)", "", path.read_text(encoding="utf-8"))), path
+        assert not FOREIGN_CODE.findall(path.read_text(encoding="utf-8")), path
 
 
 def test_every_library_that_is_imported_is_declared() -> None:

@@ -19,7 +19,6 @@ from hub_server import TOKEN, HubServer
 from skinvision_hf.labels import CODES
 
 ROOT = Path(__file__).resolve().parents[1]
-PUBLISH = ROOT / "scripts" / "publish.py"
 TRAIN = ROOT / "scripts" / "train.py"
 REPO, DATASET, SPACE = "ann/skinvision-tiny", "ann/ham10000-leak-free", "ann/skinvision"
 # fmt: off
@@ -74,17 +73,7 @@ def test_the_command_prints_three_addresses(published: Published) -> None:
     url = published.server.url
     for address in (f"{url}/datasets/{DATASET}", f"{url}/{REPO}", f"{url}/spaces/{SPACE}"):
         assert f"Published: {address}" in published.output
-
-
-def test_the_token_is_in_no_output_no_file_and_no_request_to_the_storage(published: Published) -> None:
     assert TOKEN not in published.output
-    repositories = (("model", REPO), ("dataset", DATASET), ("space", SPACE))
-    contents = [content for name in repositories for content in published.server.files(*name).values()]
-    contents += [path.read_bytes() for path in published.release.rglob("*") if path.is_file()]
-    assert not any(TOKEN.encode() in content for content in contents)
-    storage = [seen for seen in published.server.requests if seen.host == "localhost"]
-    assert any(seen.method == "PUT" for seen in storage)
-    assert not any(TOKEN in str(seen) for seen in storage)
 
 
 def snippets(published: Published) -> list[str]:
@@ -92,23 +81,10 @@ def snippets(published: Published) -> list[str]:
     return re.findall(r"```python\n(.*?)```", card, re.DOTALL)
 
 
-HIGH_LEVEL = f"""
-from PIL import Image
-import torch
-from transformers import AutoImageProcessor, AutoModelForImageClassification
-model = AutoModelForImageClassification.from_pretrained("{REPO}").eval()
-pixels = AutoImageProcessor.from_pretrained("{REPO}")(Image.open("lesion.jpg"), return_tensors="pt")
-with torch.inference_mode():
-    probabilities = model(**pixels).logits.softmax(1)[0].tolist()
-for number, probability in enumerate(probabilities):
-    print(model.config.id2label[number], probability)
-"""
-
-
 def test_every_client_gives_the_same_probabilities_from_an_empty_cache(published: Published, tmp_path: Path) -> None:
     draw_lesion(3).save(tmp_path / "lesion.jpg", quality=95)
-    codes = [*snippets(published), HIGH_LEVEL, snippets(published)[2].replace(f'"{REPO}"', f'"{published.release}"')]
-    assert len(codes) == 5
+    codes = [*snippets(published), snippets(published)[2].replace(f'"{REPO}"', f'"{published.release}"')]
+    assert len(codes) == 4
     answers = []
     for number, code in enumerate(codes):
         client = run("-c", code, environment=published.client(f"client{number}"), cwd=tmp_path)
@@ -127,6 +103,7 @@ def test_the_published_data_set_loads_by_its_name_alone(published: Published, tm
         "for split in data:\n"
         "    assert data[split]['image_id'] == drawn[split]['image_id'] == ours[split]['image_id']\n"
         "    assert data[split]['label'] == drawn[split]['label']\n"
+        "    assert 'dx_type' not in data[split].column_names\n"
         "    assert data[split][0]['image'].tobytes() == drawn[split][0]['image'].tobytes()\n"
         "lesions = [set(data[split]['lesion_id']) for split in data]\n"
         "assert not (lesions[0] & lesions[1] or lesions[0] & lesions[2] or lesions[1] & lesions[2])\n"
@@ -135,25 +112,6 @@ def test_the_published_data_set_loads_by_its_name_alone(published: Published, tm
     client = run("-c", code, environment=published.client("data"), cwd=tmp_path)
     assert client.returncode == 0, client.stderr
     assert client.stdout.strip() == str(list(CODES))
-
-
-def test_a_download_by_hand_loads_everywhere_without_a_network(published: Published, tmp_path: Path) -> None:
-    draw_lesion(4).save(tmp_path / "lesion.jpg")
-    hf = Path(sys.executable).with_name("hf")
-    download = subprocess.run(
-        [hf, "download", REPO, "--local-dir", tmp_path / "copy"],
-        env=os.environ | published.client("hf"),
-        capture_output=True,
-        text=True,
-    )
-    assert download.returncode == 0, download.stderr
-    outputs = set()
-    for code in snippets(published):
-        local = code.replace(f"hf-hub:{REPO}", "local-dir:copy").replace(f'"{REPO}"', '"copy"')
-        client = run("-c", local, environment=published.client("offline", HF_HUB_OFFLINE="1"), cwd=tmp_path)
-        assert client.returncode == 0, client.stderr
-        outputs.add("\n".join(sorted(client.stdout.splitlines())))
-    assert len(outputs) == 1
 
 
 def test_the_command_line_pulls_a_tag_and_then_needs_no_server(published: Published, tmp_path: Path) -> None:
@@ -183,33 +141,3 @@ def test_the_space_answers_with_the_published_model(published: Published, tmp_pa
         answer = client.predict(image=handle_file(tmp_path / "lesion.jpg"), api_name="/predict")
     assert answer["probabilities"] == pytest.approx(expected, abs=6e-4)
     assert answer["in_distribution"] in (True, False), "the OOD detector came along"
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--repo_id", REPO], "give --release DIR, --dataset SOURCE, --space --model_id ID, or --all"),
-        (["--all", "--release", "x", "--repo_id", REPO], "give --release DIR"),
-        (["--release", "no-such-folder", "--repo_id", REPO], "no-such-folder"),
-        (["--release", "RELEASE", "--repo_id", "bob/model"], "error: the token may not write to bob/model"),
-        (["--space", "--model_id", "ann/none", "--repo_id", SPACE], "error: this token finds no ann/none on the Hub"),
-        (["--release", "x", "--dataset", "y", "--repo_id", "ann/x"], "--dataset does nothing beside --release"),
-        (["--space", "--model_id", "ann/m", "--tag", "v1", "--repo_id", "ann/x"], "--tag does nothing beside --space"),
-    ],
-)
-def test_a_command_that_cannot_work_says_so_in_one_line(
-    published: Published,
-    options: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    published.server.speak_here(monkeypatch, TOKEN)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
-    options = [str(published.release) if option == "RELEASE" else option for option in options]
-    assert call(PUBLISH, *options) == 2
-    out, err = capsys.readouterr()
-    assert message in err
-    assert "Traceback" not in err and TOKEN not in out + err
-    assert not err.startswith("error: ") or len(err.splitlines()) == 1

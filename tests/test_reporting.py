@@ -23,10 +23,9 @@ from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.evaluate import compare_models
-from skinvision_hf.evaluation.logits import predict_dataset
+from skinvision_hf.evaluation.logits import predict_dataset, symmetric_views
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import evaluate_predictions
-from skinvision_hf.evaluation.views import symmetric_views
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
@@ -137,8 +136,7 @@ def test_several_views_are_the_mean_of_the_answers_to_each(release: Path, data: 
     model, few = SkinVisionForImageClassification.from_pretrained(release), data["test"].select(range(5))
     turned = few.map(lambda row: {"image": row["image"].transpose(Image.Transpose.FLIP_LEFT_RIGHT)})
     plain, mirrored, both = (
-        predict_dataset(model, images, views=views, progress=False)
-        for images, views in ((few, 1), (turned, 1), (few, 2))
+        predict_dataset(model, images, views=views) for images, views in ((few, 1), (turned, 1), (few, 2))
     )
     mean = (plain.probabilities + mirrored.probabilities) / 2
     np.testing.assert_allclose(both.probabilities, mean, atol=2e-2)

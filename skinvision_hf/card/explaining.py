@@ -7,8 +7,7 @@ from skinvision_hf.data import load_ham10000, resolve_scheme, scheme_name
 from skinvision_hf.evaluation.logits import assert_same_subject, measured_weights, write_metrics
 from skinvision_hf.explain.explanation_evaluation import ROAD_IMAGES, evaluate_explanations
 from skinvision_hf.explain.explanation_report import ExplanationReport
-from skinvision_hf.figures.explanation_panels import draw_panels
-from skinvision_hf.figures.explanation_plots import draw_explanation_scores
+from skinvision_hf.figures.explanation_plots import draw_explanation_scores, draw_panels
 from skinvision_hf.files import make_folder
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
 from skinvision_hf.models.release import TRAINING_FILE, resolve_release

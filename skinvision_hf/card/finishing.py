@@ -9,9 +9,8 @@ from datasets import DatasetDict
 from skinvision_hf.card.model_card import write_card
 from skinvision_hf.card.release_report import Measurements, ReleaseReport
 from skinvision_hf.data import scheme_name
-from skinvision_hf.evaluation.bootstrap import lesion_counts
 from skinvision_hf.evaluation.calibration import calibrate, measure_calibration, recorded_temperature
-from skinvision_hf.evaluation.conformal import measure_conformal
+from skinvision_hf.evaluation.conformal import fit_conformal, measure_conformal, save_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.evaluation.logits import measured_images, measured_weights, predict_dataset
 from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_predictions
@@ -19,11 +18,9 @@ from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
 from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
-from skinvision_hf.models.prediction_sets import ConformalPredictor
 from skinvision_hf.models.release import METRICS_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.ood.fitting import fit_detector
-from skinvision_hf.ood.ood_evaluation import measure_ood
-from skinvision_hf.ood.robustness import measure_robustness
+from skinvision_hf.ood.ood_evaluation import measure_ood, measure_robustness
 
 __all__ = ["finish_release"]
 
@@ -53,23 +50,22 @@ def finish_release(
     detector = fit_detector(model, data["train"], data["validation"])
     detector.save(folder)
     validation, test = (predict_dataset(model, data[split]) for split in ("validation", "test"))
-    predictor = ConformalPredictor.fit(validation.probabilities, validation.labels, validation.lesion_ids)
-    predictor.save(folder)
+    predictor = fit_conformal(validation)
+    save_conformal(predictor, folder)
     test.to_csv(folder / PREDICTIONS_FILE)
     list_parts(folder)
 
-    temperature, counts = recorded_temperature(model), lesion_counts(test.lesion_ids)
-    scheme = scheme_name(data, split_scheme)
+    scheme, temperature = scheme_name(data, split_scheme), recorded_temperature(model)
     tuned = evaluate_predictions(validation, split_scheme=scheme, split="validation")
     evaluation = replace(
-        evaluate_predictions(test, split_scheme=scheme, split="test", counts=counts),
+        evaluate_predictions(test, split_scheme=scheme, split="test"),
         model=measured_weights(folder),
         images=measured_images(data["test"]),
         validation=Validation(tuned.overall),
-        calibration=measure_calibration(test, temperature=temperature, counts=counts),
-        conformal=measure_conformal(predictor, test, counts=counts),
-        operating_points=measure_decisions(validation, test, counts=counts),
-        subgroups=measure_subgroups(test, group_columns(data["test"]), counts=counts),
+        calibration=measure_calibration(test, temperature=temperature),
+        conformal=measure_conformal(predictor, test),
+        operating_points=measure_decisions(validation, test),
+        subgroups=measure_subgroups(test, group_columns(data["test"])),
     )
     measured = Measurements(
         ood=measure_ood(model, detector, data["test"]), robustness=measure_robustness(model, detector, data["test"])

@@ -3,24 +3,45 @@
 import argparse
 from collections.abc import Sequence
 
-from skinvision_hf.cli.options import check_model, check_source, make_parser
+from skinvision_hf.cli.options import make_parser, release, source
 
-__all__ = ["publish"]
-
+# What is handed on to the functions of `skinvision_hf.hub` by its own name.
+SHARED = {"private", "dry_run", "overwrite"}
+EXAMPLES = {"examples", "examples_from"}
+# The options that each way of calling uses, besides what it publishes; any other would be ignored, so it is an error.
+MODES = {
+    "--all": SHARED | EXAMPLES | {"tag", "dataset", "release", "dataset_id", "space_id", "package"},
+    "--release": SHARED | EXAMPLES | {"tag", "dataset_id", "space_id"},
+    "--dataset": SHARED | {"tag", "model_id", "space_id"},
+    "--space": SHARED | {"model_id", "model_revision", "dataset_id", "package"},
+}
 EXAMPLE = """skinvision publish --release outputs/skinvision --repo_id user/skinvision-efficientnet-b0 --dry_run
 skinvision publish --dataset data/ham10000 --repo_id user/ham10000-leak-free
 skinvision publish --space --model_id user/skinvision-efficientnet-b0 --repo_id user/skinvision
 skinvision publish --all --release outputs/skinvision --dataset data/ham10000 --repo_id user/skinvision"""
 
-SHARED = {"repo_id", "private", "dry_run", "overwrite"}
-RELEASE = SHARED | {"release", "tag", "examples", "examples_from"}
-# The options that each way of calling uses; any other would be ignored, so it is an error.
-MODES = {
-    "--all": RELEASE | {"all", "dataset", "dataset_id", "space_id", "package"},
-    "--release": RELEASE | {"dataset_id", "space_id"},
-    "--dataset": SHARED | {"dataset", "tag", "model_id", "space_id"},
-    "--space": SHARED | {"space", "model_id", "model_revision", "dataset_id", "package"},
-}
+
+def publish(argv: Sequence[str]) -> int:
+    """Publish and print the addresses."""
+    parser = _build_parser()
+    given = parser.parse_args(argv)
+    mode = _mode(parser, given)
+
+    from skinvision_hf import hub
+
+    handed = MODES[mode] & (SHARED | EXAMPLES | {"tag", "package", "model_revision"})
+    options = {name: getattr(given, name) for name in handed}
+    links = hub.Links(given.model_id, given.dataset_id, given.space_id)
+    if mode == "--all":
+        done = hub.publish_all(given.release, given.dataset, given.repo_id, links=links, **options)
+    elif mode == "--release":
+        done = [hub.publish_model(given.release, given.repo_id, links=links, **options)]
+    elif mode == "--dataset":
+        done = [hub.publish_dataset(given.dataset, given.repo_id, links=links, **options)]
+    else:
+        done = [hub.publish_space(given.repo_id, given.model_id, dataset_id=given.dataset_id, **options)]
+    print(*done, sep="\n")
+    return 0
 
 
 def _build_parser() -> argparse.ArgumentParser:
@@ -32,8 +53,8 @@ def _build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--repo_id", required=True, metavar="ID", help="where to, user/name; with --all, the model's")
-    add("--release", metavar="DIR", help="release folder to publish as a model")
-    add("--dataset", metavar="SOURCE", help="HAM10000 to publish: a folder, its zip files or synthetic")
+    add("--release", type=release, metavar="DIR", help="release folder to publish as a model")
+    add("--dataset", type=source, metavar="SOURCE", help="HAM10000 to publish: a folder, its zip files or synthetic")
     add("--space", action="store_true", help="publish the Space of this checkout")
     add("--all", action="store_true", help="publish --dataset, --release and the Space")
     add("--model_id", metavar="ID", help="model that the Space shows or the data set's card links to")
@@ -52,42 +73,14 @@ def _build_parser() -> argparse.ArgumentParser:
 
 def _mode(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
     """What to publish; ends the command if that is unclear, or if an option would be ignored."""
-    asked = [flag for flag in MODES if getattr(given, flag[2:])]
+    asked = next((flag for flag in MODES if getattr(given, flag[2:])), None)
     complete = {"--all": given.release and given.dataset, "--space": given.model_id}
-    if not asked or not complete.get(asked[0], True):
+    if asked is None or not complete.get(asked, True):
         parser.error(
             "give --release DIR, --dataset SOURCE, --space --model_id ID, or --all --release DIR --dataset SOURCE"
         )
+    used = MODES[asked] | {"repo_id", asked[2:]}
     for name, value in vars(given).items():
-        if value != parser.get_default(name) and name not in MODES[asked[0]]:
-            parser.error(f"--{name} does nothing beside {asked[0]}; leave it out, or publish each alone or --all")
-    return asked[0]
-
-
-def publish(argv: Sequence[str]) -> int:
-    """Publish and print the addresses."""
-    parser = _build_parser()
-    given = parser.parse_args(argv)
-    mode = _mode(parser, given)
-    check_model(given.release)
-    if given.dataset:
-        check_source(given.dataset)
-
-    from skinvision_hf import hub
-
-    options = {"private": given.private, "dry_run": given.dry_run, "overwrite": given.overwrite}
-    if mode == "--space":
-        options |= {"model_revision": given.model_revision, "dataset_id": given.dataset_id, "package": given.package}
-        done = [hub.publish_space(given.repo_id, given.model_id, **options)]
-    else:
-        options |= {"tag": given.tag, "links": hub.Links(given.model_id, given.dataset_id, given.space_id)}
-        if mode != "--dataset":
-            options |= {"examples": given.examples, "examples_from": given.examples_from}
-        if mode == "--all":
-            done = hub.publish_all(given.release, given.dataset, given.repo_id, package=given.package, **options)
-        elif mode == "--release":
-            done = [hub.publish_model(given.release, given.repo_id, **options)]
-        else:
-            done = [hub.publish_dataset(given.dataset, given.repo_id, **options)]
-    print(*done, sep="\n")
-    return 0
+        if value != parser.get_default(name) and name not in used:
+            parser.error(f"--{name} does nothing beside {asked}; leave it out, or publish each alone or --all")
+    return asked

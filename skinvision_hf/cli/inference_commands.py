@@ -1,111 +1,129 @@
 """`skinvision predict` and `skinvision explain`."""
 
 import argparse
+import glob
+import io
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from skinvision_hf.cli.inputs import STDIN, check_images, find_images
-from skinvision_hf.cli.options import add_model_options, check_model, make_parser, png, share
-from skinvision_hf.cli.tables import open_table, table_path
+from skinvision_hf.cli.options import add_model_options, make_parser, output_file, share
+from skinvision_hf.cli.tables import SUFFIXES, open_table
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
-from skinvision_hf.errors import ModelError, SkinVisionError
+from skinvision_hf.errors import ImageError, ModelError, SkinVisionError, first_ten
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER, diagnosis
 
 if TYPE_CHECKING:
-    from skinvision_hf.errors import ImageError
     from skinvision_hf.models.prediction import Prediction
     from skinvision_hf.vision import SkinVision
 
-__all__ = ["explain", "predict"]
-
+STDIN = "-"
 BAR_WIDTH = 24
 UNLIKE = "The image is NOT like the training images: do not rely on these numbers."
 TOTAL = "Pre-malignant or malignant in total"
+NAME_WIDTH = max(len(name) for name in (*(entry.name for entry in DIAGNOSES), TOTAL))
 GROUP_WIDTH = max(len(entry.group) for entry in DIAGNOSES)
-TASKS = ("malignant", "melanoma")
 BATCH = 32
-EXAMPLE = """skinvision predict photo.jpg
-skinvision predict photos/ "more/*.png" --output answers.csv
-curl -s https://example.org/photo.jpg | skinvision predict -"""
-
-
-def _parse_predict(argv: Sequence[str]) -> argparse.Namespace:
-    parser = make_parser(
-        "predict",
-        "Classify images of skin lesions: a verdict by the threshold of --min_sensitivity, then the probability of\n"
-        "each diagnosis. A file that cannot be used is named on standard error, and the others are answered.",
-        example=EXAMPLE,
-    )
-    parser.add_argument(
-        "images",
-        nargs="+",
-        metavar="IMAGE",
-        help="image file, folder, pattern such as '*.jpg', or - for standard input",
-    )
-    add_model_options(parser, device=True)
-    parser.add_argument("--coverage", type=share, help="of the conformal prediction set (default: 0.9)")
-    parser.add_argument(
-        "--min_sensitivity",
-        type=share,
-        help="of the verdict's threshold, on validation images (default: 0.95)",
-    )
-    parser.add_argument("--task", choices=TASKS, default=TASKS[0], help="what to suspect (default: %(default)s)")
-    output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="print one JSON object a line instead of tables")
-    output.add_argument("--output", type=table_path, metavar="FILE", help="write a table: .csv, .jsonl or .parquet")
-    return parser.parse_args(argv)
 
 
 def predict(argv: Sequence[str]) -> int:
     """Classify images; print or write one answer for each."""
-    arguments = _parse_predict(argv)
-    check_model(arguments.model)
-    images = find_images(arguments.images)
-    if not check_images(images):
-        return 2
+    parser = make_parser(
+        "predict",
+        "Classify images of skin lesions: a verdict by the threshold of --min_sensitivity, then the probability of\n"
+        "each diagnosis. A file that cannot be used is named on standard error, and the others are answered.",
+        example='skinvision predict photo.jpg\nskinvision predict photos/ "more/*.png" --output answers.csv\n'
+        "curl -s https://example.org/photo.jpg | skinvision predict -",
+    )
+    add = parser.add_argument
+    about = "image file, folder, pattern such as '*.jpg', or - for standard input"
+    add("images", nargs="+", metavar="IMAGE", help=about)
+    add_model_options(parser, device=True)
+    add("--coverage", type=share, help="of the conformal prediction set (default: 0.9)")
+    add("--min_sensitivity", type=share, help="of the verdict's threshold, on validation images (default: 0.95)")
+    add("--task", choices=("malignant", "melanoma"), default="malignant", help="what to suspect (default: malignant)")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print one JSON object a line instead of tables")
+    output.add_argument(
+        "--output", type=output_file(*SUFFIXES), metavar="FILE", help="write a table: .csv, .jsonl or .parquet"
+    )
+    given = parser.parse_args(argv)
+    images = _find_images(given.images)
+    _check_exists(images)
 
-    vision = _load(arguments)
+    vision = _load(given)
+    from tqdm import tqdm
+
+    answers = tqdm(
+        _answers(vision, images, given.coverage),
+        total=len(images),
+        unit="image",
+        disable=None if given.output else True,  # None: it is shown on a terminal only
+    )
     code = 0
-    with ExitStack() as stack:
-        write = stack.enter_context(open_table(arguments.output, total=len(images))) if arguments.output else None
-        for path, answer in _answers(vision, images, arguments.coverage):
-            if isinstance(answer, Exception):
+    with open_table(given.output) if given.output else nullcontext() as write:
+        for path, answer in answers:
+            if isinstance(answer, ImageError):
                 print(f"error: {answer}", file=sys.stderr, flush=True)
                 code = 2
             if write is not None:
                 write(_record(path, answer))
-            elif not isinstance(answer, Exception):
-                print(json.dumps(_record(path, answer)) if arguments.json else _text(path, answer), flush=True)
-    if arguments.output:
-        print(f"Written to {arguments.output}")
-    print(DISCLAIMER, file=sys.stderr if arguments.json else sys.stdout)
+            elif not isinstance(answer, ImageError):
+                print(json.dumps(_record(path, answer)) if given.json else _text(path, answer), flush=True)
+    if given.output:
+        print(f"Written to {given.output}")
+    print(DISCLAIMER, file=sys.stderr if given.json else sys.stdout)
     return code
 
 
-def _load_release(arguments: argparse.Namespace) -> "SkinVision":
+def _find_images(names: Sequence[str]) -> list[str]:
+    """List the images of files, folders (and folders in them) and patterns. A path that exists is not a pattern."""
+    images: list[str] = []
+    for name in names:
+        path, found = Path(name), [name]
+        if path.is_dir():
+            from skinvision_hf.data.folders import list_files
+            from skinvision_hf.data.images import IMAGE_SUFFIXES
+
+            found = [str(picture) for picture in list_files(path, IMAGE_SUFFIXES)]
+        elif glob.has_magic(name) and not path.is_file():
+            found = sorted(match for match in glob.iglob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207 - of any root
+        if not found:
+            raise ImageError(f"there are no images in {name}; check the path")
+        images += found
+    return images
+
+
+def _check_exists(images: Sequence[str]) -> None:
+    """Check that there is at least one of the images, before seconds go into loading a model."""
+    if not any(path == STDIN or Path(path).exists() for path in images):
+        raise ImageError(f"there is no file {first_ten(images)}; check the path")
+
+
+def _load_release(given: argparse.Namespace) -> "SkinVision":
     """Find the release before torch is imported, so that a wrong name is answered at once; then load it."""
     from skinvision_hf.models.release import resolve_release
 
-    release = resolve_release(arguments.model, revision=arguments.revision)
+    release = resolve_release(given.ref, revision=given.revision)
     from skinvision_hf.vision import SkinVision
 
-    return SkinVision.from_pretrained(release, device=arguments.device)
+    return SkinVision.from_pretrained(release, device=given.device)
 
 
-def _load(arguments: argparse.Namespace) -> "SkinVision":
+def _load(given: argparse.Namespace) -> "SkinVision":
     """Load the release, and check that it has what the options ask for."""
-    vision = _load_release(arguments)
-    from skinvision_hf.models.operating_points import MIN_SENSITIVITY, load_operating_point
+    vision = _load_release(given)
+    from skinvision_hf.models.prediction import MIN_SENSITIVITY, load_operating_point
 
-    if arguments.coverage and vision.conformal is None:
+    if given.coverage and vision.conformal is None:
         raise ModelError("this release has no conformal scores, so it makes no prediction sets; leave --coverage out")
     vision.operating_point = load_operating_point(
-        vision.release, min_sensitivity=arguments.min_sensitivity or MIN_SENSITIVITY, task=arguments.task
+        vision.release, min_sensitivity=given.min_sensitivity or MIN_SENSITIVITY, task=given.task
     )
-    if arguments.min_sensitivity and vision.operating_point is None:
+    if given.min_sensitivity and vision.operating_point is None:
         raise ModelError("this release has no operating points, so it gives no verdict; leave --min_sensitivity out")
     return vision
 
@@ -124,7 +142,7 @@ def _answers(
 
 def _record(path: str, answer: "Prediction | ImageError") -> dict[str, Any]:
     """All about one image, as JSON can hold it."""
-    if isinstance(answer, Exception):
+    if isinstance(answer, ImageError):
         return {"path": path, "error": str(answer)}
     warning = {"warning": UNLIKE} if answer.in_distribution is False else {}
     return {"path": path, **answer.to_dict(), **warning}
@@ -134,15 +152,13 @@ def _text(path: str, prediction: "Prediction") -> str:
     """The verdict, then the seven diagnoses, the most probable first, with bars, and the prediction set."""
     from skinvision_hf.data.images import printable
 
-    names = {code: diagnosis(code).name for code in prediction.probabilities}
-    width = max(map(len, (*names.values(), TOTAL)))
     lines = ["standard input" if path == STDIN else printable(path), f"  {_verdict(prediction)}"]
     for code, value in sorted(prediction.probabilities.items(), key=lambda item: -item[1]):
-        bar = "#" * round(BAR_WIDTH * value)
-        lines.append(f"  {names[code]:<{width}}  {diagnosis(code).group:<{GROUP_WIDTH}}  {value:6.1%}  {bar}".rstrip())
-    lines.append(f"  {TOTAL:<{width}}  {'':<{GROUP_WIDTH}}  {prediction.malignant_probability:6.1%}")
+        entry, bar = diagnosis(code), "#" * round(BAR_WIDTH * value)
+        lines.append(f"  {entry.name:<{NAME_WIDTH}}  {entry.group:<{GROUP_WIDTH}}  {value:6.1%}  {bar}".rstrip())
+    lines.append(f"  {TOTAL:<{NAME_WIDTH}}  {'':<{GROUP_WIDTH}}  {prediction.malignant_probability:6.1%}")
     if prediction.in_distribution is not False and prediction.prediction_set is not None:
-        members = ", ".join(names[code] for code in prediction.prediction_set)
+        members = ", ".join(diagnosis(code).name for code in prediction.prediction_set)
         lines.append(f"  {prediction.coverage:.0%} prediction set: {members}")
     if prediction.in_distribution is None:
         lines.append("  Whether the image is like the training images is unknown: the release has no OOD detector.")
@@ -164,30 +180,27 @@ def explain(argv: Sequence[str]) -> int:
         "Show which parts of an image speak for a diagnosis.",
         example="skinvision explain photo.jpg --output why.png --target mel",
     )
-    parser.add_argument("image", metavar="IMAGE", help="image file")
-    parser.add_argument("--output", required=True, type=png, metavar="FILE.png", help="where the picture goes")
-    parser.add_argument("--target", choices=CODES, help="diagnosis to explain (default: the most probable one)")
-    parser.add_argument("--method", choices=CAM_METHODS, default=CAM_METHOD, help="default: %(default)s")
+    add = parser.add_argument
+    add("image", metavar="IMAGE", help="image file")
+    add("--output", required=True, type=output_file(".png"), metavar="FILE.png", help="where the picture goes")
+    add("--target", choices=CODES, help="diagnosis to explain (default: the most probable one)")
+    add("--method", choices=CAM_METHODS, default=CAM_METHOD, help="default: %(default)s")
     add_model_options(parser, device=True)
-    arguments = parser.parse_args(argv)
-    check_model(arguments.model)
-    if not check_images([arguments.image]):
-        return 2
-    if arguments.output.exists() and arguments.output.samefile(arguments.image):
+    given = parser.parse_args(argv)
+    _check_exists([given.image])
+    if given.output.exists() and given.output.samefile(given.image):
         raise SkinVisionError("--output would overwrite the image; give the picture another name")
 
-    vision = _load_release(arguments)
-    import io
-
+    vision = _load_release(given)
     from skinvision_hf.data.images import printable
     from skinvision_hf.figures.explanation_figure import draw_explanation
     from skinvision_hf.files import atomic_write
 
-    explanation = vision.explain(arguments.image, target=arguments.target, method=arguments.method)
+    explanation = vision.explain(given.image, target=given.target, method=given.method, max_side=800)
     picture = io.BytesIO()
     draw_explanation(explanation).save(picture, "PNG")
-    atomic_write(arguments.output, picture.getvalue())
-    print(f"{printable(arguments.image)}: {explanation.prediction}")
-    print(f"What speaks for {diagnosis(explanation.target).name} is shown in {printable(arguments.output)}")
+    atomic_write(given.output, picture.getvalue())
+    print(f"{printable(given.image)}: {explanation.prediction}")
+    print(f"What speaks for {diagnosis(explanation.target).name} is shown in {printable(given.output)}")
     print(DISCLAIMER)
     return 0

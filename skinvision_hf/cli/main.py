@@ -8,15 +8,11 @@ from contextlib import suppress
 
 from skinvision_hf._version import __version__
 from skinvision_hf.cli.audit_command import audit
-from skinvision_hf.cli.data_commands import prepare
-from skinvision_hf.cli.evaluation_commands import compare, evaluate, explain_model
 from skinvision_hf.cli.hub_commands import publish
 from skinvision_hf.cli.inference_commands import explain, predict
 from skinvision_hf.cli.options import make_parser
-from skinvision_hf.cli.training_commands import train
+from skinvision_hf.cli.training_commands import compare, evaluate, explain_model, prepare, train
 from skinvision_hf.errors import run_command
-
-__all__ = ["COMMANDS", "main"]
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "predict": (predict, "classify images of skin lesions"),

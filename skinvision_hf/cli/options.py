@@ -1,31 +1,19 @@
-"""What the commands share: their parser, types of arguments, and checks that are quick since they need no library."""
+"""What the commands share: parsers, options, and types of arguments that are checked before a library is imported."""
 
 import argparse
 import importlib.util
 import os
 import re
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
 
-from skinvision_hf.config import DEFAULT_SCHEME, SPLIT_SCHEMES
+from skinvision_hf.config import DEFAULT_SCHEME, SPLIT_SCHEMES, SPLITS
 from skinvision_hf.errors import DataError, ModelError, SkinVisionError
 from skinvision_hf.labels import DISCLAIMER
 
-__all__ = [
-    "add_model_options",
-    "add_split_scheme",
-    "check_model",
-    "check_source",
-    "epilog",
-    "is_main_process",
-    "make_parser",
-    "png",
-    "positive",
-    "require_training",
-    "share",
-]
-
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+SHARE = re.compile(r"0?\.\d*[1-9]\d*")
 SYNTHETIC = re.compile(r"synthetic(\[:\d+\])?")
 TRAINING_LIBRARIES = ("accelerate", "jsonargparse", "psutil")
 
@@ -48,10 +36,20 @@ def epilog(example: str) -> str:
 
 def add_model_options(parser: argparse.ArgumentParser, *, device: bool = False) -> None:
     """Add the options that say which release answers, and where it runs."""
-    parser.add_argument("--model", metavar="REF", help="release folder or Hub id (default: the bundled release)")
+    parser.add_argument(
+        "--model", dest="ref", type=release, metavar="REF", help="release folder or Hub id (default: the bundled one)"
+    )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     if device:
         parser.add_argument("--device", help="torch device, such as cpu or cuda (default: the accelerator, if any)")
+
+
+def add_data_options(parser: argparse.ArgumentParser, about: str, *, required: bool = True) -> None:
+    """Add the options that say which images are measured, and where the results go."""
+    parser.add_argument("--data", dest="source", type=source, required=required, metavar="SOURCE", help=about)
+    parser.add_argument("--split", choices=SPLITS, default="test", help="split of HAM10000 (default: %(default)s)")
+    add_split_scheme(parser)
+    parser.add_argument("--output_dir", required=True, type=Path, help="folder for the results")
 
 
 def add_split_scheme(parser: argparse.ArgumentParser) -> None:
@@ -64,49 +62,43 @@ def add_split_scheme(parser: argparse.ArgumentParser) -> None:
 
 
 def positive(text: str) -> int:
-    """A whole number of at least 1, for argparse."""
+    """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
     return int(text)
 
 
 def share(text: str) -> float:
-    """A number between 0 and 1, for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
+    """A number between 0 and 1."""
+    if not SHARE.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number between 0 and 1, such as 0.95")
-    return value
+    return float(text)
 
 
-def png(text: str) -> Path:
-    """The path of a PNG file to be written, for argparse."""
-    path = Path(text)
-    if path.suffix.lower() != ".png" or path.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is not the name of a picture; give one that ends in .png")
-    return path
+def output_file(*suffixes: str) -> Callable[[str], Path]:
+    """The path of a file to be written, whose name ends in one of the suffixes."""
+
+    def output(text: str) -> Path:
+        path = Path(text)
+        if path.suffix.lower() not in suffixes or path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is not a file name that ends in {' or '.join(suffixes)}")
+        return path
+
+    return output
 
 
-def check_source(source: str) -> None:
-    """Check that a source of images can be one, as far as that is quick.
-
-    Raises:
-        DataError: If it is a path to nothing.
-    """
-    if _leads_nowhere(source) and not SYNTHETIC.fullmatch(source):
-        raise DataError(f"there is no file or folder {source}; check the path")
+def source(text: str) -> str:
+    """A source of images: a path that exists, a Hub id, or `synthetic`."""
+    if _leads_nowhere(text) and not SYNTHETIC.fullmatch(text):
+        raise DataError(f"there is no file or folder {text}; check the path")
+    return text
 
 
-def check_model(ref: str | None) -> None:
-    """Check that a reference to a release can be one, as far as that is quick.
-
-    Raises:
-        ModelError: If it is a path to nothing.
-    """
-    if ref is not None and _leads_nowhere(ref):
-        raise ModelError(f"{ref} is neither a folder nor a Hub id such as user/name; check the path")
+def release(text: str) -> str:
+    """A reference to a release: a path that exists, or a Hub id."""
+    if _leads_nowhere(text):
+        raise ModelError(f"{text} is neither a folder nor a Hub id such as user/name; check the path")
+    return text
 
 
 def _leads_nowhere(text: str) -> bool:
@@ -125,5 +117,5 @@ def require_training() -> None:
 
 
 def is_main_process() -> bool:
-    """Whether this is the one process, of those that a launcher started, that measures, writes and prints."""
+    """Whether this is the one process, of those that a launcher started, that writes and prints."""
     return int(os.environ.get("RANK", "0")) == 0

@@ -24,6 +24,6 @@ def __getattr__(name: str) -> Any:
     if name in __all__:
         for home in ("schema", "summary", "prepared", "labelled", "ham10000", "dataverse"):
             module = importlib.import_module(f"{__name__}.{home}")
-            if name in module.__all__:
+            if hasattr(module, name):
                 return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

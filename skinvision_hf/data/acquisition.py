@@ -8,8 +8,6 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-__all__ = ["ARTIFACTS", "Acquisition", "Box", "Size"]
-
 Box = tuple[int, int, int, int]
 Size = tuple[int, int]
 Filter = Image.Resampling

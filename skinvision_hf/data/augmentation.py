@@ -16,8 +16,6 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 from skinvision_hf.config import AugmentConfig
 from skinvision_hf.data.acquisition import Acquisition
 
-__all__ = ["BatchAugmentation", "TrainTransform"]
-
 # Weights of red, green and blue in the grey of an image, as torchvision and Pillow have them (ITU-R BT.601).
 GREY = (0.299, 0.587, 0.114)
 
@@ -55,13 +53,8 @@ class TrainTransform:
             x, y = mask.width / image.width, mask.height / image.height
             box_in_mask = (box[0] * x, box[1] * y, box[2] * x, box[3] * y)
             crop = torch.cat([crop, pil_to_tensor(mask.resize(self._size, Image.Resampling.BILINEAR, box_in_mask))])
-        return _turn(crop)
-
-
-def _turn(image: Tensor) -> Tensor:
-    """One of the eight right-angle symmetries of an image (..., H, W)."""
-    image = torch.rot90(image, k=random.randrange(4), dims=(-2, -1))
-    return image.flip(-1) if random.random() < 0.5 else image
+        crop = torch.rot90(crop, k=random.randrange(4), dims=(-2, -1))
+        return crop.flip(-1) if random.random() < 0.5 else crop
 
 
 class BatchAugmentation(torch.nn.Module):

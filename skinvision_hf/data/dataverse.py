@@ -10,8 +10,6 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.errors import DataError, describe
 
-__all__ = ["DOI", "SERVER", "download_ham10000"]
-
 DOI = "doi:10.7910/DVN/DBW86T"
 SERVER = "https://dataverse.harvard.edu"
 # The rest of the data set's page belongs to the ISIC challenge, or is not an image.
@@ -47,8 +45,7 @@ def download_ham10000(folder: str | Path, *, masks: bool = False, server: str = 
             folder cannot be written.
     """
     folder = Path(folder)
-    timeout = httpx.Timeout(30.0, read=120.0)
-    with httpx.Client(base_url=server, follow_redirects=True, timeout=timeout) as client:
+    with httpx.Client(base_url=server, follow_redirects=True, timeout=httpx.Timeout(30.0, read=120.0)) as client:
         files = _list_files(client, masks=masks)
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -64,8 +61,7 @@ def _list_files(client: httpx.Client, *, masks: bool) -> list[_RemoteFile]:
     try:
         answer = client.get("/api/datasets/:persistentId/", params={"persistentId": DOI})
         answer.raise_for_status()
-        entries = [entry["dataFile"] for entry in answer.json()["data"]["latestVersion"]["files"]]
-        files = [_describe(entry) for entry in entries]
+        files = [_describe(entry["dataFile"]) for entry in answer.json()["data"]["latestVersion"]["files"]]
     except httpx.HTTPError as error:
         raise DataError(f"cannot ask {host} for HAM10000 ({_reason(error)}); try again later") from error
     except (KeyError, TypeError, ValueError) as error:
@@ -95,8 +91,8 @@ def _fetch(client: httpx.Client, file: _RemoteFile, path: Path) -> None:
             break
         except httpx.TransportError as error:
             if attempt == ATTEMPTS - 1:
-                broke_off = f"the download of {file.name} broke off ({_reason(error)})"
-                raise DataError(f"{broke_off}; run the same command again to go on") from error
+                problem = f"the download of {file.name} broke off ({_reason(error)})"
+                raise DataError(f"{problem}; run the same command again to go on") from error
         except httpx.HTTPStatusError as error:
             raise DataError(f"cannot download {file.name} ({_reason(error)}); try again later") from error
     if _md5(partial) != file.md5:

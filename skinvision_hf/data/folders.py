@@ -9,6 +9,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
@@ -16,8 +17,6 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.data.images import IMAGE_SUFFIXES
 from skinvision_hf.errors import DataError, describe, first_ten
-
-__all__ = ["TABLE_SUFFIXES", "Pictures", "cached_folder", "list_files", "places", "read_places"]
 
 Result = TypeVar("Result")
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab")
@@ -82,8 +81,7 @@ class Pictures:
     def find(self, name: str) -> str | None:
         """The path of the picture with an image_id, a file name, or the end of a path, which then must match; or None.
 
-        Raises:
-            DataError: If several different files have this name.
+        Several different files of one name raise DataError.
         """
         *parents, last = PurePosixPath(name.replace("\\", "/")).parts or ("",)
         parents = [part for part in parents if part != ".."]
@@ -108,19 +106,11 @@ def places(source: Path) -> Iterator[list[Path]]:
     if folders:
         yield folders
     if archives := list_files(source, (ZIP_SUFFIX,)) if folders else [source]:
-        yield [*folders, *map(_unpacked, archives)]
-
-
-def _unpacked(archive: Path) -> Path:
-    return cached_folder([archive], lambda target: _unpack(archive, target, archive))
+        yield [*folders, *(cached_folder([archive], partial(_unpack, archive)) for archive in archives)]
 
 
 def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:
-    """Read a source, a folder or a zip file, from its folder, and when that fails, from its zip files too.
-
-    Raises:
-        DataError: As `read`, which takes folders to look in, does in the last place.
-    """
+    """Read a source, a folder or a zip file, from its folder; when that raises DataError, from its zip files too."""
     problem = DataError(f"{source} is empty")
     for folders in places(source):
         try:
@@ -131,11 +121,7 @@ def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:
 
 
 def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path:
-    """Have `make` fill a folder in the cache from files, once for as long as they stay the same.
-
-    Raises:
-        DataError: If the cache cannot be written.
-    """
+    """Have `make` fill a folder in the cache from files, once for as long as they stay the same."""
     import datasets  # takes a second, and listing files must not
 
     stamps = "".join(f"{f.resolve()}|{f.stat().st_size}|{f.stat().st_mtime_ns}\n" for f in sources)
@@ -161,8 +147,9 @@ def cached_folder(sources: Sequence[Path], make: Callable[[Path], None]) -> Path
     return target
 
 
-def _unpack(archive: Path, target: Path, origin: Path, depth: int = 1) -> None:
+def _unpack(archive: Path, target: Path, origin: Path | None = None, depth: int = 1) -> None:
     """Unpack the pictures and tables of a zip file, and of zip files in it; errors name `origin`, the user's file."""
+    origin = origin or archive
     try:
         with zipfile.ZipFile(archive) as opened:
             for member in tqdm([m for m in opened.infolist() if not m.is_dir()], desc=f"unpack {origin.name}"):
@@ -180,10 +167,8 @@ def _unpack(archive: Path, target: Path, origin: Path, depth: int = 1) -> None:
         if getattr(error, "errno", None):  # the system's, not a decompressor's
             raise
         reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(
-            f"{origin} cannot be unpacked here ({reason}); download it again if it is damaged, "
-            "or unpack it with another program and give the folder"
-        ) from error
+        remedy = "download it again if it is damaged, or unpack it with another program and give the folder"
+        raise DataError(f"{origin} cannot be unpacked here ({reason}); {remedy}") from error
 
 
 def _safe_path(name: str, target: Path) -> Path | None:

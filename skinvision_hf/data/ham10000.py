@@ -1,27 +1,77 @@
 """Any source of HAM10000, checked, in the splits of a split scheme. A new kind of source is a row of `READERS`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset, DatasetDict
 
 from skinvision_hf.config import DEFAULT_SCHEME, SPLIT_SCHEMES, SPLITS
+from skinvision_hf.data.folders import TABLE_SUFFIXES, Pictures, list_files, places, read_places
 from skinvision_hf.data.hub_source import is_copy, is_hub_id, read_copy, read_hub
-from skinvision_hf.data.labelled import load_labelled
-from skinvision_hf.data.official import is_official, read_official
+from skinvision_hf.data.labelled import holds_labels, load_labelled
 from skinvision_hf.data.prepared import is_prepared, read_prepared, read_record
-from skinvision_hf.data.schema import FEATURES, verify_images
+from skinvision_hf.data.schema import FEATURES, make_dataset, verify_images
 from skinvision_hf.data.split_schemes import assign_splits
 from skinvision_hf.data.synthetic import is_drawn, is_synthetic, read_synthetic
-from skinvision_hf.data.tables import is_table
-from skinvision_hf.errors import DataError
+from skinvision_hf.data.tables import Table, is_table
+from skinvision_hf.errors import DataError, first_ten
 
-__all__ = ["limit_images", "load_ham10000", "load_split", "resolve_scheme", "scheme_name"]
+METADATA = "ham10000_metadata"
+
+
+def is_official(source: str) -> bool:
+    """Whether a folder or zip file holds the metadata of HAM10000, as it is downloaded from Dataverse or Kaggle."""
+    path = Path(source)
+    if not path.is_dir() and path.suffix.lower() != ".zip":
+        return False
+    for folders in places(path):
+        if _find_metadata(folders):
+            return True
+        if holds_labels(folders):
+            return False
+    return False
+
+
+def read_official(source: str, *, masks: bool, **_: Any) -> Dataset:
+    """Read HAM10000, perhaps with its lesion masks, from metadata and images anywhere in a folder or zip file."""
+    records, images, mask_files = read_places(Path(source), lambda folders: _locate(folders, masks=masks))
+    return make_dataset(records, images, mask_files if masks else None)
+
+
+def _locate(folders: list[Path], *, masks: bool) -> tuple[list[dict[str, str]], list[str], list[str]]:
+    """The records, and the files of their images and, if wanted, masks."""
+    metadata = _find_metadata(folders)
+    if metadata is None:
+        raise DataError("the metadata of HAM10000 is gone")  # since `is_official` found it
+    records, pictures = Table.read(metadata).records(required=("image_id", "lesion_id")), Pictures(folders)
+    names = [record["image_id"] for record in records]
+    images = _find_all(names, pictures, "images", "both parts of the images")
+    mask_names = [f"{name}_segmentation" for name in names] if masks else []
+    return records, images, _find_all(mask_names, pictures, "masks", "the segmentations")
+
+
+def _find_all(names: Sequence[str], pictures: Pictures, kind: str, remedy: str) -> list[str]:
+    files = [pictures.find(name) or "" for name in names]
+    if missing := [name for name, file in zip(names, files, strict=True) if not file]:
+        gone = f"{len(missing)} of {len(names)} {kind} in the metadata are not on disk: {first_ten(missing)}"
+        raise DataError(f"{gone}; download {remedy}")
+    return files
+
+
+def _find_metadata(folders: Sequence[Path]) -> Path | None:
+    """The table nearest to the top of the first folder that has one."""
+    for folder in folders:
+        tables = list_files(folder, (*TABLE_SUFFIXES, ""))
+        if named := [path for path in tables if path.stem.lower().startswith(METADATA)]:
+            return min(named, key=lambda path: len(path.parts))
+    return None
+
 
 # The kinds of sources: what recognises one, and what reads all its rows in the order of image_id, with the columns of
-# `FEATURES`, `dx_type` and, if asked for, `mask`. A reader gets the source, `masks` and `revision`. The first that
-# recognises a source reads it.
+# `FEATURES`, `dx_type` and, if asked for, `mask`. A reader gets the source, `masks` and `revision`; it raises DataError
+# if something is missing or wrong. The first that recognises a source reads it.
 READERS: tuple[tuple[Callable[[str], bool], Callable[..., Dataset]], ...] = (
     (is_synthetic, read_synthetic),
     (is_prepared, read_prepared),
@@ -136,8 +186,6 @@ def _find_reader(source: str | Path) -> Callable[..., Dataset]:
         if recognises(str(source)):
             return read
     path, wanted = Path(source), "give the folder with HAM10000's metadata and images"
-    if path.is_dir() and not any(path.iterdir()):
-        raise DataError(f"the folder {path} is empty; {wanted}")
     if path.is_dir() or path.suffix.lower() == ".zip":
         raise DataError(f"{path} holds no HAM10000_metadata.csv or .tab; {wanted}")
     if path.is_file():

@@ -6,16 +6,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import ClassLabel, Dataset, Features, Image, concatenate_datasets, load_dataset
+from datasets import Dataset, concatenate_datasets, load_dataset
 from datasets.exceptions import DatasetNotFoundError, DatasetsError
 
 from skinvision_hf.data.folders import cached_folder, list_files
-from skinvision_hf.data.schema import DX_TYPE, FEATURES, MASK, clean_columns
-from skinvision_hf.data.tables import column_of, columns_of
+from skinvision_hf.data.schema import unify
 from skinvision_hf.errors import DataError, describe, system_error
-from skinvision_hf.labels import code_of
-
-__all__ = ["is_copy", "is_hub_id", "read_copy", "read_hub", "read_shards", "unify"]
 
 ARROW = "rows.arrow"
 ROWS_PER_BATCH = 100
@@ -27,26 +23,18 @@ def is_hub_id(source: str) -> bool:
 
 
 def read_hub(repo_id: str, *, masks: bool = False, revision: str | None = None) -> Dataset:
-    """Load a data set from the Hub, at a branch, tag or commit, and bring it into this package's columns.
-
-    Raises:
-        DataError: If it cannot be reached, or is not HAM10000.
-    """
+    """Load a data set from the Hub, at a branch, tag or commit, and bring it into this package's columns."""
     try:
         splits = load_dataset(repo_id, revision=revision)
     except DatasetNotFoundError as error:
-        raise DataError(
-            f"there is no folder {repo_id}, and there is no data set on the Hub named {repo_id}; check the name"
-        ) from error
+        raise DataError(f"there is no folder {repo_id}, and no data set of this name on the Hub; check it") from error
     except (DatasetsError, ValueError, RuntimeError, OSError) as error:
         if refused := system_error(error):
             problem = f"cannot write the cache of {repo_id} ({describe(refused)})"
             raise DataError(f"{problem}; set HF_HOME to a folder with space that can be written") from error
         reason = f"{type(error).__name__}: {str(error).strip()}".partition("\n")[0]
-        raise DataError(
-            f"there is no folder {repo_id}, and it cannot be loaded from the Hub ({reason}); "
-            "check the network, or give a folder"
-        ) from error
+        problem = f"there is no folder {repo_id}, and it cannot be loaded from the Hub ({reason})"
+        raise DataError(f"{problem}; check the network, or give a folder") from error
     return unify(concatenate_datasets(list(splits.values())), repo_id, masks=masks)
 
 
@@ -56,11 +44,7 @@ def is_copy(source: str) -> bool:
 
 
 def read_copy(source: str, *, masks: bool, **_: Any) -> Dataset:
-    """Read a folder of Parquet files, such as a data set of the Hub downloaded by hand, or one of `save_to_disk`.
-
-    Raises:
-        DataError: If its files cannot be read, or are not HAM10000.
-    """
+    """Read a folder of Parquet files, such as a data set of the Hub downloaded by hand, or one of `save_to_disk`."""
     return unify(read_shards(_find_shards(Path(source))), source, masks=masks)
 
 
@@ -73,10 +57,8 @@ def _find_shards(folder: Path) -> list[Path]:
 def read_shards(files: Sequence[Path]) -> Dataset:
     """Read Arrow files, or Parquet files by way of an Arrow file in the cache, as one data set.
 
-    Paths are taken as they are, which `load_dataset` does not do: it takes them for patterns.
-
-    Raises:
-        DataError: If they are damaged, or the cache cannot be written.
+    Paths are taken as they are, which `load_dataset` does not do: it takes them for patterns. Damaged files and a cache
+    that cannot be written raise DataError.
     """
     try:
         if parquet := files[0].suffix.lower() == ".parquet":
@@ -95,51 +77,3 @@ def _to_arrow(files: Sequence[Path], target: Path) -> None:
             with file.open("rb") as source:
                 for batch in pq.ParquetFile(source).iter_batches(ROWS_PER_BATCH):
                     writer.write_table(pa.Table.from_batches([batch]).cast(schema))
-
-
-def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
-    """Bring rows into this package's columns: each image once, in the order of image_id.
-
-    Copies on the Hub repeat images (13,354 rows for 10,015 images in `marmal88/skin_cancer`) and put them on both sides
-    of their own splits, so repetitions and splits are both dropped.
-
-    Args:
-        dataset: With the columns image, image_id, lesion_id, `dx` or `label`, and, where known, age, sex, localization,
-            dx_type and mask, under any name of `skinvision_hf.data.tables.COLUMNS`.
-        name: How messages call it.
-        masks: Keep the column `mask`.
-
-    Raises:
-        DataError: If a column is missing, or a diagnosis is unknown.
-    """
-    others = [column for column in dataset.column_names if column not in ("image", "mask")]
-    found = {column: column_of(others, column) for column in (*FEATURES, *DX_TYPE) if column not in ("image", "label")}
-    labels = columns_of(others, "dx")
-    missing = [column for column in ("image", *(MASK if masks else ())) if column not in dataset.column_names]
-    missing += [column for column in ("image_id", "lesion_id") if not found[column]] + ([] if labels else ["label"])
-    if missing:
-        raise DataError(
-            f"{name} has no column {' or '.join(missing)} (found: {', '.join(dataset.column_names)}), "
-            "so it cannot be used as HAM10000"
-        )
-    nothing = [None] * len(dataset)
-    values = {column: dataset[source][:] if source else nothing for column, source in found.items()}
-    values["dx"] = _labels(dataset, labels)
-    cleaned = clean_columns(values, name)
-    dataset = dataset.select_columns(["image", *(MASK if masks else ())])
-    for column in dataset.column_names:  # also undecoded rows, and plain bytes
-        dataset = dataset.cast_column(column, Image())
-    features = Features(FEATURES | DX_TYPE | (MASK if masks else {}))
-    for column, content in cleaned.items():
-        dataset = dataset.add_column(column, content, feature=features[column])
-    first = {image_id: row for row, image_id in reversed(list(enumerate(cleaned["image_id"])))}
-    return dataset.select_columns(list(features)).select([first[image_id] for image_id in sorted(first)])
-
-
-def _labels(dataset: Dataset, columns: Sequence[str]) -> list[Any]:
-    """The names of the diagnoses: of each row, the first that is known."""
-    named = []
-    for column in columns:
-        feature, values = dataset.features[column], dataset[column][:]
-        named.append([feature.int2str(v) for v in values] if isinstance(feature, ClassLabel) else values)
-    return [next((value for value in row if code_of(str(value))), row[0]) for row in zip(*named, strict=True)]

@@ -3,12 +3,12 @@
 import io
 import os
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError, features
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
 
 from skinvision_hf.errors import ImageError
 
@@ -19,8 +19,6 @@ except ImportError:
 else:
     register_heif_opener()
     HEIF = ("HEIF",)
-
-__all__ = ["IMAGE_SUFFIXES", "MAX_PIXELS", "MIN_SIDE", "ImageSource", "is_image_source", "open_image"]
 
 ImageSource: TypeAlias = str | os.PathLike[str] | bytes | BinaryIO | Image.Image | np.ndarray | Mapping[str, Any]
 
@@ -46,8 +44,9 @@ NEEDED |= dict.fromkeys(
     (b"heic", b"heix", b"heim", b"heis", b"mif1"), "pillow-heif (pip install 'skinvision-hf[heic]')"
 )
 
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-EXIF_ORIENTATION = 0x0112
+# Pillow refuses a PNG with more than a megabyte of text, which some programs write; its pixels are sound.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 27
+
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 UPRIGHT = {orientation: Image.Transpose[turn] for orientation, turn in enumerate(TURNS, start=2)}
 
@@ -90,11 +89,11 @@ def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
     if isinstance(source, (str, os.PathLike)):
         name = printable(source)
         with _open_file(os.fspath(source), name) as file:
-            return _read(file, name)
+            return _open(file, name)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _read(io.BytesIO(source), name)
+        return _open(io.BytesIO(source), name)
     if hasattr(source, "read"):
-        return _read(_buffer(source, name), name)
+        return _open(_buffer(source, name), name)
     kind = type(source).__name__
     raise ImageError(f"{name} is of type {kind}; give a path, a PIL image, a NumPy array, bytes or a file object")
 
@@ -136,21 +135,6 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
-def _read(file: BinaryIO, name: str) -> Image.Image:
-    try:
-        return _open(file, name)
-    except ImageError as error:
-        if not isinstance(error.__cause__, ValueError):
-            raise
-        # Pillow refuses a PNG with more than a megabyte of text; its pixels may be sound.
-        file.seek(0)
-        content = file.read()
-        bare = b"".join(_without_text(content))
-        if bare == content:
-            raise
-        return _open(io.BytesIO(bare), name)
-
-
 def _open(file: BinaryIO, name: str) -> Image.Image:
     try:
         with Image.open(file, formats=FORMATS) as image:
@@ -171,18 +155,6 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
         raise _damaged(name) from error
 
 
-def _without_text(content: bytes) -> Iterator[bytes]:
-    """The chunks of a PNG file but those of text and colour profiles; any other file as it is."""
-    at = len(PNG_SIGNATURE) if content.startswith(PNG_SIGNATURE) else len(content)
-    yield content[:at]
-    while at < len(content):
-        length, kind = struct.unpack(">I4s", content[at : at + 8].ljust(8, b"\0"))
-        end = at + length + 12
-        if kind not in (b"tEXt", b"zTXt", b"iTXt", b"iCCP"):
-            yield content[at:end]
-        at = end
-
-
 def _decode(image: Image.Image, name: str) -> Image.Image:
     _check_size(*image.size, name)
     try:
@@ -190,7 +162,7 @@ def _decode(image: Image.Image, name: str) -> Image.Image:
     except BROKEN_FILE as error:
         raise _damaged(name) from error
     try:
-        turn = UPRIGHT.get(image.getexif().get(EXIF_ORIENTATION, 1))
+        turn = UPRIGHT.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except BROKEN_FILE:  # the pixels are still good
         turn = None
     rgb = to_rgb(image, name)
@@ -221,8 +193,7 @@ def _check_size(width: int, height: int, name: str) -> None:
 def to_rgb(image: Image.Image, name: str = "the image") -> Image.Image:
     """Return an image in RGB: transparency over white, greyscale of more than 8 bits scaled to 8.
 
-    Raises:
-        ImageError: If its values are not finite or of no known range; the message begins with the name.
+    Values that are not finite or of no known range raise ImageError.
     """
     if image.mode == "F" or image.mode.startswith("I"):
         image = _scale_grey(image, name)

@@ -9,11 +9,9 @@ from datasets import Dataset
 from skinvision_hf.data.folders import TABLE_SUFFIXES, Pictures, list_files, read_places
 from skinvision_hf.data.images import IMAGE_SUFFIXES
 from skinvision_hf.data.schema import FEATURES, make_dataset
-from skinvision_hf.data.tables import Table, is_table, refuse_unknown
+from skinvision_hf.data.tables import Table, code_of, is_table, refuse_unknown
 from skinvision_hf.errors import DataError, first_ten
-from skinvision_hf.labels import CODES, code_of
-
-__all__ = ["holds_labels", "load_labelled"]
+from skinvision_hf.labels import CODES
 
 
 def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:

@@ -13,8 +13,6 @@ from torch.utils.data import DataLoader
 from skinvision_hf.data.schema import decode_image, undecoded
 from skinvision_hf.errors import DataError
 
-__all__ = ["DecodedImages", "iterate", "make_loader"]
-
 
 class DecodedImages:
     """Decodes the images of a data set, and keeps the first ones for which `room` bytes of memory suffice."""
@@ -28,11 +26,7 @@ class DecodedImages:
         return DecodedImages, (self._all_room,)
 
     def __call__(self, image_id: str, image: dict[str, Any], *masks: dict[str, Any]) -> tuple[Image.Image, ...]:
-        """Return an RGB image and its lesion mask, if there is one, in grey, from `undecoded` rows.
-
-        Raises:
-            DataError: If one cannot be read.
-        """
+        """Return an RGB image and its lesion mask, if there is one, in grey, from `undecoded` rows."""
         if image_id in self._kept:
             return self._kept[image_id]
         decoded = (decode_image(image, image_id), *(decode_image(mask, image_id).convert("L") for mask in masks))
@@ -92,11 +86,7 @@ def make_loader(
 
 
 def iterate(loader: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Iterate over the batches of a loader.
-
-    Raises:
-        DataError: If an image cannot be read; in one line, without the traceback that torch adds in worker processes.
-    """
+    """Iterate over the batches of a loader; a DataError loses the traceback that torch adds in other processes."""
     try:
         yield from loader
     except DataError as error:

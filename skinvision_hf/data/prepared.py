@@ -22,11 +22,6 @@ from skinvision_hf.data.schema import DX_TYPE, FEATURES, decode_image, fingerpri
 from skinvision_hf.errors import DataError, describe, first_ten
 from skinvision_hf.files import write_json
 
-__all__ = [
-    "assert_replaceable", "is_prepared", "read_prepared", "read_record", "save_prepared", "shrink_images",
-    "write_parquet",
-]  # fmt: skip
-
 RECORD_FILE = "prepared.json"
 DX_TYPE_FILE = "dx_type.json"
 OWN_NAMES = {RECORD_FILE, DX_TYPE_FILE, "data", "figures"}
@@ -78,15 +73,9 @@ def save_prepared(data: DatasetDict, folder: str | Path, *, split_scheme: str) -
 
 
 def assert_replaceable(folder: Path) -> None:
-    """Check that a folder does not exist, is empty, or holds a prepared data set and nothing else.
-
-    Raises:
-        DataError: If it holds something else, which writing there would delete.
-    """
-    if not folder.exists():
-        return
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else {folder.name}
-    if names and not is_prepared(folder):
+    """Raise DataError if a folder holds anything but a prepared data set, which writing there would delete."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if (names or folder.is_file()) and not is_prepared(folder):
         raise DataError(f"{folder} exists and is not a prepared data set; choose another --output_dir")
     if others := sorted(names - OWN_NAMES):
         raise DataError(f"{folder} also holds {first_ten(others)}, which would be lost; move that away")
@@ -120,25 +109,16 @@ def _with_bytes(table: pa.Table) -> pa.Table:
 
 
 def read_record(folder: Path) -> tuple[str, dict[str, str]]:
-    """The split scheme of a prepared data set, and the fingerprint of each split; version 1 had other names.
-
-    Raises:
-        DataError: If its record is damaged.
-    """
+    """The split scheme of a prepared data set, and the fingerprint of each split; DataError if they are damaged."""
     try:
         record = json.loads((folder / RECORD_FILE).read_text(encoding="utf-8"))
-        scheme, splits = ("split_scheme", "splits") if record["schema_version"] > 1 else ("split", "parts")
-        return str(record[scheme]), {name: record[splits][name]["fingerprint"] for name in SPLITS}
+        return str(record["split_scheme"]), {name: record["splits"][name]["fingerprint"] for name in SPLITS}
     except (ValueError, KeyError, TypeError, OSError) as error:
         raise DataError(f"the {RECORD_FILE} of {folder} is damaged; prepare the data again") from error
 
 
 def read_prepared(source: str, *, masks: bool, **_: Any) -> Dataset:
-    """Read all splits of a prepared data set as one.
-
-    Raises:
-        DataError: If it is incomplete or changed, or has no masks and they are asked for.
-    """
+    """Read all splits of a prepared data set as one."""
     folder = Path(source)
     splits = []
     for name, expected in read_record(folder)[1].items():
@@ -171,10 +151,8 @@ def shrink_images(data: DatasetDict, max_side: int) -> DatasetDict:
     def shrink(row: dict[str, Any]) -> dict[str, Any]:
         return {k: _shrunk(row[k], row["image_id"], max_side, mask=k == "mask") for k in ("image", "mask") if k in row}
 
-    shrunk = {}
-    for name, split in data.items():  # files and not pixels, so that images which stay as they are keep their bytes
-        shrunk[name] = undecoded(split).map(shrink, features=split.features, desc="make images smaller")
-    return DatasetDict(shrunk)
+    # Files and not pixels, so that images which stay as they are keep their bytes.
+    return DatasetDict({name: undecoded(split).map(shrink, features=split.features) for name, split in data.items()})
 
 
 def _shrunk(file: dict[str, Any], name: str, max_side: int, *, mask: bool) -> dict[str, Any]:
@@ -184,8 +162,7 @@ def _shrunk(file: dict[str, Any], name: str, max_side: int, *, mask: bool) -> di
     image = image.convert("L") if mask else image
     image.thumbnail((max_side, max_side), Image.Resampling.NEAREST if mask else Image.Resampling.LANCZOS)
     if min(image.size) < MIN_SIDE:
-        size = f"{image.width} x {image.height}"
-        raise DataError(f"the image {name} would become {size} pixels; choose a larger --max_side")
+        raise DataError(f"the image {name} would have a side of {min(image.size)} pixels; choose a larger --max_side")
     buffer = io.BytesIO()
     image.save(buffer, "PNG" if mask else "JPEG", quality=95)
     return {"bytes": buffer.getvalue(), "path": None}

@@ -11,11 +11,9 @@ from PIL.Image import Image as PillowImage
 from tqdm.auto import tqdm
 
 from skinvision_hf.data.images import open_image
-from skinvision_hf.data.tables import refuse_unknown
+from skinvision_hf.data.tables import COLUMNS, code_of, column_of, columns_of, first_known, refuse_unknown
 from skinvision_hf.errors import DataError, ImageError, first_ten
-from skinvision_hf.labels import CODES, code_of
-
-__all__ = ["FEATURES", "clean_columns", "decode_image", "fingerprint", "make_dataset", "undecoded", "verify_images"]
+from skinvision_hf.labels import CODES
 
 TEXT = Value("string")
 FEATURES = Features(
@@ -30,9 +28,7 @@ OLDEST = 130.0
 
 
 def make_dataset(records: Sequence[dict[str, Any]], images: Sequence[Any], masks: Sequence[Any] | None) -> Dataset:
-    """Check records and turn them into a data set in the order of their image_id.
-
-    It has the columns of `FEATURES`, `dx_type`, and `mask` where there are masks.
+    """Check records and turn them into a data set as `unify` does.
 
     Args:
         records: A dictionary for each image, with the columns of HAM10000's metadata: image_id, lesion_id, dx, and,
@@ -45,33 +41,65 @@ def make_dataset(records: Sequence[dict[str, Any]], images: Sequence[Any], masks
     """
     if not records:
         raise DataError("the data set has no images; check the path")
-    order = sorted(range(len(records)), key=lambda row: str(records[row]["image_id"]))
-    records = [records[row] for row in order]
-    repeated = [name for name, count in Counter(str(r["image_id"]) for r in records).items() if count > 1]
-    if repeated:
+    names = [str(record["image_id"]) for record in records]
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{len(repeated)} image_ids occur more than once: {first_ten(repeated)}; remove the extra rows")
-    columns = clean_columns({name: [r.get(name) for r in records] for name in (*FEATURES, *DX_TYPE, "dx")})
-    features = Features(FEATURES | DX_TYPE | ({} if masks is None else MASK))
-    # Paths and bytes stay plain until the cast: encoding them one by one as images takes minutes.
-    pictures = {"image": images} if masks is None else {"image": images, "mask": masks}
-    for name, values in pictures.items():
-        columns[name] = [values[row] for row in order]
-    plain = {name: Value("string" if isinstance(values[0], str) else "binary") for name, values in pictures.items()}
-    dataset = Dataset.from_dict(columns, features=Features(features | plain))
-    for name in pictures:
-        dataset = dataset.cast_column(name, Image())
-    return dataset
+    columns: dict[str, Sequence[Any]] = {"image": images} if masks is None else {"image": images, "mask": masks}
+    known = [name for name in COLUMNS if name in records[0]]
+    columns |= {name: [record[name] for record in records] for name in known}
+    return unify(Dataset.from_dict(columns), "the metadata", masks=masks is not None)
 
 
-def clean_columns(columns: dict[str, list[Any]], name: str = "the metadata") -> dict[str, list[Any]]:
-    """Turn values by the columns of HAM10000's metadata (or None) into those of `FEATURES` and `DX_TYPE`, images aside.
+def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
+    """Bring rows into the columns `FEATURES`, `dx_type` and, if asked for, `mask`: each image once, by image_id.
+
+    Copies on the Hub repeat images (13,354 rows for 10,015 images in `marmal88/skin_cancer`) and put them on both sides
+    of their own splits, so repetitions and splits are both dropped.
+
+    Args:
+        dataset: With the columns image, image_id, lesion_id, `dx` or `label`, and, where known, age, sex, localization,
+            dx_type and mask, under any name of `skinvision_hf.data.tables.COLUMNS`.
+        name: How messages call it.
+        masks: Keep the column `mask`.
 
     Raises:
-        DataError: If a diagnosis is unknown, or an age is not a number.
+        DataError: If a column is missing, a diagnosis is unknown, or an age is not a number.
     """
-    dx = [_text(value) for value in columns["dx"]]
-    refuse_unknown(dx, name)
-    cleaned: dict[str, list[Any]] = {"label": [CODES.index(code) for code in map(code_of, dx) if code]}
+    pictures = ["image", *(MASK if masks else ())]
+    others = [column for column in dataset.column_names if column not in ("image", "mask")]
+    found = {column: column_of(others, column) for column in COLUMNS if column != "dx"}
+    labels = columns_of(others, "dx")
+    missing = [column for column in pictures if column not in dataset.column_names]
+    missing += [column for column in ("image_id", "lesion_id") if not found[column]] + ([] if labels else ["label"])
+    if missing:
+        problem = f"{name} has no column {' or '.join(missing)} (found: {', '.join(dataset.column_names)})"
+        raise DataError(f"{problem}, so it cannot be used as HAM10000")
+    nothing = [None] * len(dataset)
+    values = {column: dataset[source][:] if source else nothing for column, source in found.items()}
+    cleaned = _clean(values | {"dx": _labels(dataset, labels)}, name)
+    dataset = dataset.select_columns(pictures)
+    for column in pictures:  # also undecoded rows, paths, and plain bytes
+        dataset = dataset.cast_column(column, Image())
+    features = Features(FEATURES | DX_TYPE | (MASK if masks else {}))
+    for column, content in cleaned.items():
+        dataset = dataset.add_column(column, content, feature=features[column])
+    first = {image_id: row for row, image_id in reversed(list(enumerate(cleaned["image_id"])))}
+    return dataset.select_columns(list(features)).select([first[image_id] for image_id in sorted(first)])
+
+
+def _labels(dataset: Dataset, columns: Sequence[str]) -> list[str]:
+    """The names of the diagnoses: of each row, the first that is known."""
+    named = []
+    for column in columns:
+        feature, values = dataset.features[column], dataset[column][:]
+        named.append([feature.int2str(v) if isinstance(feature, ClassLabel) else _text(v) for v in values])
+    return [first_known(row) for row in zip(*named, strict=True)]
+
+
+def _clean(columns: dict[str, list[Any]], name: str) -> dict[str, list[Any]]:
+    """Turn values by the keys of `COLUMNS` (or None) into those of `FEATURES` and `DX_TYPE`, images aside."""
+    refuse_unknown(columns["dx"], name)
+    cleaned: dict[str, list[Any]] = {"label": [CODES.index(code) for code in map(code_of, columns["dx"]) if code]}
     for column in ("image_id", "lesion_id"):
         cleaned[column] = [str(value) for value in columns[column]]
     for column in ("localization", "dx_type"):
@@ -100,18 +128,13 @@ def _age(value: Any, image_id: str) -> float | None:
 
 def undecoded(dataset: Dataset) -> Dataset:
     """A data set whose images and masks stay files when rows are read, for `decode_image`."""
-    for name in ("image", "mask"):
-        if name in dataset.column_names:
-            dataset = dataset.cast_column(name, Image(decode=False))
+    for name in {"image", "mask"} & set(dataset.column_names):
+        dataset = dataset.cast_column(name, Image(decode=False))
     return dataset
 
 
 def decode_image(value: dict[str, Any], image_id: str) -> PillowImage:
-    """Open an image from a column with the feature `Image(decode=False)`; see `skinvision_hf.data.images.open_image`.
-
-    Raises:
-        DataError: If it cannot be read or used.
-    """
+    """Open an image from a column with the feature `Image(decode=False)`; DataError if it cannot be read or used."""
     try:
         return open_image(value, name=f"the image {image_id}")
     except ImageError as error:
@@ -132,9 +155,8 @@ def verify_images(dataset: Dataset, *, progress: bool = True) -> None:
         except DataError as error:  # noqa: PERF203 - decoding takes a thousand times as long
             failures[row["image_id"]] = str(error)
     if failures:
-        raise DataError(
-            f"{len(failures)} images cannot be read: {first_ten(failures)}; the first: {next(iter(failures.values()))}"
-        )
+        first = next(iter(failures.values()))
+        raise DataError(f"{len(failures)} images cannot be read: {first_ten(failures)}; the first: {first}")
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -12,19 +12,13 @@ from skinvision_hf.config import DEFAULT_SCHEME, LEAKY_SCHEME, SPLITS
 from skinvision_hf.errors import DataError, first_ten
 from skinvision_hf.labels import CODES
 
-__all__ = [
-    "assert_leak_free", "assign_splits", "duplicate_pairs", "grouped_split", "image_level_split", "load_manifest",
-    "merge_duplicates",
-]  # fmt: skip
-
 
 def assign_splits(
     labels: Sequence[int], image_ids: Sequence[str], lesion_ids: Sequence[str], *, split_scheme: str, drawn: bool
 ) -> list[str]:
     """The split of each row in a split scheme; drawn images, which are in no manifest, are split anew.
 
-    Raises:
-        DataError: If images are not in the scheme, are too few, or a lesion would be in two splits.
+    DataError is raised if images are not in the scheme or are too few, or if a lesion would be in two splits.
     """
     codes = [CODES[label] for label in labels]
     groups = merge_duplicates(image_ids, lesion_ids, duplicate_pairs())
@@ -109,11 +103,7 @@ def image_level_split(labels: Sequence[str]) -> list[str]:
 
 
 def assert_leak_free(image_ids: Sequence[str], groups: Sequence[str], splits: Sequence[str]) -> None:
-    """Check that no image and no lesion (or group, from `merge_duplicates`) is in two splits; one value for each row.
-
-    Raises:
-        DataError: If one is; names the first ten offenders.
-    """
+    """Raise DataError if an image or a lesion (or group, from `merge_duplicates`) is in two splits; names ten."""
     for kind, names in (("image", image_ids), ("lesion", groups)):
         seen: dict[str, set[str]] = defaultdict(set)
         for name, split in zip(names, splits, strict=True):

@@ -6,8 +6,6 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.labels import CODES, DIAGNOSES
 
-__all__ = ["colour_statistics", "count_lesions", "count_table"]
-
 THUMBNAIL = (64, 64)  # Colours are averages, for which it serves as well as the image.
 
 

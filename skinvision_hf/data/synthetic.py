@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,6 @@ from PIL import Image, ImageDraw, ImageFilter
 from skinvision_hf.data.schema import make_dataset
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
-
-__all__ = ["draw_dataset", "draw_image", "is_drawn", "is_synthetic", "read_synthetic"]
 
 SOURCE = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
@@ -46,12 +45,9 @@ def read_synthetic(source: str, *, masks: bool, **_: Any) -> Dataset:
     return draw_dataset(int(count) if count else DEFAULT_IMAGES, masks=masks)
 
 
+@cache
 def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> Dataset:
-    """Draw a small data set: two photographs of every third lesion, all seven diagnoses, always the same pixels.
-
-    Raises:
-        DataError: If the count is too small to give every split every diagnosis.
-    """
+    """Draw a small data set: two photographs of every third lesion, all seven diagnoses, always the same pixels."""
     if count < SMALLEST:
         raise DataError(f"synthetic[:{count}] is too small for three splits; ask for at least synthetic[:{SMALLEST}]")
     generator = np.random.default_rng(0)

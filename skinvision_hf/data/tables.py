@@ -4,15 +4,13 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from skinvision_hf.data.folders import TABLE_SUFFIXES
 from skinvision_hf.errors import DataError, describe, first_ten
-from skinvision_hf.labels import CODES, code_of
-
-__all__ = ["COLUMNS", "Table", "column_of", "is_table", "refuse_unknown"]
+from skinvision_hf.labels import CODES, DIAGNOSES
 
 # What each column of ours is called elsewhere, in lower case without punctuation, the best first. "diagnosis" in five
 # levels is the ISIC Archive's; the deepest level that is one of the seven diagnoses counts.
@@ -26,6 +24,23 @@ COLUMNS = {
     "sex": "sex gender",
     "localization": "localization localisation anatomsitegeneral anatomsitegeneralchallenge anatomsite site location",
 }
+# What HAM10000 on the Hub, the ISIC challenges and the ISIC Archive (before and after its change to a hierarchy of
+# diagnoses) call them. Squamous cell carcinoma is not listed: only its form in situ belongs to the seven.
+NAMES = {
+    "akiec": "AK, ACK, actinic keratosis, actinic keratoses, actinic keratoses and intraepithelial carcinoma, "
+    "actinic keratoses and intraepithelial carcinomae, solar or actinic keratosis, intraepithelial carcinoma, "
+    "squamous cell carcinoma in situ, Bowen disease, Bowen's disease",
+    "bcc": "basal cell carcinomas",
+    "bkl": "SEK, benign keratoses, benign keratosis-like lesion, benign keratosis-like lesions, "
+    "benign lesions of the keratosis, pigmented benign keratosis, seborrheic keratosis, seborrhoeic keratosis, "
+    "solar lentigo, lichenoid keratosis, lichen planus like keratosis",
+    "df": "dermatofibromas",
+    "mel": "melanomas, melanoma in situ, melanoma invasive, melanoma metastasis, lentigo maligna",
+    "nv": "NEV, nevus, nevi, naevus, naevi, melanocytic nevi, melanocytic naevus, melanocytic naevi, blue nevus, "
+    "nevus spilus",
+    "vasc": "vascular lesions, benign soft tissue proliferations - vascular, angioma, hemangioma, haemangioma, "
+    "cherry angioma, angiokeratoma, pyogenic granuloma",
+}
 # Columns of ISIC 2019 that mark none of the seven diagnoses.
 OTHER_MARKS = ("scc", "unk")
 MARKS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False, "": False}
@@ -33,9 +48,36 @@ SEPARATORS = ",;\t|"
 HEAD = 1 << 16
 
 
+def _plain(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+_CODE_OF = {_plain(name): d.code for d in DIAGNOSES for name in (d.code, d.name, *NAMES[d.code].split(", "))}
+
+
+def code_of(name: str) -> str | None:
+    """Find the diagnosis that a name means.
+
+    Args:
+        name: A code, an ISIC column, or a name in any spelling; also several names of one diagnosis, such as
+            "Benign:Benign melanocytic proliferations:Nevus:Nevus, Spitz" or "Melanoma, NOS".
+
+    Returns:
+        Its code; None when the name means none of the seven, or several of them.
+    """
+    codes = {_CODE_OF.get(_plain(part)) for part in (name, *re.split(r"[:;,/|()]", name))} - {None}
+    return codes.pop() if len(codes) == 1 else None
+
+
+def first_known(names: Iterable[str]) -> str:
+    """The first name that is one of the seven diagnoses, else the first that is not empty; empty without one."""
+    given = [name for name in names if name]
+    return next(filter(code_of, given), given[0] if given else "")
+
+
 def columns_of(names: Sequence[str], column: str) -> list[str]:
     """All of a table's columns that mean a column of ours, the best first; `metadata.` and the like are ignored."""
-    plain = {re.sub(r"[\W_]", "", name.rpartition(".")[2].lower()): name for name in reversed(names) if name}
+    plain = {_plain(name.rpartition(".")[2]): name for name in reversed(names) if name}
     return [plain[alias] for alias in COLUMNS[column].split() if alias in plain]
 
 
@@ -54,11 +96,7 @@ class Table:
 
     @classmethod
     def read(cls, path: Path, *, head_only: bool = False) -> "Table":
-        """Read a file in UTF-8 or UTF-16 with commas, semicolons, tabs or bars; with `head_only`, no rows of it.
-
-        Raises:
-            DataError: If it cannot be read, or is not such a file.
-        """
+        """Read a file in UTF-8 or UTF-16 with commas, semicolons, tabs or bars; with `head_only`, no rows of it."""
         try:
             with path.open("rb") as file:
                 content = file.read(HEAD if head_only else -1)
@@ -90,22 +128,20 @@ class Table:
     def records(self, *, required: Sequence[str] = ("image_id",)) -> list[dict[str, str]]:
         """The rows by the keys of `COLUMNS` that the table has; `dx` is in the table's own words.
 
-        Raises:
-            DataError: If a column is missing, rows leave a `required` one empty, or contradict themselves.
+        Missing columns, rows that leave a `required` one empty, and rows that contradict themselves raise DataError.
         """
         wanted = {name: column_of(self.columns, name) for name in COLUMNS if name != "dx"}
         missing = [name for name in required if wanted.get(name) is None]
         missing += [] if self.marks or column_of(self.columns, "dx") else ["dx"]
         if missing:
-            raise DataError(
-                f"{self.path} has no column {' or '.join(missing)} (found: {first_ten(self.columns)}); "
-                "name the columns as README says"
-            )
+            problem = f"{self.path} has no column {' or '.join(missing)} (found: {first_ten(self.columns)})"
+            raise DataError(f"{problem}; name the columns as README says")
         marks, labels = self.marks, columns_of(self.columns, "dx")
         records = []
         for row in self.rows:
             record = {name: row[column] for name, column in wanted.items() if column}
-            records.append(record | {"dx": self._marked(row, marks) if marks else _best(row, labels)})
+            dx = self._marked(row, marks) if marks else first_known(row[column] for column in labels)
+            records.append(record | {"dx": dx})
         gaps = [number for number, record in enumerate(records, start=2) if not all(record[k] for k in required)]
         if gaps:
             found = f"{len(gaps)} rows are incomplete, the first in line {gaps[0]}"
@@ -122,27 +158,15 @@ class Table:
         return "".join(chosen)
 
 
-def _best(row: dict[str, str], columns: Sequence[str]) -> str:
-    """The first value that is one of the seven diagnoses, else the first that is there."""
-    values = [row[name] for name in columns if row[name]]
-    return next((value for value in values if code_of(value)), values[0] if values else "")
-
-
 def is_table(path: Path) -> bool:
     """Whether a path looks like a table by its name."""
     return path.suffix.lower() in TABLE_SUFFIXES
 
 
 def refuse_unknown(names: Sequence[str], where: str, remedy: str = "correct the labels") -> None:
-    """Refuse labels that are none of the seven diagnoses, in a message that begins with `where`.
-
-    Raises:
-        DataError: If there are such labels; counts them.
-    """
+    """Refuse labels that are none of the seven diagnoses: a DataError that begins with `where` and counts them."""
     unknown = Counter(name or "(empty)" for name in names if code_of(name) is None)
     if unknown:
         counted = first_ten(f"{name} ({count})" for name, count in unknown.most_common())
-        raise DataError(
-            f"{where}: {sum(unknown.values())} of {len(names)} images have none of the diagnoses {', '.join(CODES)}: "
-            f"{counted}; {remedy}"
-        )
+        problem = f"{sum(unknown.values())} of {len(names)} images have none of the diagnoses {', '.join(CODES)}"
+        raise DataError(f"{where}: {problem}: {counted}; {remedy}")

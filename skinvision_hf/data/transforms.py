@@ -7,8 +7,6 @@ import timm.data
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["Transform", "crop_box", "eval_transform"]
-
 Transform = Callable[[Image.Image], Tensor]
 
 

@@ -10,7 +10,7 @@ from skinvision_hf.card import CAPTIONS, ReleaseReport, render_page
 from skinvision_hf.demo.wording import percent
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import DISCLAIMER
-from skinvision_hf.models.operating_points import load_operating_point
+from skinvision_hf.models.prediction import load_operating_point
 from skinvision_hf.records import Estimate
 
 __all__ = ["About", "Section", "describe_release"]

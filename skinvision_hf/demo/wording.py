@@ -1,8 +1,7 @@
 """What a prediction means, in plain words; nothing here is medical advice."""
 
 from skinvision_hf.labels import diagnosis
-from skinvision_hf.models.operating_points import OperatingPoint
-from skinvision_hf.models.prediction import Prediction
+from skinvision_hf.models.prediction import OperatingPoint, Prediction
 
 __all__ = [
     "FOLDED",

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from skinvision_hf.config import SPLITS
 from skinvision_hf.data.image_lists import ListedImage, image_id_of, lesion_groups
 from skinvision_hf.data.tables import Table
 from skinvision_hf.errors import DataError, first_ten
-from skinvision_hf.evaluation.bootstrap import Statistic, bootstrap, lesion_counts
+from skinvision_hf.evaluation.bootstrap import Statistic, estimate_all
+from skinvision_hf.evaluation.comparison import difference
 from skinvision_hf.evaluation.metrics import metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import COLUMNS, Predictions
 from skinvision_hf.records import Estimate, Record
@@ -139,25 +140,27 @@ def _count(split: str, members: Mapping[str, Mapping[str, list[str]]]) -> SplitC
 
 def _measure(predictions: Predictions, leaks: Container[str]) -> dict[str, AuditedMetric]:
     """The metrics on all of HAM10000's images among the predictions, and on those that are not shared."""
-    lesions = np.array([lesion_groups().get(image_id_of(name), "") for name in predictions.image_ids])
-    known = lesions != ""
-    lesions, labels, probabilities = lesions[known], predictions.labels[known], predictions.probabilities[known]
-    clean = np.array([lesion not in leaks for lesion in lesions])
-    on_all = _estimates(lesions, labels, probabilities)
-    on_clean = _estimates(lesions[clean], labels[clean], probabilities[clean])
-    counts, statistics = lesion_counts(lesions.tolist()), overall_statistics(labels, probabilities)
+    lesions = tuple(lesion_groups().get(image_id_of(name), "") for name in predictions.image_ids)
+    known = replace(predictions, lesion_ids=lesions).select(np.array([lesion != "" for lesion in lesions]))
+    clean = np.array([lesion not in leaks for lesion in known.lesion_ids])
+    on_all, on_clean = _estimates(known), _estimates(known.select(clean))
 
-    def difference(statistic: Statistic) -> Estimate:
-        return bootstrap(lambda counts: statistic(counts * clean) - statistic(counts), counts)
+    def change(statistic: Statistic) -> Estimate:
+        return difference(statistic, lambda counts: statistic(counts * clean), known.counts)
 
-    return {name: AuditedMetric(on_all[name], on_clean[name], difference(statistics[name][0])) for name in METRICS}
+    statistics = _statistics(known)
+    return {name: AuditedMetric(on_all[name], on_clean[name], change(statistics[name])) for name in METRICS}
 
 
-def _estimates(lesions: np.ndarray, labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Estimate]:
-    if not len(lesions):
+def _statistics(predictions: Predictions) -> dict[str, Statistic]:
+    statistics = overall_statistics(predictions.labels, predictions.probabilities)
+    return {name: statistics[name] for name in METRICS}
+
+
+def _estimates(predictions: Predictions) -> dict[str, Estimate]:
+    if not predictions.image_ids:
         return dict.fromkeys(METRICS, Estimate(None, None, None, 0))
-    counts, statistics = lesion_counts(lesions.tolist()), overall_statistics(labels, probabilities)
-    return {name: bootstrap(statistics[name][0], counts, n=statistics[name][1]) for name in METRICS}
+    return estimate_all(_statistics(predictions), predictions.counts)
 
 
 def find_predictions(path: Path) -> Predictions | None:

@@ -1,14 +1,12 @@
 """95 % confidence intervals from resampling lesions with replacement."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binomtest
 
 from skinvision_hf.records import Estimate
-
-__all__ = ["LEVEL", "RESAMPLES", "AbsoluteSum", "ClassMean", "Mean", "Statistic", "bootstrap", "lesion_counts"]
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -53,14 +51,14 @@ class Mean:
 
     def __call__(self, counts: np.ndarray) -> np.ndarray:
         """From counts (R, n) to values (R,)."""
-        counts = counts if self.among is None else counts[:, self.among]
         values = self.values if self.among is None else self.values[self.among]
+        counts = self.counts_among(counts)
         with np.errstate(invalid="ignore", divide="ignore"):
             return (counts @ values) / counts.sum(axis=1)
 
-    def exact_interval(self, share: float, counts: np.ndarray) -> tuple[float, float]:
-        """The exact interval of a share that is 0 or 1, over the lesions of counts (R, n)."""
-        return _clopper_pearson(share, counts if self.among is None else counts[:, self.among])
+    def counts_among(self, counts: np.ndarray) -> np.ndarray:
+        """The columns of counts (R, n) of the images that count."""
+        return counts if self.among is None else counts[:, self.among]
 
 
 @dataclass(frozen=True)
@@ -102,13 +100,8 @@ def lesion_counts(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, seed
 
     Photographs of one lesion are not independent; drawing images one by one would make intervals too narrow.
 
-    Args:
-        lesion_ids: Lesion of each image.
-        resamples: Number of resamples.
-        seed: Seed of the draw.
-
     Returns:
-        Counts (resamples, images) float64.
+        Counts (resamples, images) float64; the same for the same seed.
     """
     _, lesion = np.unique(np.asarray(lesion_ids), return_inverse=True)
     count = int(lesion.max()) + 1 if len(lesion) else 0
@@ -117,35 +110,32 @@ def lesion_counts(lesion_ids: Sequence[str], *, resamples: int = RESAMPLES, seed
     return draws[:, lesion].astype(np.float64)
 
 
-def bootstrap(statistic: Statistic, counts: np.ndarray, *, n: int | None = None) -> Estimate:
+def bootstrap(statistic: Statistic, counts: np.ndarray) -> Estimate:
     """Estimate a statistic and its percentile interval.
 
     Three kinds of statistics get another interval. The resamples of an `AbsoluteSum` lie above its value, which lies
-    above the true one. Its interval therefore holds every multiple of the differences that were found, from none to
-    four times as large, for which so large or so small a sum would be no surprise; the value is always inside. A `Mean`
-    that is a share of 0 or 1 is so in all resamples; its interval is the exact one over lesions, and such shares widen
-    the interval of a `ClassMean`.
+    above the true one. Its interval therefore contains every multiple of the differences, from 0 to 4 times those that
+    were found, with which a sum as large or as small as the value is likely; the value is always inside. A `Mean` that
+    is a share of 0 or 1 has the exact interval over lesions, and such shares widen the interval of a `ClassMean`.
 
     Args:
         statistic: From counts (resamples, images) to values (resamples,), NaN where undefined. It is called once with
             ones (1, images) for the value itself and once with `counts`.
         counts: From `lesion_counts`.
-        n: Number of images that the statistic is about; all of them when None.
 
     Returns:
         The estimate. It has no interval where more than half of the resamples are not defined, where all of them have
         the same value, or where an `AbsoluteSum` is smaller than chance alone would make it in 39 of 40 cases.
     """
-    images = counts.shape[1]
-    value = float(statistic(np.ones((1, images), dtype=counts.dtype))[0])
-    n = images if n is None else n
+    value = float(statistic(np.ones((1, counts.shape[1]), dtype=counts.dtype))[0])
+    n = images_of(statistic, counts)
     if not np.isfinite(value):
         return Estimate(None, None, None, n)
     if isinstance(statistic, AbsoluteSum):
         low, high = _invert(statistic.gaps, counts)
         return Estimate(value, low, high, n)
     if isinstance(statistic, Mean) and statistic.values.dtype == bool and value in (0.0, 1.0):
-        return Estimate(value, *statistic.exact_interval(value, counts), n)
+        return Estimate(value, *_clopper_pearson(value, statistic.counts_among(counts)), n)
     values = np.asarray(statistic(counts), dtype=np.float64)
     values = values[np.isfinite(values)]
     if 2 * len(values) < len(counts):
@@ -154,6 +144,16 @@ def bootstrap(statistic: Statistic, counts: np.ndarray, *, n: int | None = None)
     if isinstance(statistic, ClassMean):
         low, high = statistic.widen(value, (low, high), counts)
     return Estimate(value, low, high, n) if high - low >= ROUNDING else Estimate(value, None, None, n)
+
+
+def estimate_all(statistics: Mapping[str, Statistic], counts: np.ndarray) -> dict[str, Estimate]:
+    """Estimate each of several statistics; see `bootstrap`."""
+    return {name: bootstrap(statistic, counts) for name, statistic in statistics.items()}
+
+
+def images_of(statistic: Statistic, counts: np.ndarray) -> int:
+    """Number of the images of counts (R, n) that a statistic is about."""
+    return statistic.counts_among(counts).shape[1] if isinstance(statistic, Mean) else counts.shape[1]
 
 
 def _clopper_pearson(share: float, counts: np.ndarray) -> tuple[float, float]:

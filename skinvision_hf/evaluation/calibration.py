@@ -1,32 +1,19 @@
 """How far probabilities can be taken at their word, and the temperature that brings them closer to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp, softmax
+from scipy.special import logsumexp
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Mean, bootstrap, lesion_counts
-from skinvision_hf.evaluation.metrics import SMALLEST_PROBABILITY, calibration_error, equal_bins
+from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Mean, bootstrap
+from skinvision_hf.evaluation.metrics import calibration_error, equal_bins, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.records import Estimate, Record
-
-__all__ = [
-    "CalibrationErrors",
-    "CalibrationReport",
-    "ChanceErrors",
-    "ErrorRange",
-    "ReliabilityBin",
-    "calibrate",
-    "chance_errors",
-    "fit_temperature",
-    "measure_calibration",
-    "recorded_temperature",
-]
 
 CHANCE_DRAWS = 1000
 LARGEST_TEMPERATURE = 20.0
@@ -121,47 +108,43 @@ class CalibrationReport(Record):
     frequency: dict[str, float]
 
 
-def measure_calibration(
-    test: Predictions, *, temperature: float, counts: np.ndarray | None = None
-) -> CalibrationReport:
+def measure_calibration(test: Predictions, *, temperature: float) -> CalibrationReport:
     """Measure calibration with and without the temperature that is folded into the network.
 
     Args:
         test: Predictions of the calibrated network.
         temperature: The temperature in it; see `recorded_temperature`.
-        counts: Bootstrap counts from `lesion_counts`; the default ones when None.
     """
-    counts = lesion_counts(test.lesion_ids) if counts is None else counts
-    raw = softmax(test.logits.astype(np.float64) * temperature, axis=1)
+    raw = replace(test, logits=test.logits.astype(np.float64) * temperature)
     shares = np.bincount(test.labels, minlength=len(CODES)) / len(test.labels)
     return CalibrationReport(
         temperature=temperature,
-        before=_errors(raw, test.labels, counts),
-        after=_errors(test.probabilities, test.labels, counts),
+        before=_errors(raw),
+        after=_errors(test),
         chance=chance_errors(test),
         mean_probability=dict(zip(CODES, test.probabilities.mean(axis=0).tolist(), strict=True)),
         frequency=dict(zip(CODES, shares.tolist(), strict=True)),
     )
 
 
-def _errors(probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarray) -> CalibrationErrors:
-    truth = np.eye(len(CODES))[labels]
-    likelihood = np.maximum((probabilities * truth).sum(axis=1), SMALLEST_PROBABILITY)
+def _errors(test: Predictions) -> CalibrationErrors:
+    labels, probabilities, counts = test.labels, test.probabilities, test.counts
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    terms = [calibration_error(probabilities[:, k], truth[:, k]) for k in range(len(CODES))]
+    overall = overall_statistics(labels, probabilities)
+    terms = [calibration_error(probabilities[:, k], labels == k) for k in range(len(CODES))]
     bins = [
-        ReliabilityBin(float(confidence[members].mean()), bootstrap(Mean(right[members]), counts[:, members]))
+        ReliabilityBin(float(confidence[members].mean()), bootstrap(Mean(right, members), counts))
         for members in equal_bins(confidence).T
         if members.any()
     ]
     return CalibrationErrors(
-        ece=bootstrap(calibration_error(confidence, right), counts),
+        ece=bootstrap(overall["ece"], counts),
         overconfidence=bootstrap(Mean(confidence - right), counts),
         classwise_ece=bootstrap(
             AbsoluteSum(lambda c: np.concatenate([term.gaps(c) for term in terms], axis=1) / len(terms)), counts
         ),
-        brier_score=bootstrap(Mean(((probabilities - truth) ** 2).sum(axis=1)), counts),
-        log_loss=bootstrap(Mean(-np.log(likelihood)), counts),
+        brier_score=bootstrap(overall["brier_score"], counts),
+        log_loss=bootstrap(overall["log_loss"], counts),
         per_class={code: bootstrap(term, counts) for code, term in zip(CODES, terms, strict=True)},
         bins=tuple(bins),
     )
@@ -170,12 +153,7 @@ def _errors(probabilities: np.ndarray, labels: np.ndarray, counts: np.ndarray) -
 def chance_errors(predictions: Predictions, *, draws: int = CHANCE_DRAWS, seed: int = 0) -> ChanceErrors:
     """Draw the ground truth from the probabilities and measure the errors that remain (Broecker and Smith 2007).
 
-    Images of one lesion share the draw, because they share the diagnosis.
-
-    Args:
-        predictions: Their labels are not used.
-        draws: How often the ground truth is drawn.
-        seed: Seed of the draws.
+    The labels of the predictions are not used. Images of one lesion share the draw, because they share the diagnosis.
     """
     probabilities = predictions.probabilities
     _, lesion = np.unique(np.asarray(predictions.lesion_ids), return_inverse=True)

@@ -1,17 +1,15 @@
 """Whether one model is better than another on the same images."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.stats import binomtest
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import RESAMPLES, AbsoluteSum, bootstrap, lesion_counts
+from skinvision_hf.evaluation.bootstrap import RESAMPLES, AbsoluteSum, Statistic, bootstrap, images_of, lesion_counts
 from skinvision_hf.evaluation.metrics import metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.records import Estimate, Record
-
-__all__ = ["Comparison", "compare"]
 
 
 @dataclass(frozen=True)
@@ -58,14 +56,13 @@ class Comparison(Record):
         )
 
 
-def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
+def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPLES) -> Comparison:
     """Compare two models image by image.
 
     Args:
         first: Predictions of one model.
         second: Predictions of the other on the same images, in any order.
         resamples: Bootstrap resamples of lesions, the same for both.
-        seed: Seed of the resamples.
 
     Raises:
         DataError: If the two are not about the same images with the same labels.
@@ -73,11 +70,11 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
     row = {name: number for number, name in enumerate(second.image_ids)}
     if set(row) != set(first.image_ids) or len(row) != len(second.image_ids):
         raise DataError("the two sets of predictions are about different images; evaluate both on the same split")
-    order = [row[name] for name in first.image_ids]
-    if not np.array_equal(first.labels, second.labels[order]):
+    second = second.select(np.array([row[name] for name in first.image_ids]))
+    if not np.array_equal(first.labels, second.labels):
         raise DataError("the two sets of predictions disagree about the labels; evaluate both on the same data")
-    labels, counts = first.labels, lesion_counts(first.lesion_ids, resamples=resamples, seed=seed)
-    probabilities = (first.probabilities, second.probabilities[order])
+    labels, counts = first.labels, lesion_counts(first.lesion_ids, resamples=resamples)
+    probabilities = (first.probabilities, second.probabilities)
     before, after = (overall_statistics(labels, p) for p in probabilities)
     right = [p.argmax(axis=1) == labels for p in probabilities]
     only = (int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
@@ -86,15 +83,21 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
         images=len(labels),
         lesions=len(set(first.lesion_ids)),
         differences={
-            name: bootstrap(lambda w, a=a, b=after[name][0]: b(w) - a(w), counts, n=n)  # type: ignore[misc]
-            for name, (a, n) in before.items()
-            if not isinstance(a, AbsoluteSum)
+            name: difference(statistic, after[name], counts)
+            for name, statistic in before.items()
+            if not isinstance(statistic, AbsoluteSum)
         },
         only_first_right=only[0],
         only_second_right=only[1],
         lesion_p=_sign_flip_p(gains, np.asarray(first.lesion_ids)),
         mcnemar_p=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
     )
+
+
+def difference(before: Statistic, after: Statistic, counts: np.ndarray) -> Estimate:
+    """Estimate one statistic minus another in the same resamples."""
+    paired = bootstrap(lambda counts: after(counts) - before(counts), counts)
+    return replace(paired, n=images_of(before, counts))
 
 
 def _sign_flip_p(gains: np.ndarray, lesion_ids: np.ndarray) -> float:

@@ -1,18 +1,20 @@
-"""Coverage and size of conformal prediction sets."""
+"""Conformal prediction sets: fitted on validation, their coverage and size measured on test."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
+from skinvision_hf.evaluation.bootstrap import Mean, bootstrap
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor, prediction_sets
+from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor
+from skinvision_hf.models.release import CONFORMAL_FILE
 from skinvision_hf.records import Estimate, Record
 
-__all__ = ["ClassSets", "ConformalReport", "SetQuality", "measure_conformal"]
-
 COVERAGES = (0.8, COVERAGE, 0.95)
+DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,10 @@ class ClassSets(Record):
 
 @dataclass(frozen=True)
 class SetQuality(Record):
-    """How prediction sets of one kind do on a split.
+    """How prediction sets of one coverage do on a split.
 
     Attributes:
         target: The coverage asked for.
-        class_conditional: Whether it was asked for each diagnosis, or for all images together.
         coverage: Share of images whose set contains the ground truth.
         lesion_coverage: The same when each lesion counts once, as in the choice of the thresholds.
         mean_size: Mean number of diagnoses in a set, from 1 to 7.
@@ -42,70 +43,80 @@ class SetQuality(Record):
     """
 
     target: float
-    class_conditional: bool
     coverage: Estimate
     lesion_coverage: Estimate
     mean_size: Estimate
     per_class: dict[str, ClassSets]
 
-    def worst(self) -> tuple[str, Estimate]:
-        """Return the code of the diagnosis with the lowest coverage, and that coverage."""
-        known = {code: sets.coverage for code, sets in self.per_class.items() if sets.coverage.value is not None}
-        return min(known.items(), key=lambda item: item[1].value or 0.0)
-
 
 @dataclass(frozen=True)
 class ConformalReport(Record):
-    """Prediction sets on a split, at several coverages, asked for each diagnosis and for all images together.
+    """Prediction sets on a split.
 
     Attributes:
-        sets: One entry for each coverage and kind.
+        sets: One entry for each coverage.
     """
 
     sets: tuple[SetQuality, ...]
 
-    def find(self, target: float, *, class_conditional: bool = True) -> SetQuality:
-        """Return the entry of a coverage and kind."""
-        return next(s for s in self.sets if (s.target, s.class_conditional) == (target, class_conditional))
+    def find(self, target: float) -> SetQuality:
+        """Return the entry of a coverage."""
+        return next(sets for sets in self.sets if sets.target == target)
 
 
-def measure_conformal(
-    predictor: ConformalPredictor, test: Predictions, *, counts: np.ndarray | None = None
-) -> ConformalReport:
+def fit_conformal(validation: Predictions) -> ConformalPredictor:
+    """Collect the scores of the ground truth of validation images, from their calibrated probabilities."""
+    unfitted = ConformalPredictor(np.array([]), np.array([]))
+    scores = unfitted.raps_scores(validation.probabilities)[np.arange(len(validation.labels)), validation.labels]
+    # Rounded up, so that rounding can only make sets larger.
+    scores = np.ceil(scores * 10**DIGITS) / 10**DIGITS
+    order = np.argsort(scores, kind="stable")
+    return replace(unfitted, scores=scores[order], images_of_lesion=_images_of_lesion(validation)[order])
+
+
+def save_conformal(predictor: ConformalPredictor, folder: str | Path) -> Path:
+    """Write the scores into a release."""
+    content = {
+        "schema_version": 3,
+        "score": "raps",
+        "penalty": predictor.penalty,
+        "free_ranks": predictor.free_ranks,
+        "scores": np.round(predictor.scores, DIGITS).tolist(),
+        "images_of_lesion": predictor.images_of_lesion.tolist(),
+    }
+    return write_json(Path(folder) / CONFORMAL_FILE, content)
+
+
+def measure_conformal(predictor: ConformalPredictor, test: Predictions) -> ConformalReport:
     """Measure how often prediction sets contain the ground truth, and how large they are.
 
     Args:
         predictor: Fitted on validation.
         test: Predictions of images that the predictor has not seen.
-        counts: Bootstrap counts from `lesion_counts`; the default ones when None.
     """
-    counts = lesion_counts(test.lesion_ids) if counts is None else counts
-    return ConformalReport(
-        tuple(
-            _set_quality(predictor, test, counts, target, conditional)
-            for conditional in (True, False)
-            for target in COVERAGES
-        )
-    )
+    return ConformalReport(tuple(_set_quality(predictor, test, target) for target in COVERAGES))
 
 
-def _set_quality(
-    predictor: ConformalPredictor, test: Predictions, counts: np.ndarray, target: float, conditional: bool
-) -> SetQuality:
-    inside = prediction_sets(test.probabilities, predictor.thresholds(target, class_conditional=conditional))
-    covered, size = inside[np.arange(len(inside)), test.labels], inside.sum(axis=1)
-    _, lesion, images = np.unique(np.asarray(test.lesion_ids), return_inverse=True, return_counts=True)
+def _set_quality(predictor: ConformalPredictor, test: Predictions, target: float) -> SetQuality:
+    inside = predictor.prediction_sets(test.probabilities, target)
+    covered, size, counts = inside[np.arange(len(inside)), test.labels], inside.sum(axis=1), test.counts
+    images = _images_of_lesion(test)
     return SetQuality(
         target=target,
-        class_conditional=conditional,
         coverage=bootstrap(Mean(covered), counts),
-        lesion_coverage=bootstrap(lambda c: Mean(covered)(c / images[lesion]), counts),
+        lesion_coverage=bootstrap(lambda c: Mean(covered)(c / images), counts),
         mean_size=bootstrap(Mean(size), counts),
         per_class={
             code: ClassSets(
-                bootstrap(Mean(covered[rows]), counts[:, rows]), bootstrap(Mean(size[rows]), counts[:, rows])
+                coverage=bootstrap(Mean(covered, test.labels == k), counts),
+                mean_size=bootstrap(Mean(size, test.labels == k), counts),
             )
             for k, code in enumerate(CODES)
-            for rows in [test.labels == k]
         },
     )
+
+
+def _images_of_lesion(predictions: Predictions) -> np.ndarray:
+    """How many images of its lesion there are, for each image (n,)."""
+    _, lesion, images = np.unique(np.asarray(predictions.lesion_ids), return_inverse=True, return_counts=True)
+    return images[lesion]

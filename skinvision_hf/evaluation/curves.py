@@ -8,8 +8,6 @@ from skinvision_hf.evaluation.bootstrap import LEVEL, Statistic
 from skinvision_hf.evaluation.metrics import roc_rates
 from skinvision_hf.records import Record
 
-__all__ = ["Curve", "area_under_risk", "net_benefit_curve", "risk_curve", "roc_curve"]
-
 FALSE_POSITIVE_RATES = np.linspace(0, 1, 101)
 COVERAGES = np.linspace(0.05, 1, 96)
 DIGITS = 4

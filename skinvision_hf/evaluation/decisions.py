@@ -5,25 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
+from skinvision_hf.evaluation.bootstrap import Mean, bootstrap
 from skinvision_hf.evaluation.curves import Curve, area_under_risk, net_benefit_curve, risk_curve, roc_curve
 from skinvision_hf.evaluation.metrics import area_under_roc
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.operating_points import TASKS, Kind, OperatingPoint
+from skinvision_hf.models.prediction import TASKS, Kind, OperatingPoint
 from skinvision_hf.records import Estimate, Record
-
-__all__ = [
-    "LEVELS",
-    "Abstention",
-    "DecisionReport",
-    "TaskReport",
-    "choose_threshold",
-    "measure_decisions",
-    "measure_points",
-    "task_positives",
-    "task_scores",
-]
 
 LEVELS = (0.8, 0.9, 0.95, 0.98)
 """Sensitivities, and specificities, for which a threshold is chosen."""
@@ -91,52 +79,31 @@ class DecisionReport(Record):
         return {"malignant": self.malignant, "melanoma": self.melanoma}
 
 
-def measure_decisions(
-    validation: Predictions, test: Predictions, *, counts: np.ndarray | None = None
-) -> DecisionReport:
+def measure_decisions(validation: Predictions, test: Predictions) -> DecisionReport:
     """Choose thresholds on validation and measure them, and the curves, on test.
 
     Args:
         validation: Calibrated predictions of the validation split.
         test: Calibrated predictions of the test split.
-        counts: Bootstrap counts of the test split from `lesion_counts`; the default ones when None.
 
     Raises:
         DataError: If a split has no positive or no negative image for a task.
     """
-    counts = lesion_counts(test.lesion_ids) if counts is None else counts
-    probabilities = test.probabilities
+    probabilities, counts = test.probabilities, test.counts
     confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != test.labels
     return DecisionReport(
-        malignant=_measure_task("malignant", validation, test, counts),
-        melanoma=_measure_task("melanoma", validation, test, counts),
+        malignant=_measure_task("malignant", validation, test),
+        melanoma=_measure_task("melanoma", validation, test),
         abstention=Abstention(
             bootstrap(area_under_risk(confidence, wrong), counts), risk_curve(confidence, wrong, counts)
         ),
     )
 
 
-def measure_points(
-    points: tuple[OperatingPoint, ...], predictions: Predictions, counts: np.ndarray
-) -> tuple[OperatingPoint, ...]:
-    """Measure the thresholds that a release carries, chosen on its validation images, on other data.
-
-    Args:
-        points: From `skinvision_hf.models.operating_points.stored_points`.
-        predictions: Of the data.
-        counts: Bootstrap counts from `lesion_counts` (R, n).
-    """
-    return tuple(_measure_point(p.task, p.fixed, p.level, p.threshold, predictions, counts) for p in points)
-
-
-def task_scores(task: str, probabilities: np.ndarray) -> np.ndarray:
-    """Sum the probabilities (n, 7) of a task's codes to scores (n,)."""
-    return probabilities[:, [CODES.index(code) for code in TASKS[task]]].sum(axis=1)
-
-
-def task_positives(task: str, labels: np.ndarray) -> np.ndarray:
-    """Tell which labels (n,) are positive for a task (n,) bool."""
-    return np.isin(labels, [CODES.index(code) for code in TASKS[task]])
+def task_scores(task: str, predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Sum the probabilities of a task's codes to scores (n,), and tell which images are positive (n,) bool."""
+    positions = [CODES.index(code) for code in TASKS[task]]
+    return predictions.probabilities[:, positions].sum(axis=1), np.isin(predictions.labels, positions)
 
 
 def choose_threshold(scores: np.ndarray, positive: np.ndarray, *, fixed: Kind, level: float) -> float:
@@ -158,9 +125,8 @@ def choose_threshold(scores: np.ndarray, positive: np.ndarray, *, fixed: Kind, l
     return float(np.nextafter(values[needed - 1], np.inf))
 
 
-def _measure_task(task: str, validation: Predictions, test: Predictions, counts: np.ndarray) -> TaskReport:
-    tuning, tuning_truth = task_scores(task, validation.probabilities), task_positives(task, validation.labels)
-    scores, positive = task_scores(task, test.probabilities), task_positives(task, test.labels)
+def _measure_task(task: str, validation: Predictions, test: Predictions) -> TaskReport:
+    (tuning, tuning_truth), (scores, positive) = (task_scores(task, split) for split in (validation, test))
     for name, truth in (("validation", tuning_truth), ("test", positive)):
         if truth.all() or not truth.any():
             raise DataError(
@@ -169,38 +135,33 @@ def _measure_task(task: str, validation: Predictions, test: Predictions, counts:
     prevalence = float(positive.mean())
     odds = DECISION_THRESHOLDS / (1 - DECISION_THRESHOLDS)
     kinds: tuple[Kind, ...] = ("sensitivity", "specificity")
-    points = []
-    for fixed in kinds:
-        for level in LEVELS:
-            threshold = choose_threshold(tuning, tuning_truth, fixed=fixed, level=level)
-            points.append(_measure_point(task, fixed, level, threshold, test, counts))
+    thresholds = {
+        (fixed, level): choose_threshold(tuning, tuning_truth, fixed=fixed, level=level)
+        for fixed in kinds
+        for level in LEVELS
+    }
     return TaskReport(
         codes=TASKS[task],
         prevalence=prevalence,
-        auc=bootstrap(area_under_roc(scores, positive), counts),
-        points=tuple(points),
-        roc=roc_curve(scores, positive, counts),
-        net_benefit=net_benefit_curve(scores, positive, DECISION_THRESHOLDS, counts),
+        auc=bootstrap(area_under_roc(scores, positive), test.counts),
+        points=tuple(measure_point(task, *kind, threshold, test) for kind, threshold in thresholds.items()),
+        roc=roc_curve(scores, positive, test.counts),
+        net_benefit=net_benefit_curve(scores, positive, DECISION_THRESHOLDS, test.counts),
         net_benefit_of_all=tuple(np.round(prevalence - (1 - prevalence) * odds, 4).tolist()),
     )
 
 
-def _measure_point(
-    task: str, fixed: Kind, level: float, threshold: float, predictions: Predictions, counts: np.ndarray
-) -> OperatingPoint:
-    flagged = task_scores(task, predictions.probabilities) >= threshold
-    positive = task_positives(task, predictions.labels)
-
-    def share(of: np.ndarray, among: np.ndarray) -> Estimate:
-        return bootstrap(Mean(of[among]), counts[:, among])
-
+def measure_point(task: str, fixed: Kind, level: float, threshold: float, test: Predictions) -> OperatingPoint:
+    """Measure a threshold that was chosen on validation; see `OperatingPoint` for the arguments."""
+    scores, positive = task_scores(task, test)
+    flagged = scores >= threshold
     return OperatingPoint(
         task=task,
         fixed=fixed,
         level=level,
         threshold=threshold,
-        sensitivity=share(flagged, positive),
-        specificity=share(~flagged, ~positive),
-        precision=share(positive, flagged),
-        negative_predictive_value=share(~positive, ~flagged),
+        sensitivity=bootstrap(Mean(flagged, positive), test.counts),
+        specificity=bootstrap(Mean(~flagged, ~positive), test.counts),
+        precision=bootstrap(Mean(positive, flagged), test.counts),
+        negative_predictive_value=bootstrap(Mean(~positive, ~flagged), test.counts),
     )

@@ -8,24 +8,21 @@ from typing import TYPE_CHECKING
 from datasets import Dataset
 
 from skinvision_hf.data import load_split
-from skinvision_hf.evaluation.bootstrap import lesion_counts
 from skinvision_hf.evaluation.calibration import measure_calibration, recorded_temperature
 from skinvision_hf.evaluation.comparison import Comparison, compare
 from skinvision_hf.evaluation.conformal import measure_conformal
-from skinvision_hf.evaluation.decisions import measure_points
+from skinvision_hf.evaluation.decisions import measure_point
 from skinvision_hf.evaluation.logits import measured_images, measured_weights, predict_dataset
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import SCHEMA_VERSION, EvalReport, evaluate_predictions
 from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
 from skinvision_hf.files import make_folder, without_folders, write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
-from skinvision_hf.models.operating_points import TASKS, stored_points
+from skinvision_hf.models.prediction import TASKS, stored_points
 from skinvision_hf.models.prediction_sets import ConformalPredictor
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-
-__all__ = ["compare_models", "evaluate_release", "start_accelerator"]
 
 COMPARISON_FILE = "comparison.json"
 
@@ -57,23 +54,26 @@ def evaluate_release(
         The report, and the predictions that it is about.
     """
     predictions = predict_dataset(model, dataset, views=views, batch_size=batch_size, accelerator=accelerator)
-    counts = lesion_counts(predictions.lesion_ids)
     report = replace(
-        evaluate_predictions(predictions, split_scheme=scheme, split=split, counts=counts),
+        evaluate_predictions(predictions, split_scheme=scheme, split=split),
         model=measured_weights(release, views=views),
         images=measured_images(dataset),
-        subgroups=measure_subgroups(predictions, group_columns(dataset), counts=counts),
+        subgroups=measure_subgroups(predictions, group_columns(dataset)),
     )
     if views > 1:
         # Temperature, prediction sets and thresholds belong to the answer to a single view.
         return report, predictions
     predictor = ConformalPredictor.load(release)
-    points = {task: stored_points(release, task) for task in TASKS}
+    points = {
+        task: tuple(measure_point(p.task, p.fixed, p.level, p.threshold, predictions) for p in stored)
+        for task in TASKS
+        if (stored := stored_points(release, task))
+    }
     report = replace(
         report,
-        calibration=measure_calibration(predictions, temperature=recorded_temperature(model), counts=counts),
-        conformal=measure_conformal(predictor, predictions, counts=counts) if predictor else None,
-        stored_thresholds={task: measure_points(p, predictions, counts) for task, p in points.items() if p} or None,
+        calibration=measure_calibration(predictions, temperature=recorded_temperature(model)),
+        conformal=measure_conformal(predictor, predictions) if predictor else None,
+        stored_thresholds=points or None,
     )
     return report, predictions
 

@@ -1,22 +1,25 @@
 """A network and a split to predictions, on one process or several."""
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from datasets import Dataset
+from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
+from transformers.modeling_outputs import ImageClassifierOutput
 
 from skinvision_hf.data.loaders import iterate, make_loader
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import ImageFacts, ModelFacts
-from skinvision_hf.evaluation.views import AveragedViews
 from skinvision_hf.files import sha256, write_json
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
@@ -24,19 +27,13 @@ from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = [
-    "assert_same_subject",
-    "collect_logits",
-    "measured_images",
-    "measured_weights",
-    "predict_dataset",
-    "read_metrics",
-    "write_metrics",
-]
+# Quarter turns, and whether the image is mirrored before; a square image fits the network in any of them. The first
+# one, two, four or all of them belong together.
+SYMMETRIES = tuple(product((0, 2, 1, 3), (False, True)))
 
 
 def collect_logits(
-    model: torch.nn.Module, loader: DataLoader, *, accelerator: "Accelerator | None" = None, progress: bool = True
+    model: torch.nn.Module, loader: DataLoader, *, accelerator: "Accelerator | None" = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run a network over a loader in evaluation mode and hand it back in the mode it was in.
 
@@ -44,13 +41,12 @@ def collect_logits(
         model: Returns an output with `logits`.
         loader: From `make_loader`, prepared by the accelerator when there is one.
         accelerator: Gathers over processes, without the samples that only pad the last batch.
-        progress: Show a progress bar (on the main process).
 
     Returns:
         Logits (n, 7) float32 and labels (n,) int64, in the order of the data set.
     """
     device = accelerator.device if accelerator else next(model.parameters()).device
-    hidden = not progress or (accelerator is not None and not accelerator.is_local_main_process)
+    hidden = accelerator is not None and not accelerator.is_local_main_process
     logits, labels = [], []
     bar = tqdm(iterate(loader), total=len(loader), desc="evaluate", unit="batch", disable=hidden, leave=False)
     with EvaluationMode(model), torch.inference_mode():
@@ -70,9 +66,7 @@ def predict_dataset(
     *,
     views: int = 1,
     batch_size: int = 64,
-    num_workers: int = 0,
     accelerator: "Accelerator | None" = None,
-    progress: bool = True,
 ) -> Predictions:
     """Predict every image of a split.
 
@@ -81,24 +75,43 @@ def predict_dataset(
         dataset: A split with the columns image, label, image_id and lesion_id.
         views: How many right-angle symmetries of each image the answer is the mean over.
         batch_size: Images a batch.
-        num_workers: Processes that decode images.
         accelerator: Shares the work over processes; every process returns the same predictions.
-        progress: Show a progress bar.
 
     Returns:
         The predictions, in the order of the data set.
     """
-    loader = make_loader(
-        dataset, eval_transform(model.config.pretrained_cfg), batch_size=batch_size, num_workers=num_workers
-    )
+    loader = make_loader(dataset, eval_transform(model.config.pretrained_cfg), batch_size=batch_size)
     if accelerator is not None:
         loader = accelerator.prepare_data_loader(loader)
     answering = AveragedViews(model, views) if views > 1 else model
-    logits, labels = collect_logits(answering, loader, accelerator=accelerator, progress=progress)
-    identifiers: Sequence[str] = dataset["image_id"][:]
-    return Predictions(
-        image_ids=tuple(identifiers), lesion_ids=tuple(dataset["lesion_id"][:]), labels=labels, logits=logits
-    )
+    logits, labels = collect_logits(answering, loader, accelerator=accelerator)
+    return Predictions(tuple(dataset["image_id"][:]), tuple(dataset["lesion_id"][:]), labels, logits)
+
+
+def symmetric_views(pixels: Tensor, count: int) -> Iterator[Tensor]:
+    """Yield `count` right-angle symmetries of square images (n, 3, side, side), the images themselves first."""
+    for turns, mirrored in SYMMETRIES[:count]:
+        view = (pixels.flip(-1) if mirrored else pixels).rot90(turns, dims=(-2, -1))
+        yield view.contiguous(memory_format=torch.channels_last)
+
+
+class AveragedViews(torch.nn.Module):
+    """Test-time augmentation: a network's mean probabilities over several views of each image, as logits.
+
+    Args:
+        network: The network.
+        count: How many right-angle symmetries it looks at; one of `skinvision_hf.config.VIEWS`.
+    """
+
+    def __init__(self, network: SkinVisionForImageClassification, count: int) -> None:
+        super().__init__()
+        self.network, self.count = network, count
+
+    def forward(self, pixel_values: Tensor) -> ImageClassifierOutput:
+        """Return an output whose `logits` (n, 7) are the logarithms of probabilities."""
+        views = symmetric_views(pixel_values, self.count)
+        answers = torch.stack([self.network(view).logits.float().log_softmax(dim=1) for view in views])
+        return ImageClassifierOutput(logits=answers.logsumexp(dim=0) - math.log(self.count))
 
 
 def measured_weights(folder: Path, *, views: int = 1) -> ModelFacts:
@@ -114,10 +127,6 @@ def measured_images(dataset: Dataset) -> ImageFacts:
 
 def assert_same_subject(folder: str | Path, model: ModelFacts) -> None:
     """Check that a folder has no report on another network: sections about two never stand in one file.
-
-    Args:
-        folder: Where a report is to go.
-        model: What is to be measured.
 
     Raises:
         DataError: If it has one.
@@ -141,14 +150,7 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
 
 
 def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
-    """Write sections of `metrics.json`; sections that other commands wrote there stay.
-
-    Args:
-        folder: A release or an output folder.
-        sections: By name, such as the parts of `EvalReport.to_dict()`, or `calibration`.
-
-    Returns:
-        The file.
+    """Write sections into the `metrics.json` of a folder; sections that other commands wrote there stay.
 
     Raises:
         DataError: If the file is not valid, or the folder cannot be written to.

@@ -5,26 +5,12 @@ import numpy as np
 from skinvision_hf.evaluation.bootstrap import AbsoluteSum, ClassMean, Mean, Statistic
 from skinvision_hf.labels import CODES
 
-__all__ = [
-    "CLASS_METRICS",
-    "OVERALL_METRICS",
-    "area_under_roc",
-    "average_precision",
-    "calibration_error",
-    "class_statistics",
-    "equal_bins",
-    "metric_title",
-    "overall_statistics",
-    "precision_recall_points",
-    "roc_points",
-    "roc_rates",
-]
-
 OVERALL_METRICS = (
     *("accuracy", "balanced_accuracy", "macro_f1", "weighted_f1", "mean_auc", "log_loss", "brier_score", "ece"),
     *("melanoma_sensitivity", "melanoma_specificity"),
 )
 CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "average_precision")
+MELANOMA = CODES.index("mel")
 CALIBRATION_BINS = 15
 SMALLEST_PROBABILITY = 1e-15
 ACRONYMS = {"f1": "F1", "auc": "AUC", "ece": "ECE"}
@@ -35,21 +21,29 @@ def metric_title(name: str) -> str:
     return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
 
 
-def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, tuple[Statistic, int]]:
+def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Negative log-likelihood of each label (n,) under probabilities (n, 7)."""
+    return -np.log(np.maximum(probabilities[np.arange(len(labels)), labels], SMALLEST_PROBABILITY))
+
+
+def brier_scores(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Squared distance between probabilities (n, 7) and the ground truth for each image (n,), from 0 to 2."""
+    return ((probabilities - np.eye(len(CODES))[labels]) ** 2).sum(axis=1)
+
+
+def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, Statistic]:
     """Make the overall metrics of labels (n,) and probabilities (n, 7).
 
     Returns:
-        By name, a function from counts (R, n) to values (R,), NaN where undefined, and the number of images that it is
-        about. Balanced accuracy and mean AUC average over the classes that a resample has; macro F1 also over classes
-        that were only predicted, as in scikit-learn.
+        By name, a function from counts (R, n) to values (R,), NaN where undefined. Balanced accuracy and mean AUC
+        average over the classes that a resample has; macro F1 also over classes that were only predicted, as in
+        scikit-learn.
     """
     truth, predicted = np.eye(len(CODES))[labels], probabilities.argmax(axis=1)
     answers, right = np.eye(len(CODES))[predicted], predicted == labels
     hits = truth * right[:, None]
     areas = [area_under_roc(probabilities[:, k], labels == k) for k in range(len(CODES))]
-    likelihood = np.maximum((probabilities * truth).sum(axis=1), SMALLEST_PROBABILITY)
-    melanoma = CODES.index("mel")
-    is_melanoma, says_melanoma = labels == melanoma, predicted == melanoma
+    is_melanoma, says_melanoma = labels == MELANOMA, predicted == MELANOMA
 
     def f1_scores(counts: np.ndarray) -> np.ndarray:
         return _ratio(2 * counts @ hits, counts @ (truth + answers))
@@ -58,35 +52,32 @@ def overall_statistics(labels: np.ndarray, probabilities: np.ndarray) -> dict[st
         support = counts @ truth
         return _ratio(np.nansum(f1_scores(counts) * support, axis=1), support.sum(axis=1))
 
-    statistics: dict[str, Statistic] = {
+    return {
         "accuracy": Mean(right),
         "balanced_accuracy": ClassMean(lambda counts: _ratio(counts @ hits, counts @ truth), truth > 0),
         "macro_f1": ClassMean(f1_scores, truth > 0),
         "weighted_f1": weighted_f1,
         "mean_auc": ClassMean(lambda counts: np.stack([area(counts) for area in areas], axis=1), truth > 0),
-        "log_loss": Mean(-np.log(likelihood)),
-        "brier_score": Mean(((probabilities - truth) ** 2).sum(axis=1)),
+        "log_loss": Mean(log_losses(labels, probabilities)),
+        "brier_score": Mean(brier_scores(labels, probabilities)),
         "ece": calibration_error(probabilities.max(axis=1), right),
         "melanoma_sensitivity": Mean(says_melanoma, is_melanoma),
         "melanoma_specificity": Mean(~says_melanoma, ~is_melanoma),
     }
-    about = {"melanoma_sensitivity": int(is_melanoma.sum()), "melanoma_specificity": int((~is_melanoma).sum())}
-    return {name: (statistic, about.get(name, len(labels))) for name, statistic in statistics.items()}
 
 
-def class_statistics(labels: np.ndarray, probabilities: np.ndarray, k: int) -> dict[str, tuple[Statistic, int]]:
+def class_statistics(labels: np.ndarray, probabilities: np.ndarray, k: int) -> dict[str, Statistic]:
     """Make the metrics of one class against the rest; see `overall_statistics` for arguments and result."""
     positive, says = labels == k, probabilities.argmax(axis=1) == k
     hits = (positive & says).astype(float)
     both = positive.astype(float) + says
-    positives, negatives = int(positive.sum()), int((~positive).sum())
     return {
-        "sensitivity": (Mean(says, positive), positives),
-        "specificity": (Mean(~says, ~positive), negatives),
-        "precision": (Mean(positive, says), int(says.sum())),
-        "f1": (lambda counts: _ratio(2 * counts @ hits, counts @ both), len(labels)),
-        "auc": (area_under_roc(probabilities[:, k], positive), len(labels)),
-        "average_precision": (average_precision(probabilities[:, k], positive), len(labels)),
+        "sensitivity": Mean(says, positive),
+        "specificity": Mean(~says, ~positive),
+        "precision": Mean(positive, says),
+        "f1": lambda counts: _ratio(2 * counts @ hits, counts @ both),
+        "auc": area_under_roc(probabilities[:, k], positive),
+        "average_precision": average_precision(probabilities[:, k], positive),
     }
 
 

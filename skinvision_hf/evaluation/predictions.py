@@ -3,15 +3,16 @@
 import csv
 import io
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from scipy.special import softmax
 
 from skinvision_hf.errors import DataError
+from skinvision_hf.evaluation.bootstrap import lesion_counts
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
-
-__all__ = ["Predictions"]
 
 COLUMNS = ("image_id", "lesion_id", "label", *CODES)
 
@@ -35,9 +36,17 @@ class Predictions:
     @property
     def probabilities(self) -> np.ndarray:
         """Softmax of the logits (n, 7) float64; rows add up to 1."""
-        logits = self.logits.astype(np.float64)
-        powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
+        return softmax(self.logits.astype(np.float64), axis=1)
+
+    @cached_property
+    def counts(self) -> np.ndarray:
+        """Bootstrap counts over lesions (resamples, n), the same for every statistic; see `lesion_counts`."""
+        return lesion_counts(self.lesion_ids)
+
+    def select(self, rows: np.ndarray) -> "Predictions":
+        """Return the predictions of some images, chosen by position or by a mask (n,) bool."""
+        images, lesions = (tuple(np.asarray(ids)[rows].tolist()) for ids in (self.image_ids, self.lesion_ids))
+        return Predictions(images, lesions, self.labels[rows], self.logits[rows])
 
     def to_csv(self, path: str | Path) -> Path:
         """Write a table of image_id, lesion_id, label and the seven probabilities, atomically."""
@@ -54,7 +63,7 @@ class Predictions:
         """Read such a table; the logits are the logarithms of its probabilities.
 
         Raises:
-            DataError: If it cannot be read, or is no such table.
+            DataError: If it cannot be read, or is not such a table.
         """
         try:
             with Path(path).open(newline="", encoding="utf-8") as file:
@@ -67,7 +76,7 @@ class Predictions:
         except OSError as error:
             raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
         except (KeyError, ValueError, TypeError) as error:
-            raise DataError(f"{path} is no table of predictions with the columns {', '.join(COLUMNS)}") from error
+            raise DataError(f"{path} is not a table of predictions with the columns {', '.join(COLUMNS)}") from error
         if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):
             raise DataError(f"the probabilities in {path} do not add up to 1; evaluate the model again")
         logits = np.log(np.clip(probabilities, 1e-12, 1))

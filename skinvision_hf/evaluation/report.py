@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.bootstrap import bootstrap, lesion_counts
+from skinvision_hf.evaluation.bootstrap import estimate_all
 from skinvision_hf.evaluation.calibration import CalibrationReport
 from skinvision_hf.evaluation.conformal import ConformalReport
 from skinvision_hf.evaluation.decisions import DecisionReport
@@ -15,11 +15,8 @@ from skinvision_hf.evaluation.metrics import CLASS_METRICS, class_statistics, me
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.subgroups import SubgroupReport
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.operating_points import OperatingPoint
+from skinvision_hf.models.prediction import OperatingPoint
 from skinvision_hf.records import Estimate, Record
-
-__all__ = ["SCHEMA_VERSION", "EvalReport", "ImageFacts", "ModelFacts", "SplitFacts", "Validation"]
-__all__ += ["evaluate_predictions"]
 
 SCHEMA_VERSION = 3
 SHOWN = ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy", "melanoma_sensitivity", "melanoma_specificity", "ece")
@@ -151,16 +148,13 @@ class EvalReport(Record):
         return "\n".join(lines)
 
 
-def evaluate_predictions(
-    predictions: Predictions, *, split_scheme: str, split: str, counts: np.ndarray | None = None
-) -> EvalReport:
+def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: str) -> EvalReport:
     """Measure the overall metrics, those of each diagnosis and the confusion matrix.
 
     Args:
         predictions: Of all images of the split.
         split_scheme: Name of the split scheme.
         split: Name of the split.
-        counts: Bootstrap counts from `lesion_counts`; the default ones when None.
 
     Raises:
         DataError: If there are no predictions, or some are not finite.
@@ -170,18 +164,15 @@ def evaluate_predictions(
         raise DataError(f"the split {split} of {split_scheme} has no images to evaluate")
     if not np.isfinite(probabilities).all():
         raise DataError("some predictions are not finite numbers; the model is damaged, download or train it again")
-    counts = lesion_counts(predictions.lesion_ids) if counts is None else counts
+    counts = predictions.counts
     matrix = np.zeros((len(CODES), len(CODES)), dtype=int)
     np.add.at(matrix, (labels, probabilities.argmax(axis=1)), 1)
-    by_class = {code: class_statistics(labels, probabilities, k) for k, code in enumerate(CODES)}
     return EvalReport(
         schema_version=SCHEMA_VERSION,
         split=SplitFacts(split_scheme, split, len(labels), len(set(predictions.lesion_ids))),
-        overall=_estimates(overall_statistics(labels, probabilities), counts),
-        per_class={code: _estimates(statistics, counts) for code, statistics in by_class.items()},
+        overall=estimate_all(overall_statistics(labels, probabilities), counts),
+        per_class={
+            code: estimate_all(class_statistics(labels, probabilities, k), counts) for k, code in enumerate(CODES)
+        },
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
     )
-
-
-def _estimates(statistics: Mapping[str, Any], counts: np.ndarray) -> dict[str, Estimate]:
-    return {name: bootstrap(statistic, counts, n=n) for name, (statistic, n) in statistics.items()}

@@ -7,14 +7,11 @@ from itertools import combinations
 import numpy as np
 from datasets import Dataset
 
-from skinvision_hf.evaluation.bootstrap import LEVEL, bootstrap, lesion_counts
-from skinvision_hf.evaluation.metrics import SMALLEST_PROBABILITY, overall_statistics
+from skinvision_hf.evaluation.bootstrap import LEVEL, estimate_all
+from skinvision_hf.evaluation.metrics import MELANOMA, brier_scores, log_losses, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.labels import CODES
 from skinvision_hf.records import Estimate, Record
-
-__all__ = ["GAP_METRICS", "SHARED_LESIONS", "SMALL_GROUP", "Gap", "Group", "SubgroupReport", "find_gaps"]
-__all__ += ["group_columns", "measure_subgroups"]
 
 SMALL_GROUP = 30
 """Lesions below which a group is flagged, and not compared with others."""
@@ -31,7 +28,6 @@ CONFIRMATIONS = {
     "consensus": "consensus or confocal",
     "confocal": "consensus or confocal",
 }
-MELANOMA = CODES.index("mel")
 OTHERS = tuple(k for k in range(len(CODES)) if k != MELANOMA)
 
 # Whether more is better, and the diagnoses that a metric is about.
@@ -124,35 +120,31 @@ def group_columns(dataset: Dataset) -> dict[str, list[str]]:
     return columns
 
 
-def measure_subgroups(
-    test: Predictions, columns: Mapping[str, Sequence[str]], *, counts: np.ndarray | None = None
-) -> SubgroupReport:
+def measure_subgroups(test: Predictions, columns: Mapping[str, Sequence[str]]) -> SubgroupReport:
     """Measure the main metrics of every group, and the largest gaps between groups.
 
     Args:
         test: Predictions.
         columns: Group of each image, by attribute; see `group_columns`.
-        counts: Bootstrap counts from `lesion_counts`; the default ones when None.
     """
-    counts = lesion_counts(test.lesion_ids) if counts is None else counts
     groups, gaps = {}, {}
     for attribute, names in columns.items():
-        rows = {name: np.flatnonzero(np.asarray(names) == name) for name in _in_order(names)}
-        groups[attribute] = tuple(_measure_group(name, test, row, counts) for name, row in rows.items())
+        group = np.asarray(names)
+        groups[attribute] = tuple(_measure_group(name, test, group == name) for name in _in_order(names))
         compared = [g.name for g in groups[attribute] if not g.small and g.name != UNKNOWN]
-        gaps[attribute] = tuple(find_gaps(test, np.asarray(names), compared))
+        gaps[attribute] = tuple(find_gaps(test, group, compared))
     return SubgroupReport(groups, gaps)
 
 
-def _measure_group(name: str, test: Predictions, rows: np.ndarray, counts: np.ndarray) -> Group:
-    statistics = overall_statistics(test.labels[rows], test.probabilities[rows])
-    lesions = {test.lesion_ids[row] for row in rows}
+def _measure_group(name: str, test: Predictions, rows: np.ndarray) -> Group:
+    members = test.select(rows)
+    lesions = len(set(members.lesion_ids))
     return Group(
         name=name,
-        images=len(rows),
-        lesions=len(lesions),
-        small=len(lesions) < SMALL_GROUP,
-        metrics={metric: bootstrap(s, counts[:, rows], n=n) for metric, (s, n) in statistics.items()},
+        images=len(members.labels),
+        lesions=lesions,
+        small=lesions < SMALL_GROUP,
+        metrics=estimate_all(overall_statistics(members.labels, members.probabilities), test.counts[:, rows]),
     )
 
 
@@ -168,46 +160,41 @@ def _in_order(names: Sequence[str]) -> list[str]:
     return sorted(set(names), key=lambda name: (name == UNKNOWN, bands.index(name) if name in bands else 0, name))
 
 
-def find_gaps(test: Predictions, names: np.ndarray, groups: Sequence[str], *, seed: int = 0) -> list[Gap]:
+def find_gaps(test: Predictions, names: np.ndarray, groups: Sequence[str]) -> list[Gap]:
     """Find the largest gap of each of `GAP_METRICS`; metrics without two comparable groups are left out.
 
     Args:
         test: Predictions.
         names: Group of each image (n,).
         groups: Those to compare.
-        seed: Seed of the shuffles.
     """
     if len(groups) < 2:
         return []
-    rows = np.flatnonzero(np.isin(names, groups))
-    group = np.searchsorted(np.sort(groups), names[rows])
-    ordered, labels = sorted(groups), test.labels[rows]
+    groups, compared = sorted(groups), np.isin(names, groups)
+    test, group = test.select(compared), np.searchsorted(groups, names[compared])
     # A lesion moves as a whole; if its images are of several groups or labels, each such part does.
-    parts = np.stack([np.unique(np.asarray(test.lesion_ids)[rows], return_inverse=True)[1], labels, group])
+    parts = np.stack([np.unique(test.lesion_ids, return_inverse=True)[1], test.labels, group])
     units, unit, sizes = np.unique(parts, axis=1, return_inverse=True, return_counts=True)
-    lesions = np.zeros((len(ordered), len(CODES)), dtype=int)
-    np.add.at(lesions, (units[2], units[1]), 1)
-    drawn = _shuffled(units[2], units[1], np.random.default_rng(seed))
-    images = np.zeros_like(lesions)
-    np.add.at(images, (group, labels), 1)
-    values = _image_values(test, rows)
-    totals = [np.bincount(unit.ravel(), weights=v, minlength=len(sizes)) for v in values.values()]
-    means = _group_means(totals, sizes, units[1], drawn, len(ordered))
-    found = [_largest(metric, ordered, m, lesions, images) for metric, m in zip(values, means, strict=True)]
+    values = _image_values(test)
+    columns = [np.ones(len(sizes)), sizes, *(np.bincount(unit.ravel(), weights=v) for v in values.values())]
+    drawn = _shuffled(units[2], units[1], np.random.default_rng(0))
+    lesions, images, *totals = _sums(columns, units[1], drawn, len(groups))
+    with np.errstate(invalid="ignore"):
+        means = {metric: total / images for metric, total in zip(values, totals, strict=True)}
+    found = [_largest(metric, groups, m, lesions[0], images[0]) for metric, m in means.items()]
     return [gap for gap in found if gap is not None]
 
 
-def _image_values(test: Predictions, rows: np.ndarray) -> dict[str, np.ndarray]:
+def _image_values(test: Predictions) -> dict[str, np.ndarray]:
     """What each metric averages, for each image."""
-    probabilities, labels = test.probabilities[rows], test.labels[rows]
-    answer, truth = probabilities.argmax(axis=1), np.eye(len(CODES))[labels]
-    likelihood = np.maximum((probabilities * truth).sum(axis=1), SMALLEST_PROBABILITY)
+    probabilities, labels = test.probabilities, test.labels
+    answer = probabilities.argmax(axis=1)
     return {
         "balanced_accuracy": (answer == labels).astype(float),
         "melanoma_sensitivity": (answer == MELANOMA).astype(float),
         "melanoma_specificity": (answer != MELANOMA).astype(float),
-        "log_loss": -np.log(likelihood),
-        "brier_score": ((probabilities - truth) ** 2).sum(axis=1),
+        "log_loss": log_losses(labels, probabilities),
+        "brier_score": brier_scores(labels, probabilities),
     }
 
 
@@ -220,16 +207,12 @@ def _shuffled(group: np.ndarray, label: np.ndarray, generator: np.random.Generat
     return drawn
 
 
-def _group_means(
-    totals: list[np.ndarray], sizes: np.ndarray, label: np.ndarray, drawn: np.ndarray, groups: int
-) -> list[np.ndarray]:
-    """Means of each metric over the images of each diagnosis in each group (1 + shuffles, groups, 7); NaN without."""
+def _sums(columns: list[np.ndarray], label: np.ndarray, drawn: np.ndarray, groups: int) -> list[np.ndarray]:
+    """Sums of each column over the units of each diagnosis in each group (1 + shuffles, groups, 7)."""
     member = np.eye(len(CODES))[label]
-    columns = np.concatenate([member * values[:, None] for values in (sizes, *totals)], axis=1)
-    sums = np.stack([(drawn == g).astype(float) @ columns for g in range(groups)], axis=1)
-    count, *rest = np.split(sums, 1 + len(totals), axis=2)
-    with np.errstate(invalid="ignore"):
-        return [total / count for total in rest]
+    by_label = np.concatenate([member * column[:, None] for column in columns], axis=1)
+    sums = np.stack([(drawn == g).astype(float) @ by_label for g in range(groups)], axis=1)
+    return np.split(sums, len(columns), axis=2)
 
 
 def _largest(metric: str, groups: list[str], means: np.ndarray, lesions: np.ndarray, images: np.ndarray) -> Gap | None:

@@ -8,8 +8,6 @@ from torch import Tensor
 
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
-__all__ = ["centre_prior", "noise_maps", "randomise"]
-
 SPREAD = 0.25
 """Standard deviation of the centre-bias baseline, as a share of the image's sides."""
 
@@ -17,11 +15,8 @@ SPREAD = 0.25
 def centre_prior(size: tuple[int, int]) -> np.ndarray:
     """The centre-bias baseline: a Gaussian in the middle, the same for every image, since photographers centre lesions.
 
-    Args:
-        size: Width and height of the image.
-
     Returns:
-        The map (height, width) float32 in [0, 1].
+        For an image of this width and height, a map (height, width) float32 in [0, 1].
     """
     across, down = (np.exp(-((((np.arange(n) + 0.5) / n - 0.5) / SPREAD) ** 2) / 2) for n in size)
     return np.outer(down, across).astype(np.float32)

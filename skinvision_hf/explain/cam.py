@@ -10,8 +10,6 @@ from torch import Tensor
 
 from skinvision_hf.errors import ModelError
 
-__all__ = ["heat_maps", "weighted_maps"]
-
 FLAT = 1e-6
 """Contrast of a map, as a share of its largest value, below which it is rounding."""
 
@@ -49,16 +47,13 @@ def heat_maps(network: torch.nn.Module, maps: Tensor, targets: Sequence[int], me
             return _eigencam(maps.cpu().numpy())
         head = _Head(network)
         if method in ("gradcam", "hirescam") and (weights := head.class_weights(maps)) is not None:
-            return weighted_maps(maps.cpu().numpy(), weights[list(targets)].cpu().numpy())
+            return _stretch(np.einsum("nchw,nc->nhw", maps.cpu().numpy(), weights[list(targets)].cpu().numpy()))
         return _library_maps(head, maps, targets, method)
 
 
-def weighted_maps(maps: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Add up feature maps (n, channels, h, w) with weights (n, channels), and stretch each sum as `heat_maps` does."""
-    return _stretch(np.einsum("nchw,nc->nhw", maps, weights).clip(min=0))
-
-
 def _stretch(heat: np.ndarray) -> np.ndarray:
+    """Stretch the positive part of maps (n, h, w) to [0, 1]."""
+    heat = heat.clip(min=0)
     low, high = heat.min(axis=(1, 2), keepdims=True), heat.max(axis=(1, 2), keepdims=True)
     flat = high - low <= FLAT * np.abs(high)
     return np.where(flat, 0, (heat - low) / np.where(flat, 1, high - low)).astype(np.float32)
@@ -106,7 +101,7 @@ def _eigencam(maps: np.ndarray) -> np.ndarray:
     cells = cells - cells.mean(axis=1, keepdims=True)
     _, _, directions = np.linalg.svd(cells, full_matrices=False)
     heat = (cells @ directions[:, 0, :, None]).reshape(len(maps), *maps.shape[2:])
-    return _stretch(heat.clip(min=0))
+    return _stretch(heat)
 
 
 def _frozen_view(module: torch.nn.Module) -> torch.nn.Module:

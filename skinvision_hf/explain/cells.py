@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
-__all__ = ["cell_centres"]
-
 
 class _Axis(NamedTuple):
     """Cells along one axis, in pixels of the input: how many, where the first one looks, and how far apart they are."""
@@ -38,12 +36,9 @@ def cell_centres(model: SkinVisionForImageClassification) -> tuple[np.ndarray, n
     """
     height, width = model.config.pretrained_cfg["input_size"][-2:]
     options = json.dumps(model.config.model_args or {}, sort_keys=True)
-    down, across = _trace(model.config.architecture, options, height, width)
-    return _shares(down, height), _shares(across, width)
-
-
-def _shares(axis: _Axis, length: int) -> np.ndarray:
-    return (axis.first + axis.step * np.arange(axis.cells)) / length
+    axes = zip(_trace(model.config.architecture, options, height, width), (height, width), strict=True)
+    down, across = ((axis.first + axis.step * np.arange(axis.cells)) / length for axis, length in axes)
+    return down, across
 
 
 @lru_cache

@@ -1,6 +1,5 @@
 """The heat map of one image, and how to look at it."""
 
-import io
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,12 +12,10 @@ from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.placement import place_maps, relative, shrink
+from skinvision_hf.explain.placement import place_maps, shrink
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
-
-__all__ = ["Explanation", "check_choice", "explain_image", "explain_maps", "heat_layer"]
 
 OPACITY = 0.5
 VIRIDIS = (
@@ -65,20 +62,14 @@ class Explanation:
         alpha = layer.getchannel("A").point(lambda value: round(value * opacity))
         return Image.composite(layer.convert("RGB"), self.image, alpha)
 
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.overlay().save(buffer, "PNG")
-        return buffer.getvalue()
+    def _repr_png_(self) -> bytes | None:
+        return self.overlay()._repr_png_()
 
 
 def heat_layer(heatmap: np.ndarray) -> Image.Image:
-    """Colour a heat map, the colder the more transparent: laid over the image it gives `Explanation.overlay(1.0)`.
+    """Colour a heat map (height, width) in [0, 1] as RGBA, the colder the more transparent.
 
-    Args:
-        heatmap: (height, width) in [0, 1].
-
-    Returns:
-        An RGBA image of the same size.
+    Laid over the image, it gives `Explanation.overlay(1.0)`.
     """
     values = (heatmap * 255).astype(np.uint8)
     return Image.fromarray(np.dstack([_viridis()[values], values]))
@@ -99,14 +90,7 @@ def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
 def explain_image(
     model: SkinVisionForImageClassification, image: Image.Image, *, target: str | None = None, method: str = CAM_METHOD
 ) -> Explanation:
-    """Classify and explain an image with a network alone, in evaluation mode and one forward pass.
-
-    Args:
-        model: The network.
-        image: Upright and in RGB.
-        target: Code of the diagnosis to explain; the predicted one when None.
-        method: One of `skinvision_hf.config.CAM_METHODS`.
-    """
+    """Classify and explain an image with a network alone, in one forward pass; see `explain_maps`."""
     pixels = eval_transform(model.config.pretrained_cfg)(image)[None].to(next(model.parameters()).device)
     with EvaluationMode(model), torch.inference_mode():
         maps = model.timm_model.forward_features(pixels)
@@ -125,16 +109,9 @@ def explain_maps(
     method: str,
     max_side: int | None = None,
 ) -> Explanation:
-    """Explain the prediction of one image.
+    """Explain the prediction of one image, upright and in RGB; the options are those of `SkinVision.explain`.
 
-    Args:
-        model: The network that made it.
-        maps: The network's last feature maps for the image, (1, channels, h, w).
-        image: The image, upright and in RGB.
-        prediction: The prediction.
-        target: Code of the diagnosis to explain; the predicted one when None.
-        method: One of `skinvision_hf.config.CAM_METHODS`.
-        max_side: Longest side of the result in pixels; a larger image is made smaller. None keeps its size.
+    `maps` are the network's last feature maps for the image, (1, channels, h, w).
 
     Raises:
         ModelError: If the network has no feature maps to look at.
@@ -143,7 +120,8 @@ def explain_maps(
     heat = heat_maps(model.timm_model, maps, [CODES.index(target)], method)
     box = crop_box(model.config.pretrained_cfg, image.size)
     shown = shrink(image, max_side) if max_side else image
-    heatmap = relative(place_maps(heat, box, image.size, target=shown.size, centres=cell_centres(model)))[0]
+    heatmap = place_maps(heat, box, image.size, target=shown.size, centres=cell_centres(model))[0]
+    heatmap /= heatmap.max() or 1
     heatmap.setflags(write=False)
     rows, columns = heat.shape[-2:]
     row, column = divmod(int(heat[0].argmax()), columns)

@@ -2,25 +2,21 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
 
 from skinvision_hf.config import CAM_METHODS
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
 from skinvision_hf.explain.baselines import randomise
 from skinvision_hf.explain.explanation_report import CENTRE, RANDOMISATIONS, ExplanationReport, MapScores
 from skinvision_hf.explain.faithfulness import collect_faithfulness
-from skinvision_hf.explain.localisation import ScoredMaps, baseline, score_dataset
+from skinvision_hf.explain.localisation import BASELINES, ScoredMaps, network_input, score_dataset
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.records import Estimate
-
-__all__ = ["ROAD_IMAGES", "evaluate_explanations", "summarise"]
 
 ROAD_IMAGES = 64
 """Images on which faithfulness is measured; each of them takes seconds."""
@@ -63,7 +59,7 @@ def evaluate_explanations(
     chosen = _draw(dataset, limit, seed) if limit else np.arange(len(dataset))
     subset = dataset.select(chosen)
     with EvaluationMode(model):
-        pixels = _pixels(model, subset.select(_draw(subset, NORM_IMAGES, seed)))
+        pixels = network_input(model, subset.select(_draw(subset, NORM_IMAGES, seed))["image"][:])
         others = {name: randomise(model, name, pixels, seed=seed) for name in RANDOMISATIONS}
         scored = score_dataset(model, subset, others=others, seed=seed)
         measured = subset.select(scored.rows)
@@ -76,54 +72,37 @@ def evaluate_explanations(
 def summarise(
     scored: ScoredMaps, road: Mapping[str, np.ndarray], *, road_lesions: list[str], split_scheme: str, split: str
 ) -> ExplanationReport:
-    """Estimate how good each kind of heat map is.
+    """Estimate how good each kind of heat map is, from scores of n images and ROAD scores (m,) by method and baseline.
 
-    Args:
-        scored: Scores of n images.
-        road: ROAD scores (m,) by method and by baseline.
-        road_lesions: Lesions of the m images.
-        split_scheme: Name of the split scheme.
-        split: Name of the split.
+    `road_lesions` are the lesions of the m images.
     """
     counts, road_counts = lesion_counts(scored.lesion_ids), lesion_counts(road_lesions)
     right = scored.predicted == scored.labels
     groups = {code: scored.labels == k for k, code in enumerate(CODES)}
     outcomes = {"correct": right, "incorrect": ~right}
-    centre = scored.kinds.index(baseline(CENTRE))
+    centre = scored.kinds.index(BASELINES[0])
 
     def estimates(row: int, among: np.ndarray | None = None) -> dict[str, Estimate]:
         columns = {"pointing_game": scored.pointing[row], "energy_inside": scored.energy[row]}
         if scored.kinds[row].map in CAM_METHODS:
             columns["corner"] = scored.corner[row]
-        n = None if among is None else int(among.sum())
-        return {name: bootstrap(Mean(values, among), counts, n=n) for name, values in columns.items()}
+        return {name: bootstrap(Mean(values, among), counts) for name, values in columns.items()}
 
-    def over_centre(row: int, *, with_road: bool) -> dict[str, Estimate]:
-        pointing = scored.pointing[row].astype(float) - scored.pointing[centre]
-        found = {
-            "pointing_game": bootstrap(Mean(pointing), counts),
+    maps, pointing = [], scored.pointing.astype(float)
+    for row, kind in enumerate(scored.kinds):
+        over_centre = {
+            "pointing_game": bootstrap(Mean(pointing[row] - pointing[centre]), counts),
             "energy_inside": bootstrap(Mean(scored.energy[row] - scored.energy[centre]), counts),
         }
-        name = scored.kinds[row].map
-        return found | ({"road": bootstrap(Mean(road[name] - road[CENTRE]), road_counts)} if with_road else {})
-
-    maps = []
-    for row, kind in enumerate(scored.kinds):
-        plain, overall, similarity = kind.network not in RANDOMISATIONS, estimates(row), scored.similarity.get(kind)
-        maps.append(
-            MapScores(
-                map=kind.map,
-                network=kind.network,
-                pointing_game=overall["pointing_game"],
-                energy_inside=overall["energy_inside"],
-                corner=overall.get("corner"),
-                road=bootstrap(Mean(road[kind.map]), road_counts) if plain else None,
-                rank_correlation=None if similarity is None else bootstrap(Mean(similarity), counts),
-                over_centre=over_centre(row, with_road=plain),
-                per_class={code: estimates(row, among) for code, among in groups.items()} if plain else None,
-                by_outcome={name: estimates(row, among) for name, among in outcomes.items()} if plain else None,
-            )
-        )
+        details: dict[str, Any] = {**estimates(row)}
+        if kind.network in RANDOMISATIONS:
+            details["rank_correlation"] = bootstrap(Mean(scored.similarity[row]), counts)
+        else:
+            over_centre["road"] = bootstrap(Mean(road[kind.map] - road[CENTRE]), road_counts)
+            details["road"] = bootstrap(Mean(road[kind.map]), road_counts)
+            details["per_class"] = {code: estimates(row, among) for code, among in groups.items()}
+            details["by_outcome"] = {name: estimates(row, among) for name, among in outcomes.items()}
+        maps.append(MapScores(map=kind.map, network=kind.network, over_centre=over_centre, **details))
     return ExplanationReport(
         split_scheme=split_scheme,
         split=split,
@@ -137,9 +116,3 @@ def summarise(
 def _draw(dataset: Dataset, count: int, seed: int) -> np.ndarray:
     """Rows of at most so many images, drawn at random, in their order."""
     return np.sort(np.random.default_rng(seed).permutation(len(dataset))[:count])
-
-
-def _pixels(model: SkinVisionForImageClassification, dataset: Dataset) -> torch.Tensor:
-    transform = eval_transform(model.config.pretrained_cfg)
-    images = [transform(to_rgb(image)) for image in dataset.select_columns(["image"])["image"]]
-    return torch.stack(images).to(next(model.parameters()).device)

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from skinvision_hf.records import Estimate, Record
 
-__all__ = ["CENTRE", "NOISE", "NO_NETWORK", "RANDOMISATIONS", "TRAINED", "ExplanationReport", "MapScores"]
-
 TRAINED, NO_NETWORK = "trained", "none"
 RANDOMISATIONS = ("classifier", "all")
 """What is random in the networks of the randomisation check."""

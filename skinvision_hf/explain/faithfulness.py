@@ -11,16 +11,12 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.explain.baselines import centre_prior, noise_maps
 from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.explanation_report import CENTRE, NOISE, TRAINED
-from skinvision_hf.explain.localisation import Kind, explain_batch
+from skinvision_hf.explain.localisation import Kind, explain_batch, network_input
 from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-
-__all__ = ["KEPT_PERCENTAGES", "collect_faithfulness", "road_scores"]
 
 KEPT_PERCENTAGES = (50, 70, 90)
 """Shares of the pixels that stay, in percent, over which the score is averaged."""
@@ -33,21 +29,17 @@ def collect_faithfulness(
 ) -> dict[str, np.ndarray]:
     """Measure how faithful every kind of heat map is to the network, for the predicted diagnosis of each image.
 
-    Args:
-        model: The network, in evaluation mode.
-        dataset: The images; each takes seconds.
-        seed: Seed of the noise.
+    The network is in evaluation mode; each image takes seconds.
 
     Returns:
         ROAD scores (n,) by method and by baseline; see `road_scores`.
     """
-    transform, generator = eval_transform(model.config.pretrained_cfg), np.random.default_rng(seed)
-    device, centres = next(model.parameters()).device, cell_centres(model)
+    generator, centres = np.random.default_rng(seed), cell_centres(model)
     view = dataset.select_columns(["image"])
     scores: dict[str, list[np.ndarray]] = {}
     for start in tqdm(range(0, len(view), BATCH_SIZE), desc="ROAD", unit="batch"):
         images = view[start : start + BATCH_SIZE]["image"]
-        pixels = torch.stack([transform(to_rgb(image)) for image in images]).to(device)
+        pixels = network_input(model, images)
         targets, by_kind = explain_batch({TRAINED: model}, pixels)
         size = pixels.shape[3], pixels.shape[2]
         coarse = {kind.map: maps for kind, maps in by_kind.items()}
@@ -57,15 +49,13 @@ def collect_faithfulness(
             for name, values in coarse.items()
         }
         maps[CENTRE] = np.stack([centre_prior(size)] * len(images))
-        measured: dict[str, np.ndarray] = {}
         for name, heat in maps.items():
             # Grad-CAM and HiResCAM are the same map behind a pooled linear classifier.
-            twin = next((other for other in measured if np.allclose(heat, maps[other], atol=1e-4)), None)
-            if twin is None:
-                measured[name] = road_scores(model.timm_model, pixels, heat, targets, seed=seed + start)
+            if name == "hirescam" and np.allclose(heat, maps["gradcam"], atol=1e-4):
+                measured = scores["gradcam"][-1]
             else:
-                measured[name] = measured[twin]
-            scores.setdefault(name, []).append(measured[name])
+                measured = road_scores(model.timm_model, pixels, heat, targets, seed=seed + start)
+            scores.setdefault(name, []).append(measured)
     return {name: np.concatenate(values) for name, values in scores.items()}
 
 
@@ -84,17 +74,16 @@ def road_scores(
         seed: Seed of the noise in what is filled in, and of the order of equally hot pixels.
 
     Returns:
-        For each image, half of how much more probability it loses when the most important pixels go than when the least
-        important ones go, in [-0.5, 0.5]; about 0 for noise.
+        Half the difference in lost probability (n,) between removing the most and the least important pixels, in
+        [-0.5, 0.5]; about 0 for noise.
     """
     generator = np.random.default_rng(seed)
     ranks = np.stack([_ranks(heat, generator) for heat in maps])
     watched = [ClassifierOutputSoftmaxTarget(k) for k in targets]
 
     def probabilities(metric: type[PerturbationConfidenceMetric]) -> np.ndarray:
-        return np.mean(
-            [metric(p)(pixels, ranks, watched, network, return_diff=False) for p in KEPT_PERCENTAGES], axis=0
-        )
+        found = [metric(kept)(pixels, ranks, watched, network, return_diff=False) for kept in KEPT_PERCENTAGES]
+        return np.mean(found, axis=0)
 
     # pytorch-grad-cam's ROADCombined, which also runs the network on the whole images and subtracts that from itself.
     with torch.random.fork_rng():

@@ -1,12 +1,13 @@
 """One pass over a split: every kind of heat map for each image, and where its heat lies beside the lesion mask."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from datasets import Dataset
+from PIL import Image
 from scipy.stats import rankdata
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -22,8 +23,6 @@ from skinvision_hf.explain.explanation_report import CENTRE, NO_NETWORK, NOISE, 
 from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
-__all__ = ["Kind", "ScoredMaps", "baseline", "explain_batch", "rank_correlation", "score_dataset", "score_map"]
-
 BATCH_SIZE = 32
 
 
@@ -34,9 +33,8 @@ class Kind(NamedTuple):
     network: str = TRAINED
 
 
-def baseline(name: str) -> Kind:
-    """A map that looks into no network; see `skinvision_hf.explain.baselines`."""
-    return Kind(name, NO_NETWORK)
+BASELINES = (Kind(CENTRE, NO_NETWORK), Kind(NOISE, NO_NETWORK))
+"""Maps that look into no network; see `skinvision_hf.explain.baselines`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +45,8 @@ class ScoredMaps:
         kinds: Every method on every network, then the baselines.
         pointing: Whether the hottest pixel lies on the lesion (k, n); never in a map of zeros.
         energy: Share of the heat that lies on the lesion (k, n); none of it in a map of zeros.
-        corner: Whether the hottest cell of the network's own map is in a corner (k, n); False for baselines.
-        similarity: Spearman's correlation of a map with the one of the same method on the trained network, (n,), for
-            each kind on another network.
+        corner: Whether the hottest cell of the network's own map is in a corner (k - 2, n); baselines have no cells.
+        similarity: Spearman's correlation with the map of the same method on the trained network (k - 2, n).
         area: Share of the image that the lesion fills (n,).
         labels: True class of each image (n,).
         predicted: Class that the trained network predicts (n,), which is the one that is explained.
@@ -61,7 +58,7 @@ class ScoredMaps:
     pointing: np.ndarray
     energy: np.ndarray
     corner: np.ndarray
-    similarity: Mapping[Kind, np.ndarray]
+    similarity: np.ndarray
     area: np.ndarray
     labels: np.ndarray
     predicted: np.ndarray
@@ -91,96 +88,83 @@ def score_dataset(
         raise DataError(
             "these images have no masks; use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"
         )
-    networks, generator = {TRAINED: model, **(others or {})}, np.random.default_rng(seed)
-    columns = dataset["label"][:], dataset["lesion_id"][:]
-    parts = []
-    with tqdm(total=len(dataset), desc="heat maps", unit="image") as bar:
-        for batch in _batches(dataset, model.config.pretrained_cfg):
-            parts.append(_score_batch(networks, batch, *columns, generator))
-            bar.update(batch.seen)
-    if not parts:
+    lesions = (_lesion(record["mask"]) for record in dataset.select_columns(["mask"]))
+    rows = [row for row, lesion in enumerate(lesions) if lesion.any() and not lesion.all()]
+    if not rows:
         raise DataError("no image has a mask with a lesion on it; check the folder with the masks")
-    return _join(parts)
+    networks, generator = {TRAINED: model, **(others or {})}, np.random.default_rng(seed)
+    usable, parts = dataset.select(rows), []
+    for start in tqdm(range(0, len(rows), BATCH_SIZE), desc="heat maps", unit="batch"):
+        batch = usable[start : start + BATCH_SIZE]
+        parts.append(_score_batch(networks, batch["image"], [_lesion(mask) for mask in batch["mask"]], generator))
+    scores = {name: np.concatenate([part[name] for part in parts], axis=-1) for name in parts[0]}
+    return ScoredMaps(
+        kinds=(*(Kind(method, name) for name in networks for method in CAM_METHODS), *BASELINES),
+        **scores,
+        labels=np.array(usable["label"][:]),
+        lesion_ids=tuple(usable["lesion_id"][:]),
+        rows=np.array(rows),
+    )
+
+
+def _lesion(mask: Image.Image) -> np.ndarray:
+    return np.asarray(mask.convert("L")) > 127
 
 
 def _score_batch(
     networks: Mapping[str, SkinVisionForImageClassification],
-    batch: "_Batch",
-    labels: Sequence[int],
-    lesion_ids: Sequence[str],
+    images: Sequence[Image.Image],
+    lesions: Sequence[np.ndarray],
     generator: np.random.Generator,
-) -> ScoredMaps:
+) -> dict[str, np.ndarray]:
+    """The arrays of `ScoredMaps` that are computed from images and lesions, for one batch."""
     model = networks[TRAINED]
     cfg, centres = model.config.pretrained_cfg, cell_centres(model)
-    targets, maps = explain_batch(networks, batch.pixels)
-    looking = tuple(maps)
-    coarse = np.stack([*maps.values(), noise_maps(len(targets), maps[looking[0]].shape[1:], generator)], axis=1)
+    targets, maps = explain_batch(networks, network_input(model, images))
+    noise = noise_maps(len(targets), maps[Kind(CAM_METHODS[0])].shape[1:], generator)
     scores = []
-    for heat, size, lesion in zip(coarse, batch.sizes, batch.lesions, strict=True):
-        target = lesion.shape[::-1]
-        placed = place_maps(heat, crop_box(cfg, size), size, target=target, centres=centres)
-        scores.append([score_map(one, lesion) for one in (*placed[:-1], centre_prior(target), placed[-1])])
+    for heat, image, lesion in zip(np.stack([*maps.values(), noise], axis=1), images, lesions, strict=True):
+        size = lesion.shape[::-1]
+        placed = place_maps(heat, crop_box(cfg, image.size), image.size, target=size, centres=centres)
+        scores.append([score_map(one, lesion) for one in (*placed[:-1], centre_prior(size), placed[-1])])
     pointing, energy = np.array(scores).transpose(2, 1, 0)
-    corner = [_hottest_in_corner(heat) for heat in maps.values()]
-    return ScoredMaps(
-        kinds=(*looking, baseline(CENTRE), baseline(NOISE)),
-        pointing=pointing.astype(bool),
-        energy=energy,
-        corner=np.stack([*corner, *[np.zeros(len(targets), bool)] * 2]),
-        similarity={
-            kind: rank_correlation(maps[Kind(kind.map)], heat) for kind, heat in maps.items() if kind.network != TRAINED
-        },
-        area=np.array([lesion.mean() for lesion in batch.lesions]),
-        labels=np.array([labels[row] for row in batch.rows]),
-        predicted=np.array(targets),
-        lesion_ids=tuple(lesion_ids[row] for row in batch.rows),
-        rows=np.array(batch.rows),
-    )
+    return {
+        "pointing": pointing.astype(bool),
+        "energy": energy,
+        "corner": np.stack([_hottest_in_corner(heat) for heat in maps.values()]),
+        "similarity": np.stack([rank_correlation(maps[Kind(kind.map)], heat) for kind, heat in maps.items()]),
+        "area": np.array([lesion.mean() for lesion in lesions]),
+        "predicted": np.array(targets),
+    }
 
 
-def _join(parts: Sequence[ScoredMaps]) -> ScoredMaps:
-    """Put the scores of several batches one after the other; images are the last dimension of every array."""
-    arrays = ("pointing", "energy", "corner", "area", "labels", "predicted", "rows")
-    joined = {name: np.concatenate([getattr(part, name) for part in parts], axis=-1) for name in arrays}
-    return ScoredMaps(
-        kinds=parts[0].kinds,
-        similarity={k: np.concatenate([part.similarity[k] for part in parts]) for k in parts[0].similarity},
-        lesion_ids=tuple(name for part in parts for name in part.lesion_ids),
-        **joined,
-    )
+def network_input(model: SkinVisionForImageClassification, images: Sequence[Image.Image]) -> Tensor:
+    """Normalised images (n, 3, height, width) on the network's device."""
+    transform = eval_transform(model.config.pretrained_cfg)
+    return torch.stack([transform(to_rgb(image)) for image in images]).to(next(model.parameters()).device)
 
 
 def explain_batch(
     networks: Mapping[str, SkinVisionForImageClassification], pixels: Tensor
 ) -> tuple[list[int], dict[Kind, np.ndarray]]:
-    """Explain images in every way; each network sees them once.
-
-    Args:
-        networks: By name; the first one predicts what all of them explain.
-        pixels: Normalised images (n, 3, height, width).
+    """Explain normalised images (n, 3, height, width) in every way; each network, by its name, sees them once.
 
     Returns:
-        The predicted classes, and the heat maps (n, h, w) by kind.
+        The classes that the first network predicts, which all explain, and the heat maps (n, h, w) by kind.
     """
     targets: Sequence[int] = []
     maps: dict[Kind, np.ndarray] = {}
     for name, model in networks.items():
         network = model.timm_model
         with torch.inference_mode():
-            device = next(network.parameters()).device
-            features = network.forward_features(pixels.to(device).contiguous(memory_format=torch.channels_last))
+            features = network.forward_features(pixels.contiguous(memory_format=torch.channels_last))
             targets = targets or network.forward_head(features).argmax(dim=1).tolist()
         maps |= {Kind(method, name): heat_maps(network, features, targets, method) for method in CAM_METHODS}
     return list(targets), maps
 
 
 def score_map(heat: np.ndarray, lesion: np.ndarray) -> tuple[bool, float]:
-    """Tell whether the hottest pixel lies on the lesion, and which share of the heat does.
-
-    Args:
-        heat: (height, width) in [0, 1].
-        lesion: Whether a pixel lies on the lesion (height, width), bool.
-    """
+    """Tell whether the hottest pixel lies on the lesion, and which share of the heat does; both are (height, width)."""
     total = float(heat.sum(dtype=np.float64))
     if total == 0:
         return False, 0.0
@@ -200,31 +184,3 @@ def _hottest_in_corner(maps: np.ndarray) -> np.ndarray:
     height, width = maps.shape[1:]
     hottest = maps.reshape(len(maps), -1).argmax(axis=1)
     return np.isin(hottest, (0, width - 1, (height - 1) * width, height * width - 1)) & maps.any(axis=(1, 2))
-
-
-@dataclass(frozen=True, eq=False)
-class _Batch:
-    """Normalised pixels, and row, size and lesion of each image with a lesion; how many rows were read for them."""
-
-    pixels: Tensor
-    rows: list[int]
-    sizes: list[tuple[int, int]]
-    lesions: list[np.ndarray]
-    seen: int
-
-
-def _batches(dataset: Dataset, cfg: dict[str, Any]) -> Iterator[_Batch]:
-    transform, view = eval_transform(cfg), dataset.select_columns(["image", "mask"])
-    for start in range(0, len(view), BATCH_SIZE):
-        pixels, rows, sizes, lesions = [], [], [], []
-        end = min(start + BATCH_SIZE, len(view))
-        for row in range(start, end):
-            record = view[row]
-            lesion = np.asarray(record["mask"].convert("L")) > 127
-            if lesion.any() and not lesion.all():
-                pixels.append(transform(to_rgb(record["image"])))
-                rows.append(row)
-                sizes.append(record["image"].size)
-                lesions.append(lesion)
-        if rows:
-            yield _Batch(torch.stack(pixels), rows, sizes, lesions, end - start)

@@ -3,8 +3,6 @@
 import numpy as np
 from PIL import Image
 
-__all__ = ["place_maps", "relative", "shrink"]
-
 
 def place_maps(
     maps: np.ndarray,
@@ -34,12 +32,6 @@ def place_maps(
     across = _weights(middle[1], left / width, right / width, columns)
     # Cubic curves swing past the values that they join.
     return (down @ maps.astype(np.float32) @ across.T).clip(min=0)
-
-
-def relative(maps: np.ndarray) -> np.ndarray:
-    """Divide maps (..., height, width) by their hottest pixel, which need not be the middle of a cell; zeros stay."""
-    hottest = maps.max(axis=(-2, -1), keepdims=True)
-    return maps / np.where(hottest == 0, 1, hottest)
 
 
 def shrink(image: Image.Image, side: int) -> Image.Image:

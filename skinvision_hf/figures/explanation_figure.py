@@ -3,19 +3,11 @@
 import io
 import textwrap
 
-import numpy as np
 from PIL import Image
 
 from skinvision_hf.explain.explanation import Explanation
-from skinvision_hf.explain.placement import shrink
 from skinvision_hf.figures.style import MUTED, new_figure
 from skinvision_hf.labels import DISCLAIMER, diagnosis
-
-__all__ = ["draw_explanation"]
-
-COLOUR_MAP = "viridis"
-LARGEST_SIDE = 800
-"""No figure shows more pixels than this."""
 
 
 def draw_explanation(explanation: Explanation) -> Image.Image:
@@ -25,14 +17,12 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
         An RGB image of fixed width.
     """
     prediction, target = explanation.prediction, diagnosis(explanation.target)
-    image, overlay = (shrink(picture, LARGEST_SIDE) for picture in (explanation.image, explanation.overlay()))
-    heatmap = np.asarray(Image.fromarray(explanation.heatmap).resize(image.size, Image.Resampling.BILINEAR))
-    share = prediction.probabilities[explanation.target]
+    image, share = explanation.image, prediction.probabilities[explanation.target]
     with new_figure(11, 1.7 + min(3.3 * image.height / image.width, 6)) as figure:
         axes = list(figure.subplots(1, 3))
-        shown = axes[1].imshow(heatmap, cmap=COLOUR_MAP, vmin=0, vmax=1)
+        shown = axes[1].imshow(explanation.heatmap, cmap="viridis", vmin=0, vmax=1)
         axes[0].imshow(image)
-        axes[2].imshow(overlay)
+        axes[2].imshow(explanation.overlay())
         for axis, title in zip(axes, ("Image", f"What speaks for {target.name}", "Both"), strict=True):
             axis.set_title(title)
             axis.set_axis_off()

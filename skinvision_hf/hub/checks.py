@@ -14,11 +14,10 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from skinvision_hf.card import MAIN_METRICS, ReleaseReport
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import HubError
+from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.files import sha256
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, PARTS_KEY, WEIGHTS_FILE, release_parts
-
-__all__ = ["check_release"]
 
 TOLERANCE = 1e-4
 
@@ -35,7 +34,7 @@ def check_release(folder: Path) -> None:
     for loader, answer in answers.items():
         if not np.allclose(answer, reference, rtol=TOLERANCE, atol=TOLERANCE):
             raise HubError(f"{folder.name}: {loader} and skinvision_hf give different answers; save the release again")
-    if fault := next(_faults(folder, ReleaseReport.read(folder)), None):
+    if fault := next(_faults(folder, ReleaseReport.read(folder).evaluation), None):
         raise HubError(f"the release is not fit to be published: {fault}; evaluate it again")
 
 
@@ -55,14 +54,13 @@ def _answers(folder: Path) -> Iterator[tuple[str, np.ndarray]]:
         yield "timm", network(transform(image)[None]).softmax(dim=1)[0].numpy()
 
 
-def _faults(folder: Path, report: ReleaseReport) -> Iterator[str]:
-    metrics = json.loads((folder / METRICS_FILE).read_text(encoding="utf-8"))
-    if (metrics.get("model") or {}).get("weights_sha256") != sha256(folder / WEIGHTS_FILE):
+def _faults(folder: Path, report: EvalReport) -> Iterator[str]:
+    if report.model is None or report.model.weights_sha256 != sha256(folder / WEIGHTS_FILE):
         yield f"{METRICS_FILE} was measured with other weights than those of {WEIGHTS_FILE}"
     listed = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get(PARTS_KEY)
     if listed != release_parts(folder):
         yield f"{CONFIG_FILE} lists {listed} as {PARTS_KEY}, but there are {release_parts(folder)}"
     for metric in MAIN_METRICS:
-        estimate = report.evaluation.overall.get(metric.name)
+        estimate = report.overall.get(metric.name)
         if estimate is None or estimate.value is None or not math.isfinite(estimate.value):
             yield f"{METRICS_FILE} has no {metric.name}"

@@ -11,12 +11,9 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
-    RevisionNotFoundError,
 )
 
 from skinvision_hf.errors import HubError
-
-__all__ = ["NO_TOKEN", "hub_errors"]
 
 NETWORK = (HTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError)
 NO_TOKEN = "set HF_TOKEN to a token with write access, or log in with 'hf auth login'"
@@ -28,7 +25,6 @@ STATUS = {
     403: "the token may not write to {repo_id}; use one with write access to that namespace, or another --repo_id",
     409: "{repo_id} was changed at the same moment; " + AGAIN,
     412: "{repo_id} got another commit in the meantime, so nothing was written; look at it, then " + AGAIN,
-    413: "a file is too large for the Hub",
     429: "the Hub asks to slow down; wait some minutes, then " + AGAIN,
 }
 
@@ -58,8 +54,6 @@ def _explain(error: BaseException, repo_id: str) -> str:
         return "HF_HUB_OFFLINE is set, so nothing can be sent; unset it"
     if isinstance(error, HFValidationError):
         return f"{repo_id!r} is not a Hub id; write it as user/name, with letters, digits, '-', '_' and '.'"
-    if isinstance(error, RevisionNotFoundError):
-        return f"{repo_id} has no such revision; see its branches and tags on the Hub"
     if isinstance(error, RepositoryNotFoundError):
         return f"this token finds no {repo_id} on the Hub; check the name and the token's rights"
     if isinstance(error, HfHubHTTPError):

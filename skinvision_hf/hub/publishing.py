@@ -1,26 +1,37 @@
-"""Publish a release, a data set, a Space, or all three linked to each other: check here, then one commit each."""
+"""Publish a release, a data set, a Space, or all three linked to each other.
+
+Each is written to a temporary folder first, as it will be on the Hub, so that what is checked is what is sent.
+"""
 
 import json
+import shutil
+from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import DatasetDict
+from huggingface_hub import RepoCard
 from huggingface_hub.utils import validate_repo_id
 
-from skinvision_hf.card import Links
+from skinvision_hf._version import __version__
+from skinvision_hf.card import Links, render_dataset_card, write_card
+from skinvision_hf.card.templating import NO_LINKS
 from skinvision_hf.config import DEFAULT_SCHEME
-from skinvision_hf.data import fingerprint, limit_images
+from skinvision_hf.data import FEATURES, fingerprint, limit_images, load_ham10000
+from skinvision_hf.data.prepared import write_parquet
 from skinvision_hf.errors import HubError
+from skinvision_hf.files import atomic_write
+from skinvision_hf.hub.checks import check_release
 from skinvision_hf.hub.failures import hub_errors
-from skinvision_hf.hub.sending import Published, PublishOptions, make_api, send_all
-from skinvision_hf.hub.staging import Shown, stage_dataset, stage_model, stage_space
-from skinvision_hf.models.release import TRAINING_FILE, resolve_release
+from skinvision_hf.hub.sending import MARKER, REVISION, Published, PublishOptions, Shipment, make_api, send_all
+from skinvision_hf.labels import CODES
+from skinvision_hf.models.release import CARD_FILE, RELEASE_FILES, TRAINING_FILE, release_files, resolve_release
 
-__all__ = ["publish_all", "publish_dataset", "publish_model", "publish_space"]
-
-NO_LINKS = Links()
-DATASET_NAME, SPACE_NAME = "ham10000-leak-free", "skinvision"
+SPACE_FOLDER = Path(__file__).resolve().parents[2] / "space"
+REQUIREMENTS = "requirements.txt"
+SPACE_FILES = ("app.py", "style.css", CARD_FILE, REQUIREMENTS)
 
 
 def publish_model(
@@ -48,22 +59,16 @@ def publish_model(
     """
     _check_ids(repo_id)
     with TemporaryDirectory(prefix="skinvision-") as folder:
-        source = resolve_release(release)
-        shipment = stage_model(
-            source, repo_id, Path(folder), links=links, examples=examples, examples_from=examples_from
-        )
+        shipment = _stage_model(release, repo_id, Path(folder), links, examples, examples_from)
         return send_all([shipment], PublishOptions(**options))[0]
 
 
-def publish_dataset(
-    source: str | Path, repo_id: str, *, split_scheme: str = DEFAULT_SCHEME, links: Links = NO_LINKS, **options: Any
-) -> Published:
-    """Publish the prepared data set: Parquet files with the images of each split, and a card.
+def publish_dataset(source: str | Path, repo_id: str, *, links: Links = NO_LINKS, **options: Any) -> Published:
+    """Publish the leak-free data set: Parquet files with the images of each split, and a card.
 
     Args:
         source: HAM10000; see `skinvision_hf.data.load_ham10000`.
         repo_id: Where to, such as `user/ham10000-leak-free`; made when it does not exist.
-        split_scheme: Name of the split scheme.
         links: The model and the Space that the card links to; those of the published card when not given.
         options: As for `publish_model`.
 
@@ -73,7 +78,7 @@ def publish_dataset(
     """
     _check_ids(repo_id)
     with TemporaryDirectory(prefix="skinvision-") as folder:
-        shipment, _ = stage_dataset(source, repo_id, Path(folder), split_scheme=split_scheme, links=links)
+        shipment, _ = _stage_dataset(source, repo_id, Path(folder), links)
         return send_all([shipment], PublishOptions(**options))[0]
 
 
@@ -107,8 +112,7 @@ def publish_space(
         with hub_errors(model_id):
             revision = str(make_api(chosen.token).model_info(model_id).sha)
     with TemporaryDirectory(prefix="skinvision-") as folder:
-        shipment = stage_space(repo_id, Path(folder), Shown(model_id, revision), dataset_id=dataset_id, package=package)
-        return send_all([shipment], chosen)[0]
+        return send_all([_stage_space(repo_id, Path(folder), model_id, revision, dataset_id, package)], chosen)[0]
 
 
 def publish_all(
@@ -124,18 +128,9 @@ def publish_all(
 ) -> list[Published]:
     """Publish a data set, the release that was trained on it, and the Space that shows it, linked to each other.
 
-    All three are prepared and checked before anything is sent. What is not said here is as for the other functions.
-
-    Args:
-        release: The release folder; the bundled release when None.
-        source: HAM10000; see `skinvision_hf.data.load_ham10000`.
-        repo_id: Where the model goes.
-        links: Where the data set and the Space go; by default beside the model, as `ham10000-leak-free` and
-            `skinvision`.
-        examples: Number of test images to add to the model.
-        examples_from: Their source.
-        package: What the Space installs.
-        options: As for `publish_model`.
+    All three are prepared and checked before anything is sent. `repo_id` is where the model goes, and `links` says
+    where the data set and the Space go: by default beside the model, as `ham10000-leak-free` and `skinvision`. The
+    other arguments are those of the functions that publish one of the three.
 
     Returns:
         What was published: data set, model, Space.
@@ -146,23 +141,16 @@ def publish_all(
         HubError: If the release is not fit to be published or was trained on other data, or the Hub refuses.
     """
     namespace = repo_id.rpartition("/")[0]
-    dataset_id = links.dataset_id or f"{namespace}/{DATASET_NAME}"
-    space_id = links.space_id or f"{namespace}/{SPACE_NAME}"
+    dataset_id = links.dataset_id or f"{namespace}/ham10000-leak-free"
+    space_id = links.space_id or f"{namespace}/skinvision"
     _check_ids(repo_id, dataset_id, space_id)
     here = Links(repo_id, dataset_id, space_id)
     with TemporaryDirectory(prefix="skinvision-") as name:
         folder = Path(name)
-        model = stage_model(
-            resolve_release(release),
-            repo_id,
-            folder / "model",
-            links=here,
-            examples=examples,
-            examples_from=examples_from,
-        )
-        data, splits = stage_dataset(source, dataset_id, folder / "data", split_scheme=DEFAULT_SCHEME, links=here)
+        model = _stage_model(release, repo_id, folder / "model", here, examples, examples_from)
+        data, splits = _stage_dataset(source, dataset_id, folder / "data", here)
         _check_same_data(model.folder, splits)
-        space = stage_space(space_id, folder / "space", Shown(repo_id), dataset_id=dataset_id, package=package)
+        space = _stage_space(space_id, folder / "space", repo_id, "", dataset_id, package)
         return send_all([data, model, space], PublishOptions(**options))
 
 
@@ -170,7 +158,7 @@ def _check_ids(*repo_ids: str) -> None:
     for repo_id in repo_ids:
         with hub_errors(repo_id):
             validate_repo_id(repo_id)
-        if repo_id.count("/") != 1:
+        if "/" not in repo_id:
             raise HubError(f"{repo_id!r} is not a Hub id; write it as user/name")
 
 
@@ -185,3 +173,86 @@ def _check_same_data(release: Path, data: DatasetDict) -> None:
                 f"the release was trained on other data: its {split} images are not those of --dataset; publish "
                 "those, or each repository alone"
             )
+
+
+def _stage_model(
+    release: str | Path | None, repo_id: str, folder: Path, links: Links, examples: int, examples_from: str
+) -> Shipment:
+    """Copy a release into a folder, add example images, write its card for where it will be, and check it."""
+    source = resolve_release(release)
+    # timm and the card take the name from the folder.
+    staged = folder / repo_id.rpartition("/")[2]
+    for file in release_files(source):
+        copy = staged / file.relative_to(source)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copy)
+    if examples:
+        _add_examples(staged / "examples", examples, examples_from)
+
+    def write(links: Links) -> None:
+        _mark(staged, write_card(staged, links=links).read_text(encoding="utf-8"))
+
+    here = replace(links, model_id=repo_id)
+    write(here)
+    check_release(staged)
+    message = f"Publish the release with skinvision_hf {__version__}"
+    return Shipment("model", repo_id, staged, message, RELEASE_FILES, here, write)
+
+
+def _add_examples(folder: Path, number: int, source: str) -> None:
+    """Save the first test images of each diagnosis in turn, whatever the model says of them."""
+    test = load_ham10000(source)["test"]
+    by_label: dict[int, list[int]] = {}
+    for row, label in enumerate(test["label"]):
+        by_label.setdefault(label, []).append(row)
+    turns = zip_longest(*(by_label[label] for label in sorted(by_label)))
+    rows = [row for turn in turns for row in turn if row is not None][:number]
+    folder.mkdir(exist_ok=True)
+    for item in test.select(rows):
+        item["image"].convert("RGB").save(folder / f"{item['image_id']}-{CODES[item['label']]}.png")
+
+
+def _stage_dataset(source: str | Path, repo_id: str, folder: Path, links: Links) -> tuple[Shipment, DatasetDict]:
+    """Write a prepared data set into a folder: Parquet files that hold the images, and a card."""
+    loaded = load_ham10000(source, split_scheme=DEFAULT_SCHEME)
+    data = DatasetDict({name: rows.select_columns(list(FEATURES)) for name, rows in loaded.items()})
+    for name, rows in data.items():
+        write_parquet(rows, folder, name)
+
+    def write(links: Links) -> None:
+        _mark(folder, render_dataset_card(data, split_scheme=DEFAULT_SCHEME, repo_id=repo_id, links=links).content)
+
+    write(links)
+    message = f"Publish the split scheme {DEFAULT_SCHEME}"
+    return Shipment("dataset", repo_id, folder, message, ["data/*.parquet"], links, write), data
+
+
+def _stage_space(
+    repo_id: str, folder: Path, model_id: str, revision: str, dataset_id: str | None, package: str | None
+) -> Shipment:
+    """Copy the Space's files into a folder, with its model, data set and package in them."""
+    if not all((SPACE_FOLDER / name).is_file() for name in SPACE_FILES):
+        raise HubError("the Space is part of a checkout of the code; clone the repository and publish from there")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in SPACE_FILES:
+        shutil.copyfile(SPACE_FOLDER / name, folder / name)
+    if package:
+        atomic_write(folder / REQUIREMENTS, f"{package}\n")
+    text = (folder / CARD_FILE).read_text(encoding="utf-8")
+
+    def write(links: Links) -> None:
+        _mark(folder, text, models=[model_id], datasets=[links.dataset_id] if links.dataset_id else [])
+
+    links = Links(dataset_id=dataset_id)
+    write(links)
+    variables = {"MODEL_ID": model_id, REVISION: revision}
+    return Shipment("space", repo_id, folder, f"Show {model_id}", SPACE_FILES, links, write, variables)
+
+
+def _mark(folder: Path, text: str, **metadata: list[str]) -> None:
+    """Write a card with the tag by which the next publish knows its own, and more metadata."""
+    card = RepoCard(text)
+    card.data["tags"] = [*dict.fromkeys([*(card.data.get("tags") or []), MARKER])]
+    for name, value in metadata.items():
+        card.data[name] = value
+    atomic_write(folder / CARD_FILE, str(card))

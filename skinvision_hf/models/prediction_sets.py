@@ -2,28 +2,24 @@
 
 import json
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from skinvision_hf.errors import ModelError
-from skinvision_hf.files import write_json
-from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import CONFORMAL_FILE
-
-__all__ = ["COVERAGE", "ConformalPredictor", "prediction_sets"]
 
 COVERAGE = 0.9
 """Default coverage of prediction sets: the share of images whose set contains the ground truth."""
 
-DIGITS = 6
-
 
 @dataclass(frozen=True)
 class ConformalPredictor:
-    """Split conformal prediction with the score 1 - probability of the ground truth (Sadinle et al. 2019).
+    """Split conformal prediction with RAPS scores (Angelopoulos et al. 2021, arXiv:2009.14193), not randomised.
+
+    The score of a diagnosis is the probability of all diagnoses down to its rank, plus a penalty for each rank after
+    the first ones. It grows with the rank, so a set is always a prefix of the ranking.
 
     Images of one lesion are not exchangeable, so each lesion counts once, shared between its images (Lee, Barber and
     Willett 2023, arXiv:2306.06342). The set of an image of a new lesion then has at least the coverage asked for, under
@@ -31,34 +27,16 @@ class ConformalPredictor:
     second holds only nearly, since the temperature was fitted on them, so the coverage is measured on test.
 
     Attributes:
-        scores: The scores of the validation images of each diagnosis, ascending, in the order of `CODES`.
-        images_of_lesion: For each score, how many images of its lesion are among them; None where each is its own.
+        scores: The scores of the ground truth of validation images (n,), ascending.
+        images_of_lesion: For each score, how many images of its lesion are among them (n,).
+        penalty: Added to the score for each rank after `free_ranks`, at least 0.
+        free_ranks: How many ranks cost nothing.
     """
 
-    scores: tuple[np.ndarray, ...]
-    images_of_lesion: tuple[np.ndarray, ...] | None = None
-
-    @classmethod
-    def fit(cls, probabilities: np.ndarray, labels: np.ndarray, lesion_ids: Sequence[str]) -> "ConformalPredictor":
-        """Collect the scores of validation images.
-
-        Args:
-            probabilities: Calibrated probabilities (n, 7).
-            labels: Their classes (n,).
-            lesion_ids: Lesion of each image.
-        """
-        score = 1 - probabilities[np.arange(len(labels)), labels]
-        # Rounded up, so that rounding can only make sets larger.
-        score = np.ceil(score * 10**DIGITS) / 10**DIGITS
-        scores, images = [], []
-        for k in range(len(CODES)):
-            rows = np.flatnonzero(labels == k)
-            rows = rows[np.argsort(score[rows], kind="stable")]
-            lesions = np.asarray(lesion_ids)[rows]
-            _, lesion, count = np.unique(lesions, return_inverse=True, return_counts=True)
-            scores.append(score[rows])
-            images.append(count[lesion])
-        return cls(tuple(scores), tuple(images))
+    scores: np.ndarray
+    images_of_lesion: np.ndarray
+    penalty: float = 0.01
+    free_ranks: int = 2
 
     @classmethod
     def load(cls, folder: str | Path) -> "ConformalPredictor | None":
@@ -72,66 +50,46 @@ class ConformalPredictor:
             return None
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            scores = tuple(np.asarray(content["scores"][code], dtype=np.float64) for code in CODES)
-            images = tuple(np.asarray(content["images_of_lesion"][code], dtype=np.int64) for code in CODES)
-            predictor = cls(scores, images)
-            predictor.thresholds(COVERAGE)
+            scores, images = (np.asarray(content[name], dtype=np.float64) for name in ("scores", "images_of_lesion"))
+            predictor = cls(scores, images, float(content["penalty"]), int(content["free_ranks"]))
+            predictor.threshold(COVERAGE)
             return predictor
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"the {CONFORMAL_FILE} of {folder} is damaged; download the release again") from error
 
-    def save(self, folder: str | Path) -> Path:
-        """Write the scores into a release."""
-        scores = {code: np.round(s, DIGITS).tolist() for code, s in zip(CODES, self.scores, strict=True)}
-        images = {code: n.tolist() for code, n in zip(CODES, self._images(), strict=True)}
-        content = {"schema_version": 2, "score": "lac", "scores": scores, "images_of_lesion": images}
-        return write_json(Path(folder) / CONFORMAL_FILE, content)
-
-    def thresholds(self, coverage: float, *, class_conditional: bool = True) -> np.ndarray:
-        """Largest score with which each diagnosis enters a set.
+    def threshold(self, coverage: float) -> float:
+        """Largest score with which a diagnosis enters a set.
 
         Args:
             coverage: Share of the images whose set is to contain the ground truth, between 0 and 1.
-            class_conditional: Whether each diagnosis gets this coverage, or only all images together, where the
-                frequent benign ones may hide that the rare malignant ones are missed.
 
         Returns:
-            Thresholds (7,). A diagnosis with too few validation lesions for the coverage gets an infinite one and is in
-            every set.
+            The threshold; infinite with too few validation lesions for the coverage, so that sets have all diagnoses.
 
         Raises:
             ModelError: If the coverage is not between 0 and 1.
         """
         if not 0 < coverage < 1:
             raise ModelError(f"the coverage {coverage} is not between 0 and 1; 0.9 is a common choice")
-        shares = tuple(1 / images for images in self._images())
-        if class_conditional:
-            return np.array([_quantile(s, w, coverage) for s, w in zip(self.scores, shares, strict=True)])
-        scores = np.concatenate(self.scores)
-        order = np.argsort(scores, kind="stable")
-        return np.full(len(CODES), _quantile(scores[order], np.concatenate(shares)[order], coverage))
+        lesions = np.cumsum(1 / self.images_of_lesion)
+        # One more lesion, the new one, whose score may be anything.
+        position = int(np.searchsorted(lesions, coverage * (lesions[-1] + 1) - 1e-9))
+        return float(self.scores[position]) if position < len(self.scores) else math.inf
 
-    def _images(self) -> tuple[np.ndarray, ...]:
-        return self.images_of_lesion or tuple(np.ones(len(scores), dtype=np.int64) for scores in self.scores)
+    def raps_scores(self, probabilities: np.ndarray) -> np.ndarray:
+        """Score (n, 7) of each diagnosis, from probabilities (n, 7)."""
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        penalties = self.penalty * np.arange(1 - self.free_ranks, probabilities.shape[1] + 1 - self.free_ranks).clip(0)
+        ranked = np.take_along_axis(probabilities, order, axis=1).cumsum(axis=1) + penalties
+        scores = np.empty_like(ranked)
+        np.put_along_axis(scores, order, ranked, axis=1)
+        return scores
 
+    def prediction_sets(self, probabilities: np.ndarray, coverage: float) -> np.ndarray:
+        """Make the prediction sets of probabilities (n, 7).
 
-def prediction_sets(probabilities: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Make the prediction sets of probabilities (n, 7) with thresholds (7,) from `ConformalPredictor.thresholds`.
-
-    A set contains the most probable diagnoses down to the least probable one that its threshold admits. Whatever is
-    more probable than a member is a member too, which can only raise the coverage.
-
-    Returns:
-        Whether each diagnosis is in the set of each image (n, 7). The most probable one always is.
-    """
-    admitted = np.where(1 - probabilities <= thresholds, probabilities, np.inf)
-    least = np.minimum(admitted.min(axis=1), probabilities.max(axis=1))
-    return probabilities >= least[:, None]
-
-
-def _quantile(scores: np.ndarray, shares: np.ndarray, coverage: float) -> float:
-    """The weighted quantile of ascending scores, with one more lesion, the new one, whose score may be anything."""
-    reached = np.cumsum(shares)
-    needed = coverage * (shares.sum() + 1) - 1e-9
-    position = int(np.searchsorted(reached, needed))
-    return float(scores[position]) if position < len(scores) else math.inf
+        Returns:
+            Whether each diagnosis is in the set of each image (n, 7). The most probable one always is.
+        """
+        scores = self.raps_scores(probabilities)
+        return scores <= np.maximum(scores.min(axis=1, keepdims=True), self.threshold(coverage))

@@ -25,26 +25,6 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
 
-__all__ = [
-    "CARD_FILE",
-    "CONFIG_FILE",
-    "CONFORMAL_FILE",
-    "EVALUATION_FILE",
-    "HISTORY_FILE",
-    "METRICS_FILE",
-    "OOD_FILE",
-    "PARTS_KEY",
-    "PREDICTIONS_FILE",
-    "RELEASE_FILES",
-    "TRAINING_FILE",
-    "WEIGHTS_FILE",
-    "bundled_release",
-    "list_parts",
-    "release_files",
-    "release_parts",
-    "resolve_release",
-]
-
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 METRICS_FILE = "metrics.json"
@@ -134,27 +114,30 @@ def resolve_release(
         folder = Path(ref)
     else:
         folder = _download(str(ref), revision, token, cache_dir=cache_dir, local_files_only=local_files_only)
-    if not (folder / CONFIG_FILE).is_file():
-        raise ModelError(f"{ref} is not a SkinVision release: it has no {CONFIG_FILE}")
-    if lost := _lost_files(folder):
+    config = _read_config(folder, str(ref or "the bundled release"))
+    names = [WEIGHTS_FILE, *(config.get(PARTS_KEY) or [])]
+    if lost := [name for name in names if not (folder / name).is_file()]:
         raise ModelError(
             f"{ref or folder} is incomplete: {lost[0]} is missing; fetch the whole release again, with a network"
         )
     return folder
 
 
-def _lost_files(folder: Path) -> list[str]:
-    """The weights, and files that `config.json` lists, where the folder lacks them.
-
-    A damaged `config.json` is left to whoever loads the network.
-    """
+def _read_config(folder: Path, name: str) -> dict[str, Any]:
+    """The `config.json` of a release, after a check that it is one."""
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise ModelError(f"{name} is not a SkinVision release: it has no {CONFIG_FILE}")
     try:
-        config = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        config = None
-    listed = config.get(PARTS_KEY) if isinstance(config, dict) else None
-    names = [WEIGHTS_FILE, *(listed if isinstance(listed, list) else [])]
-    return [name for name in names if not (folder / name).is_file()]
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"the {CONFIG_FILE} of {name} cannot be read; download the release again") from error
+    labels = config.get("label_names") if isinstance(config, dict) else None
+    if labels != list(CODES):
+        raise ModelError(f"{name} is not a SkinVision release: its labels are {labels}, not {list(CODES)}")
+    if not {"architecture", "pretrained_cfg"} <= config.keys():
+        raise ModelError(f"{name} is not a SkinVision release: its {CONFIG_FILE} has no architecture or pretrained_cfg")
+    return dict(config)
 
 
 def _download(repo_id: str, revision: str | None, token: str | bool | None, **cache: Any) -> Path:
@@ -171,20 +154,8 @@ def _download(repo_id: str, revision: str | None, token: str | bool | None, **ca
             cache["local_files_only"] = True
         options = {"revision": revision, "token": token, **cache}
         # First alone, before hundreds of megabytes of another kind of model are downloaded.
-        _check_config(Path(snapshot_download(repo_id, allow_patterns=CONFIG_FILE, **options)) / CONFIG_FILE, repo_id)
+        _read_config(Path(snapshot_download(repo_id, allow_patterns=CONFIG_FILE, **options)), repo_id)
         return Path(snapshot_download(repo_id, allow_patterns=list(RELEASE_FILES), ignore_patterns=DEEP, **options))
-
-
-def _check_config(path: Path, repo_id: str) -> None:
-    if not path.is_file():
-        raise ModelError(f"{repo_id} is not a SkinVision release: it has no {CONFIG_FILE}")
-    try:
-        config = json.loads(path.read_text(encoding="utf-8", errors="replace"))
-    except ValueError as error:
-        raise ModelError(f"the {CONFIG_FILE} of {repo_id} cannot be read; download the release again") from error
-    labels = config.get("label_names") if isinstance(config, dict) else None
-    if labels != list(CODES):
-        raise ModelError(f"{repo_id} is not a SkinVision release: its labels are {labels}, not {list(CODES)}")
 
 
 @contextmanager
@@ -192,23 +163,27 @@ def _download_errors(repo_id: str, revision: str | None) -> Iterator[None]:
     """Turn whatever the Hub's client raises while it downloads into one `ModelError`."""
     try:
         yield
-    except HFValidationError as error:
-        raise ModelError(f"{repo_id} is neither a folder nor a valid Hub id (user/name)") from error
-    except RevisionNotFoundError as error:
-        raise ModelError(f"{repo_id} has no revision {revision!r}; see its branches and tags on the Hub") from error
-    except RepositoryNotFoundError as error:
-        raise ModelError(
+    except (HTTPError, OSError, HFValidationError) as error:
+        raise ModelError(_explain(error, repo_id, revision)) from error
+
+
+def _explain(error: Exception, repo_id: str, revision: str | None) -> str:
+    if isinstance(error, HFValidationError):
+        return f"{repo_id} is neither a folder nor a valid Hub id (user/name)"
+    if isinstance(error, RevisionNotFoundError):
+        return f"{repo_id} has no revision {revision!r}; see its branches and tags on the Hub"
+    if isinstance(error, RepositoryNotFoundError):
+        return (
             f"there is no model {repo_id} on the Hub that you can read; check the name, or log in with 'hf auth login' "
             "if it is private"
-        ) from error
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled) as error:
-        raise ModelError(
+        )
+    if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
+        return (
             f"{repo_id} is not in the local cache and the Hub cannot be reached; check the network, try again later, "
             "or leave the model out to use the bundled release"
-        ) from error
-    except HfHubHTTPError as error:
+        )
+    if isinstance(error, HfHubHTTPError):
         status = error.response.status_code
         remedy = "set HF_TOKEN to a valid token, or log in with 'hf auth login'" if status == 401 else "try again later"
-        raise ModelError(f"the Hub answered with status {status} for {repo_id}; {remedy}") from error
-    except (HTTPError, OSError) as error:
-        raise ModelError(f"cannot download {repo_id}: {error.__class__.__name__}; check the network") from error
+        return f"the Hub answered with status {status} for {repo_id}; {remedy}"
+    return f"cannot download {repo_id}: {error.__class__.__name__}; check the network"

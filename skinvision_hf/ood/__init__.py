@@ -1,5 +1,4 @@
 """Out-of-distribution (OOD) detection, and how stable answers are when images are made in other ways.
 
-`detector` is what a release carries, `fitting` fits it, `ood_evaluation` and `robustness` measure, `ood_report` holds
-what was measured.
+`detector` is what a release carries; `fitting` fits it, `ood_evaluation` measures it, `ood_report` holds the results.
 """

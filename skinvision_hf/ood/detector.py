@@ -13,8 +13,6 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.models.release import OOD_FILE
 
-__all__ = ["Mahalanobis", "OODDetector"]
-
 COMPONENTS = 64
 """Directions along which the covariance is kept in full, so that the file stays small."""
 
@@ -38,12 +36,7 @@ class Mahalanobis:
 
     @classmethod
     def fit(cls, features: Tensor, labels: Tensor) -> "Mahalanobis":
-        """Estimate the class means and the shared covariance.
-
-        Args:
-            features: Of training images (n, d) float32.
-            labels: Their classes (n,) int64.
-        """
+        """Estimate means and covariance from features (n, d) float32 of training images and their labels (n,) int64."""
         present, index = torch.unique(labels, return_inverse=True)
         means = torch.stack([features[labels == k].mean(dim=0) for k in present])
         residual = features - means[index]
@@ -83,11 +76,6 @@ class OODDetector:
     refused: float
     unusual: float | None = None
     stage: int | None = None
-
-    @property
-    def name(self) -> str:
-        """What it is called in reports."""
-        return "mahalanobis" if self.stage is None else f"mahalanobis, stage {self.stage + 1}"
 
     def score(self, features: Tensor) -> Tensor:
         """From pooled features (n, d) to in-distribution scores (n,) in [0, 1], on the CPU."""

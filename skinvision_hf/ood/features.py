@@ -13,8 +13,6 @@ from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.ood.image_changes import Change
 
-__all__ = ["images_of", "pooled_features"]
-
 BATCH_SIZE = 64
 
 
@@ -33,9 +31,9 @@ def pooled_features(
     """
     transform = eval_transform(model.config.pretrained_cfg)
     device = next(model.parameters()).device
-    features, logits = [], []
+    iterator, features, logits = iter(images), [], []
     with EvaluationMode(model), torch.inference_mode():
-        for batch in _batches(images):
+        while batch := list(islice(iterator, BATCH_SIZE)):
             pixels = torch.stack([transform(to_rgb(image)) for image in batch]).to(device)
             maps, pooled = model.feature_maps(pixels.contiguous(memory_format=torch.channels_last), stage=stage)
             features.append(pooled.float().cpu())
@@ -48,9 +46,3 @@ def images_of(dataset: Dataset, change: Change | None = None) -> Iterator[Image.
     """Decode the images of a split one by one, and change them where a change is given."""
     images = (row["image"] for row in dataset.select_columns(["image"]))
     return (change(to_rgb(image)) for image in images) if change else images
-
-
-def _batches(images: Iterable[Image.Image]) -> Iterator[list[Image.Image]]:
-    iterator = iter(images)
-    while batch := list(islice(iterator, BATCH_SIZE)):
-        yield batch

@@ -1,8 +1,6 @@
 """Fits an OOD detector to a trained network: distances on training images, thresholds on validation images."""
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from datasets import Dataset
@@ -16,28 +14,18 @@ from skinvision_hf.ood.detector import Mahalanobis, OODDetector
 from skinvision_hf.ood.features import images_of, pooled_features
 from skinvision_hf.ood.image_changes import ENCODINGS, Change
 
-__all__ = ["fit_detector"]
-
 REFUSED_SHARE, UNUSUAL_SHARE = 0.02, 0.04
 """Largest shares of validation images that are refused, and that are answered with a notice."""
 
 ACQUISITION = Acquisition(degrade=0.5, artifact=0.5, resample=Image.Resampling.BICUBIC)
 
 
-def fit_detector(
-    model: SkinVisionForImageClassification, train: Dataset, validation: Dataset, *, seed: int = 0
-) -> OODDetector:
+def fit_detector(model: SkinVisionForImageClassification, train: Dataset, validation: Dataset) -> OODDetector:
     """Fit a detector on the features of the last stage but one, where colours and textures are still to be seen.
 
     It learns from training images as they are and as another camera, program or dermatoscope may make them, with hairs,
     rulers, gel bubbles and pen marks. Its thresholds hold for validation images as they are, for such views, and
-    for each of `ENCODINGS`, so that real images of every size and quality pass.
-
-    Args:
-        model: The network.
-        train: The training split.
-        validation: The validation split.
-        seed: Seed of the views.
+    for each of `ENCODINGS`, so that real images of every size and quality pass. Fitting again gives the same detector.
     """
     stages = len(model.stage_channels)
     stage = stages - 2 if stages > 1 else None
@@ -48,13 +36,15 @@ def fit_detector(
         return pooled_features(model, bar, stage=stage)[0]
 
     views: dict[str, Change | None] = {"as they are": None, "views": _view}
-    with _seeded(seed):
-        fitted_on = [features_of(train, change, f"training images, {name}") for name, change in views.items()]
-        distance = Mahalanobis.fit(torch.cat(fitted_on), torch.tensor(train["label"][:]).repeat(len(views)))
-        conditions = [
-            distance.closeness(features_of(validation, change, f"validation images, {name}")).sort().values
-            for name, change in (views | ENCODINGS).items()
-        ]
+    state = random.getstate()
+    random.seed(0)  # acquisition draws from the module `random`
+    fitted_on = [features_of(train, change, f"training images, {name}") for name, change in views.items()]
+    distance = Mahalanobis.fit(torch.cat(fitted_on), torch.tensor(train["label"][:]).repeat(len(views)))
+    conditions = [
+        distance.closeness(features_of(validation, change, f"validation images, {name}")).sort().values
+        for name, change in (views | ENCODINGS).items()
+    ]
+    random.setstate(state)
     return with_thresholds(distance, conditions, stage=stage)
 
 
@@ -77,14 +67,3 @@ def with_thresholds(distance: Mahalanobis, conditions: list[Tensor], *, stage: i
 
 def _view(image: Image.Image) -> Image.Image:
     return ACQUISITION(image, (0, 0, *image.size), image.size)
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed the module `random`, which acquisition draws from, and give its state back."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)

@@ -4,18 +4,9 @@ import io
 from collections.abc import Callable
 from functools import partial
 
-from PIL import Image
-
-__all__ = ["ENCODINGS", "GEOMETRY", "Change"]
+from PIL import Image, ImageOps
 
 Change = Callable[[Image.Image], Image.Image]
-
-
-def rescale(image: Image.Image, *, side: int) -> Image.Image:
-    """Make the longest side of an image so many pixels long."""
-    scale = side / max(image.size)
-    width, height = (max(1, round(length * scale)) for length in image.size)
-    return image.resize((width, height), Image.Resampling.BICUBIC)
 
 
 def compress(image: Image.Image, *, kind: str, quality: int) -> Image.Image:
@@ -34,7 +25,7 @@ def cut(image: Image.Image, *, ratio: float) -> Image.Image:
 
 
 ENCODINGS: dict[str, Change] = {
-    **{f"{side} px": partial(rescale, side=side) for side in (448, 300, 200, 128)},
+    **{f"{side} px": partial(ImageOps.contain, size=(side, side)) for side in (448, 300, 200, 128)},
     **{f"JPEG {quality}": partial(compress, kind="JPEG", quality=quality) for quality in (95, 75, 50, 30)},
     "WebP 80": partial(compress, kind="WEBP", quality=80),
 }

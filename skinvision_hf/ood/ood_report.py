@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from skinvision_hf.records import Estimate, Record
 
-__all__ = ["ChangedImages", "FarImages", "OODReport", "RobustnessReport"]
-
 
 @dataclass(frozen=True)
 class FarImages(Record):

@@ -16,8 +16,6 @@ from skinvision_hf.models.release import WEIGHTS_FILE
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-__all__ = ["Checkpoints", "assert_same_settings", "flatten"]
-
 SETTINGS_FILE = "settings.json"
 WRITER_FAILED = ("PytorchStreamWriter", "unexpected pos", "No space left")
 
@@ -55,10 +53,8 @@ def assert_same_settings(config: TrainConfig, launch: Mapping[str, Any], recorde
         if name in before and name not in FREE_SETTINGS and _compared(name, before[name]) != _compared(name, value)
     ]
     if differing:
-        raise DataError(
-            f"the run in {config.output_dir} was started with {', '.join(differing)}; "
-            "resume it with that, or choose another --output_dir"
-        )
+        started = f"the run in {config.output_dir} was started with {', '.join(differing)}"
+        raise DataError(f"{started}; resume it with that, or choose another --output_dir")
 
 
 def _compared(name: str, value: Any) -> Any:
@@ -91,9 +87,8 @@ class Checkpoints:
         if resume and newest is None:
             logger.warning("no checkpoint in %s yet; starting from the beginning", self.output_dir)
         if newest is not None and not resume:
-            raise DataError(
-                f"{self.output_dir} holds a run that was stopped; add --resume to go on, or choose another folder"
-            )
+            stopped = f"{self.output_dir} holds a run that was stopped"
+            raise DataError(f"{stopped}; add --resume to go on, or choose another --output_dir")
         return newest
 
     def agree_on_settings(self, config: TrainConfig, launch: Mapping[str, Any], accelerator: "Accelerator") -> None:
@@ -117,11 +112,7 @@ class Checkpoints:
         return int(checkpoint.name.split("-")[1])
 
     def save(self, accelerator: "Accelerator", *, phase: int, epoch: int) -> None:
-        """Save the state of all processes after an epoch and drop older checkpoints.
-
-        Raises:
-            RunError: If it cannot be written.
-        """
+        """Save the state of all processes after an epoch and drop older checkpoints; RunError if the disk is full."""
         final = self.folder / f"phase-{phase}-epoch-{epoch:04d}"
         temporary = self.folder / "incomplete"
         if accelerator.is_main_process:
@@ -134,9 +125,8 @@ class Checkpoints:
             if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in WRITER_FAILED):
                 raise
             reason = str(error).partition("\n")[0]
-            raise RunError(
-                f"cannot write a checkpoint to {self.folder} ({reason}); make room and run the same with --resume"
-            ) from error
+            remedy = "make room and run the same with --resume"
+            raise RunError(f"cannot write a checkpoint to {self.folder} ({reason}); {remedy}") from error
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             temporary.rename(final)
@@ -146,19 +136,10 @@ class Checkpoints:
         accelerator.wait_for_everyone()
 
     def load(self, accelerator: "Accelerator", checkpoint: Path) -> None:
-        """Take over the state of a checkpoint.
-
-        Raises:
-            DataError: If it does not fit what is trained.
-        """
+        """Take over the state of a checkpoint; DataError if it does not fit what is trained."""
         try:
             accelerator.load_state(str(checkpoint))
         except (RuntimeError, KeyError) as error:
-            raise DataError(
-                f"{checkpoint} is not of this version's training; start again in another --output_dir"
-            ) from error
+            problem = f"{checkpoint} is not of this version's training"
+            raise DataError(f"{problem}; start again in another --output_dir") from error
         logger.info("resumed from %s", checkpoint)
-
-    def remove(self) -> None:
-        """Delete all checkpoints, after the run has written its release."""
-        shutil.rmtree(self.folder, ignore_errors=True)

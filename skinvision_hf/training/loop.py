@@ -23,8 +23,6 @@ from skinvision_hf.evaluation.logits import collect_logits
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.training.losses import ClassificationLoss, lesion_focus_loss
 
-__all__ = ["Outputs", "Phase"]
-
 SHOWN_EVERY = 20
 MAX_GRAD_NORM = 1.0
 SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup"}
@@ -60,12 +58,8 @@ class Phase:
         self.augment = BatchAugmentation(network.config.pretrained_cfg, config.augment).to(accelerator.device)
         self.average = ModelEmaV3(network, settings.ema_decay, use_warmup=True) if settings.ema_decay else None
         self.train_loader, self.validation_loader = accelerator.prepare(*loaders)
-        optimizer = torch.optim.AdamW(
-            param_groups_weight_decay(network, settings.weight_decay),
-            lr=settings.learning_rate,
-            weight_decay=0.0,
-            fused=True,
-        )
+        groups = param_groups_weight_decay(network, settings.weight_decay)
+        optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=0.0, fused=True)
         # Accelerate moves the schedule once for each process.
         updates = math.ceil(len(self.train_loader) / accelerator.gradient_accumulation_steps)
         scheduler = transformers.get_scheduler(
@@ -74,16 +68,14 @@ class Phase:
             num_warmup_steps=round(settings.warmup_epochs * updates) * accelerator.num_processes,
             num_training_steps=settings.epochs * updates * accelerator.num_processes,
         )
-        self.model, self.optimizer, self.scheduler = accelerator.prepare(
-            Outputs(network, maps=config.loss.mask_weight > 0), optimizer, scheduler
-        )
+        model = Outputs(network, maps=config.loss.mask_weight > 0)
+        self.model, self.optimizer, self.scheduler = accelerator.prepare(model, optimizer, scheduler)
         self.updates = 0
 
     @property
     def result(self) -> SkinVisionForImageClassification:
         """The network that is evaluated and kept: the average where there is one."""
-        average: SkinVisionForImageClassification = self.average.module if self.average else self.network
-        return average
+        return self.average.module if self.average else self.network
 
     def train_epoch(self, title: str) -> dict[str, float]:
         """Pass once over the training split.
@@ -179,8 +171,7 @@ class Outputs(torch.nn.Module):
             return logits, None
         weight = network.get_classifier().weight
         if features.ndim != 4 or features.shape[1] != weight.shape[1]:
-            raise ModelError(
-                f"{self.network.config.architecture} has no class activation maps, since its classifier does not work "
-                "on the mean of its feature maps; train with --loss.mask_weight 0"
-            )
+            reason = "no class activation maps, since its classifier does not work on the mean of its feature maps"
+            architecture = self.network.config.architecture
+            raise ModelError(f"{architecture} has {reason}; train with --loss.mask_weight 0")
         return logits, torch.einsum("kc,nchw->nkhw", weight, features)

@@ -8,8 +8,6 @@ from torchvision.transforms import v2
 
 from skinvision_hf.config import LossConfig
 
-__all__ = ["ClassificationLoss", "class_weights", "lesion_focus_loss", "log_frequencies"]
-
 # Above how much of a mask a mixed pixel counts as lesion.
 MASK_THRESHOLD = 0.1
 # Below how much lesion in its fullest cell an image shows no lesion; crops may miss it.

@@ -21,22 +21,13 @@ from skinvision_hf.files import without_folders
 from skinvision_hf.models.release import TRAINING_FILE
 from skinvision_hf.training.setup import launch_settings
 
-__all__ = ["portable_settings", "read_record", "training_history", "training_record"]
-
 RECORDED_VERSIONS = ("torch", "torchvision", "transformers", "timm", "datasets", "accelerate", "numpy")
 
 
 def training_record(
     config: TrainConfig, data: DatasetDict, accelerator: Accelerator, *, seconds: float
 ) -> dict[str, Any]:
-    """The content of training.json, without the trainings before this one.
-
-    Args:
-        config: The settings, as launched.
-        data: The splits.
-        accelerator: What trained.
-        seconds: How long all epochs took, also those before the run was resumed.
-    """
+    """The content of training.json, without the trainings before this one; `seconds` is the time of all epochs."""
     return {
         "skinvision_version": __version__,
         "command": _command(accelerator.num_processes),
@@ -53,11 +44,7 @@ def training_record(
 
 
 def training_history(folder: Path) -> list[dict[str, Any]]:
-    """The records of all trainings that the weights of a release went through, oldest first; none without a record.
-
-    Raises:
-        ModelError: If there is a record that cannot be read.
-    """
+    """The records of all trainings that the weights of a release went through, oldest first; none without a record."""
     if not (folder / TRAINING_FILE).is_file():
         return []
     record = read_record(folder)
@@ -65,11 +52,7 @@ def training_history(folder: Path) -> list[dict[str, Any]]:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read the training.json of a release.
-
-    Raises:
-        ModelError: If there is none, or it cannot be read.
-    """
+    """Read the training.json of a release; ModelError if there is none, or if it is damaged."""
     try:
         return dict(json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as error:

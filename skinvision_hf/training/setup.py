@@ -1,5 +1,6 @@
 """What a run stands on: processes, precision and trackers, from the configuration or from `accelerate launch`."""
 
+import contextlib
 import ctypes
 import importlib.util
 import os
@@ -13,8 +14,6 @@ from accelerate.utils import DistributedType
 
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.errors import DataError, RunError
-
-__all__ = ["as_launched", "keep_freed_memory", "launch_settings", "start_accelerator"]
 
 # What keeps one whole network in each process, as the average of its weights and the release need it.
 DATA_PARALLEL = (
@@ -59,11 +58,8 @@ def start_accelerator(config: TrainConfig) -> Accelerator:
 
 def as_launched(config: TrainConfig, accelerator: Accelerator) -> TrainConfig:
     """The configuration with which training really runs, where `accelerate launch` chose otherwise."""
-    return replace(
-        config,
-        mixed_precision=accelerator.mixed_precision,
-        gradient_accumulation_steps=accelerator.gradient_accumulation_steps,
-    )
+    steps = accelerator.gradient_accumulation_steps
+    return replace(config, mixed_precision=accelerator.mixed_precision, gradient_accumulation_steps=steps)
 
 
 def launch_settings(accelerator: Accelerator) -> dict[str, Any]:
@@ -86,9 +82,8 @@ def _assert_supported(accelerator: Accelerator) -> None:
         try:
             torch.compile(torch.nn.Linear(1, 1), backend=backend)(torch.zeros(1, 1))
         except RuntimeError as error:  # what all errors of torch's compiler are
-            raise DataError(
-                f"torch cannot compile with {backend} on this machine; launch with --dynamo_backend no"
-            ) from error
+            problem = f"torch cannot compile with {backend} on this machine"
+            raise DataError(f"{problem}; launch with --dynamo_backend no") from error
     asked = "MASTER_ADDR" in os.environ and os.environ.get("ACCELERATE_USE_CPU", "").lower() == "true"
     if asked and accelerator.num_processes == 1 and "WORLD_SIZE" not in os.environ:
         # `accelerate launch --cpu --num_processes N` starts one process without a warning when MPI is not set up.
@@ -98,17 +93,12 @@ def _assert_supported(accelerator: Accelerator) -> None:
         )
 
 
-def keep_freed_memory() -> bool:
-    """Let this process keep the memory that it frees, for the next step.
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for the next step, which needs blocks of the same sizes.
 
-    A step of training allocates the same large blocks as the one before it. By default, glibc hands each of them back
-    to the system and asks for it again, which clears every page. Other C libraries are left as they are.
-
-    Returns:
-        Whether the C library did it.
+    By default, glibc returns large blocks to the system, which clears every page when it hands them out again.
     """
-    try:
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # other C libraries do not have it
         mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # no glibc
-        return False
-    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, LARGEST))
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, LARGEST)

@@ -2,6 +2,8 @@
 
 import json
 import logging
+import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +27,6 @@ from skinvision_hf.training.loop import Phase
 from skinvision_hf.training.losses import ClassificationLoss
 from skinvision_hf.training.provenance import portable_settings, read_record, training_history, training_record
 from skinvision_hf.training.setup import as_launched, launch_settings, start_accelerator
-
-__all__ = ["Trainer", "load_training_data"]
 
 PHASES = ("head", "finetune")
 VALIDATION_BATCH = 64
@@ -131,22 +131,14 @@ class Trainer:
             self.network = create_model(config.model)
         cfg = self.network.config.pretrained_cfg
         self.transform = TrainTransform(cfg, config.augment)
-        train_loader = make_loader(
-            self.data["train"],
-            self.transform,
-            batch_size=config.batch_size,
-            shuffle=True,
-            masks=config.loss.mask_weight > 0,
-            num_workers=config.num_workers,
-            cache_gb=config.cache_gb,
+        load = partial(make_loader, num_workers=config.num_workers)
+        masks, size = config.loss.mask_weight > 0, config.batch_size
+        self.loaders = (
+            load(
+                self.data["train"], self.transform, batch_size=size, shuffle=True, masks=masks, cache_gb=config.cache_gb
+            ),
+            load(self.data["validation"], eval_transform(cfg), batch_size=VALIDATION_BATCH),
         )
-        validation_loader = make_loader(
-            self.data["validation"],
-            eval_transform(cfg),
-            batch_size=VALIDATION_BATCH,
-            num_workers=config.num_workers,
-        )
-        self.loaders = train_loader, validation_loader
         labels: np.ndarray = self.data["train"].with_format("numpy")["label"][:]
         self.loss = ClassificationLoss(labels, len(CODES), config.loss)
 
@@ -154,10 +146,8 @@ class Trainer:
         """Decode every image before hours are spent on the others; each process takes its share."""
         pictures = ["image", "mask"] if self.config.loss.mask_weight else ["image"]
         images = concatenate_datasets([split.select_columns([*pictures, "image_id"]) for split in self.data.values()])
-        verify_images(
-            images.shard(self.accelerator.num_processes, self.accelerator.process_index),
-            progress=self.accelerator.is_local_main_process,
-        )
+        share = images.shard(self.accelerator.num_processes, self.accelerator.process_index)
+        verify_images(share, progress=self.accelerator.is_local_main_process)
 
     def _run_phase(self, index: int, checkpoint: Path | None) -> None:
         """Train one phase to its last epoch, from its start or from a checkpoint inside of it."""
@@ -190,7 +180,7 @@ class Trainer:
         seconds = sum(record["seconds"] for record in self.history)
         record = training_record(self.config, self.data, self.accelerator, seconds=seconds)
         write_json(self.output_dir / TRAINING_FILE, record | {"previous": previous})
-        self.checkpoints.remove()
+        shutil.rmtree(self.checkpoints.folder, ignore_errors=True)
 
     def state_dict(self) -> dict[str, Any]:
         """What Accelerate saves of this run beside weights, optimiser and schedule."""
