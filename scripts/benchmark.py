@@ -1,4 +1,4 @@
-"""Measure speed: `python scripts/benchmark.py inference`, `space`, or `training --data DATA`; and what `ood` refuses.
+"""Measure: `python scripts/benchmark.py WHAT`, where WHAT is inference, space, training, ood or near-duplicates.
 
 Prints one JSON object. For education and research only; not a medical device.
 """
@@ -71,6 +71,13 @@ def ood(arguments: argparse.Namespace) -> object:
     return report
 
 
+def near_duplicates(arguments: argparse.Namespace) -> object:
+    """Measure which pairs of images perceptual hashes find."""
+    from benchmarks.near_duplicates import measure_near_duplicates
+
+    return measure_near_duplicates(Path(arguments.data), copies=arguments.copies)
+
+
 def benchmark(argv: Sequence[str] | None) -> int:
     """Parse the command line, measure and print."""
     parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__)
@@ -104,6 +111,10 @@ def benchmark(argv: Sequence[str] | None) -> int:
     command.add_argument("--count", type=positive, default=100, help="images of each kind (default: %(default)s)")
     command.add_argument("--write", action="store_true", help="add the numbers to the report of the release")
     command.set_defaults(measure=ood)
+    command = subparsers.add_parser("near-duplicates", help="which pairs of images `skinvision audit` finds")
+    command.add_argument("--data", required=True, help="folder with the images of HAM10000")
+    command.add_argument("--copies", type=positive, default=500, help="changed copies (default: %(default)s)")
+    command.set_defaults(measure=near_duplicates)
     arguments = parser.parse_args(argv)
     print(json.dumps(asdict(arguments.measure(arguments)), indent=2))
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from skinvision_hf._version import __version__
+from skinvision_hf.cli.audit_command import audit
 from skinvision_hf.cli.hub_commands import publish
 from skinvision_hf.cli.inference_commands import explain, predict
 from skinvision_hf.cli.options import make_parser
@@ -20,6 +21,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "train": (train, "train a model and write its release folder"),
     "evaluate": (evaluate, "measure a model on labelled images"),
     "compare": (compare, "tell whether one model is better than another"),
+    "audit": (audit, "find lesions that are on both sides of a split"),
     "explain-model": (explain_model, "measure the heat maps of a model against lesion masks"),
     "publish": (publish, "publish a model, a data set or a Space on the Hub"),
 }
@@ -51,8 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The arguments; those of the process when None.
 
     Returns:
-        0, 2 when an input or an option is wrong, 1 when a run failed, 130 after Ctrl-C, or 141 when the reader of the
-        output went away.
+        0, 2 when an input or an option is wrong, 1 when a run failed, 3 when `audit` finds a leak, 130 after Ctrl-C, or
+        141 when the reader of the output went away.
     """
     # A terminal that cannot show a character shows a question mark instead of a traceback.
     for stream in (sys.stdout, sys.stderr):

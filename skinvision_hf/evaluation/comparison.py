@@ -83,7 +83,7 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
         images=len(labels),
         lesions=len(set(first.lesion_ids)),
         differences={
-            name: _difference(statistic, after[name], counts)
+            name: difference(statistic, after[name], counts)
             for name, statistic in before.items()
             if not isinstance(statistic, AbsoluteSum)
         },
@@ -94,9 +94,10 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
     )
 
 
-def _difference(before: Statistic, after: Statistic, counts: np.ndarray) -> Estimate:
-    difference = bootstrap(lambda counts: after(counts) - before(counts), counts)
-    return replace(difference, n=images_of(before, counts))
+def difference(before: Statistic, after: Statistic, counts: np.ndarray) -> Estimate:
+    """Estimate one statistic minus another in the same resamples."""
+    paired = bootstrap(lambda counts: after(counts) - before(counts), counts)
+    return replace(paired, n=images_of(before, counts))
 
 
 def _sign_flip_p(gains: np.ndarray, lesion_ids: np.ndarray) -> float:
