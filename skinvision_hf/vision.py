@@ -1,4 +1,4 @@
-"""`SkinVision`: a release that answers, explains, and can be saved and published."""
+"""`SkinVision`: a loaded release, which predicts, explains, and can be saved and published."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -28,14 +28,14 @@ Images: TypeAlias = Iterable[ImageSource]
 
 
 class SkinVision:
-    """A release, ready to look at images. Safe to use from several threads; it can be copied and pickled.
+    """A trained model, loaded from its release folder. Safe to use from several threads; it can be copied and pickled.
 
     Attributes:
         model: The network.
-        release: The folder that it came from.
+        release: The folder from which it was loaded.
         device: Where it runs.
-        transform: From an RGB image to the network's input (3, height, width).
-        detector: Tells images like the training images from others; None when the release has none.
+        transform: Turns an RGB image into the network's input (3, height, width).
+        detector: Detects out-of-distribution images; None when the release has no detector.
         conformal: Makes prediction sets; None when the release has no conformal scores.
         operating_point: The threshold that decides what is suspicious; None when the release has none. Choose another
             one with `skinvision_hf.models.prediction.load_operating_point`.
@@ -73,13 +73,13 @@ class SkinVision:
         Args:
             ref: None for the release that ships with the package, a folder, or a Hub id such as `user/name`.
             revision: Branch, tag or commit on the Hub.
-            device: Where to run; the machine's accelerator when None, else the CPU.
+            device: Where to run; when None, the machine's accelerator if it has one, else the CPU.
             cache_dir: Where downloads are kept; the Hub's own cache by default.
             local_files_only: Use the cache and ask no server.
             token: Token for private repositories; the saved login by default.
 
         Raises:
-            ModelError: If the release cannot be found or loaded, or the device is not there.
+            ModelError: If the release cannot be found or loaded, or the device does not exist.
         """
         release = resolve_release(
             ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
@@ -90,7 +90,7 @@ class SkinVision:
         """Move the network to a device and return this object.
 
         Raises:
-            ModelError: If the device is not there.
+            ModelError: If the device does not exist.
         """
         try:
             torch.empty(0, device=device)
@@ -125,18 +125,18 @@ class SkinVision:
 
         Args:
             images: A path, encoded bytes, a binary file object, a PIL image or a NumPy array; or a list, or any other
-                iterable, of them. See `skinvision_hf.data.images.open_image` for what is done with them.
-            batch_size: Images that go through the network at once; only so many are held in memory.
-            coverage: Of the conformal prediction sets, between 0 and 1.
-            on_error: What becomes of an image that cannot be used: `raise` stops at the first one; `return` puts an
-                `ImageError` in its place and answers the others.
+                iterable, of them. `skinvision_hf.data.images.open_image` opens them.
+            batch_size: Number of images that go through the network, and are in memory, at once.
+            coverage: Coverage of the conformal prediction sets, between 0 and 1.
+            on_error: What to do with an image that cannot be used: `raise` stops at the first one; `return` puts an
+                `ImageError` in its place and classifies the others.
 
         Returns:
             One prediction for one image; a list, in the same order, for several.
 
         Raises:
             ImageError: If an image cannot be used; the message names it.
-            ModelError: If the network's answer is not finite, or an option is out of its range.
+            ModelError: If the network's output is not finite, or an option is out of its range.
         """
         if batch_size < 1:
             raise ModelError(f"batch_size is {batch_size}; give at least 1")
@@ -160,20 +160,20 @@ class SkinVision:
         method: str | None = None,
         max_side: int | None = None,
     ) -> "Explanation":
-        """Show which parts of an image speak for a diagnosis, and classify it in the same forward pass.
+        """Show which parts of an image support a diagnosis, and classify it in the same forward pass.
 
         Args:
-            image: One image, of any kind that `predict` takes.
+            image: One image, in any form that `predict` takes.
             target: Code of the diagnosis to explain; the most probable one when None.
             method: One of `skinvision_hf.config.CAM_METHODS`; Grad-CAM when None.
             max_side: Longest side of the heat map in pixels, for large photographs; None for the image's own size.
 
         Returns:
-            The heat map at the image's own size, or made smaller to `max_side`, with the prediction.
+            The heat map, at the image's own size or reduced to `max_side`, and the prediction.
 
         Raises:
             ImageError: If the image cannot be used.
-            ModelError: If there is no such diagnosis or method, or the network has no feature maps to look at.
+            ModelError: If there is no such diagnosis or method, or the network has no feature maps.
         """
         from skinvision_hf.config import CAM_METHOD
         from skinvision_hf.explain.explanation import check_choice, explain_maps
@@ -203,15 +203,15 @@ class SkinVision:
         """Publish the release on the Hub.
 
         Args:
-            repo_id: Where to, such as `user/skinvision-efficientnet-b0`; made when it does not exist.
-            options: Of `skinvision_hf.hub.publish_model`, such as `private`, `tag`, `token` and `dry_run`.
+            repo_id: Repository, such as `user/skinvision-efficientnet-b0`; created if it does not exist.
+            options: Options of `skinvision_hf.hub.publish_model`, such as `private`, `tag`, `token` and `dry_run`.
 
         Returns:
             What was published: its files, address and commit.
 
         Raises:
             ModelError: If the network's weights are no longer those of the release.
-            HubError: If the release is not fit to be published, or the Hub refuses.
+            HubError: If the release is incomplete or damaged, or the Hub refuses the request.
         """
         from skinvision_hf.hub import publish_model
 
@@ -255,7 +255,7 @@ class SkinVision:
         return maps, predictions
 
     def _assert_unchanged(self) -> None:
-        """Weights that were changed in memory have none of the release's metrics, so they must not travel with them."""
+        """The metrics of a release do not hold for weights that were changed in memory."""
         stored = SkinVisionForImageClassification.from_pretrained(self.release).state_dict()
         if any(not torch.equal(value.cpu(), stored[key]) for key, value in self.model.state_dict().items()):
             raise ModelError(

@@ -77,7 +77,7 @@ def test_a_complete_release_has_every_section_and_figure(measured: Path) -> None
         assert re.search(r" \| 0\.\d{3} \(0\.\d{3}\) \|$", row)
     assert re.findall(r"^## (.*)$", pages[0], re.MULTILINE) == [
         *("Intended use", "How to use", "Data", "Training", "Results by diagnosis", "Calibration", "Operating point"),
-        *("What it misses", "When OOD detection refuses", "What heat maps are worth", "Limits", "Licence", "Citation"),
+        *("What it misses", "When OOD detection refuses", "Quality of the heat maps", "Limits", "Licence", "Citation"),
     ]
 
 

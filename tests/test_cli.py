@@ -202,7 +202,7 @@ def test_patterns_and_standard_input_are_images_and_a_path_that_exists_is_not_a_
 def test_explain_writes_a_picture_and_spares_the_image(lesion: str, tiny_release: Path, capsys: Captured) -> None:
     picture = Path(lesion).with_name("new") / "why.png"
     assert run("explain", lesion, "--output", picture, "--target", "mel", "--model", tiny_release) == 0
-    assert f"What speaks for Melanoma is shown in {picture}" in capsys.readouterr().out
+    assert f"What supports Melanoma is shown in {picture}" in capsys.readouterr().out
     before = picture.read_bytes()
     assert run("explain", picture, "--output", picture, "--model", tiny_release) == 2
     assert "--output would overwrite the image" in capsys.readouterr().err and picture.read_bytes() == before
@@ -247,13 +247,13 @@ WRONG = [
     (["publish", "--repo_id", "a/b"], "give --release DIR, --dataset SOURCE, --space --model_id ID, or --all"),
     (
         ["publish", "--repo_id", "a/b", "--space", "--model_id", "a/c", "--tag", "v1"],
-        "--tag does nothing beside --space",
+        "--tag has no effect with --space",
     ),
     (["publish", "--repo_id", "a/b", "--release", "/nowhere"], "/nowhere is neither a folder nor a Hub id"),
     (["publish", "--repo_id", "a/b", "--all", "--release", "a/c"], "give --release DIR, --dataset SOURCE, --space"),
     (
         ["publish", "--repo_id", "a/b", "--release", "a/c", "--dataset", "a/d"],
-        "--dataset does nothing beside --release",
+        "--dataset has no effect with --release",
     ),
 ]
 

@@ -181,11 +181,11 @@ def test_the_overlay_carries_both_images_and_describes_them() -> None:
     row, column = np.unravel_index(alpha.argmax(), alpha.shape)
     scale = pictures[0].height / pictures[1].height
     assert (200 <= row * scale <= 260) and (300 <= column * scale <= 380)
-    assert 'alt="Your image"' in page and "Heat map of what speaks for melanoma" in page
+    assert 'alt="Your image"' in page and "Heat map of what supports melanoma" in page
     assert "http" not in page and "6 x 6 cells" in page and "border" not in page
     assert "at the border of the image" in overlay_html(explanation(heatmap, hottest_at_border=True))
     nothing = overlay_html(explanation(np.zeros((40, 50)), "df"))
-    assert "Nothing in this image speaks for dermatofibroma" in nothing
+    assert "nothing in this image supports dermatofibroma" in nothing
 
 
 def test_an_upload_is_read_and_a_bad_one_is_refused_without_naming_a_path(lesion: str, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_the_about_tab_has_key_numbers_and_sections_with_a_figure_or_says_that_t
     assert f"{accuracy:.0%} Balanced accuracy 95% CI" in " ".join(text_of(about.numbers).split())
     assert "210 images of 180 lesions" in about.text and DISCLAIMER in about.text
     sections = {section.title: section for section in about.sections}
-    assert {"All metrics", "By diagnosis", "What it misses", "What heat maps are worth"} <= set(sections)
+    assert {"All metrics", "By diagnosis", "What it misses", "Quality of the heat maps"} <= set(sections)
     assert f"| Balanced accuracy | {accuracy:.3f}" in sections["All metrics"].text
     assert "confusion_matrix.png" in sections["All metrics"].figure
     assert 'loading="lazy"' in sections["By diagnosis"].figure and sections["What it misses"].figure == ""

@@ -184,7 +184,7 @@ def test_threads_that_explain_and_predict_at_once_get_the_answers_of_one_thread(
 
 @pytest.mark.parametrize("method", CAM_METHODS)
 def test_a_map_that_says_nothing_is_all_zeros(vision: SkinVision, method: str) -> None:
-    """Nothing speaks for any diagnosis when the features are the same everywhere, or are all zero."""
+    """Nothing supports any diagnosis when the features are the same everywhere, or are all zero."""
     with torch.no_grad():
         vision.model.timm_model.bn2.weight.zero_()
         vision.model.timm_model.bn2.bias.zero_()

@@ -109,7 +109,7 @@ def square(*, size: int = 40, left: int = 0, right: int = 20) -> torch.Tensor:
 def test_the_lesion_term_is_the_share_of_the_true_map_inside_the_mask() -> None:
     maps = torch.zeros(1, 4, 4, 4)
     maps[0, 1, :, 0], maps[0, 1, :, 3] = 3.0, 1.0  # three quarters on the left, where the lesion is
-    maps[0, 1, 0, 1] = -50.0  # what speaks against the diagnosis does not count
+    maps[0, 1, 0, 1] = -50.0  # evidence against the diagnosis does not count
     maps[0, 2] = 7.0  # nor do maps of other diagnoses
     targets = torch.eye(4)[1:2]
     assert float(lesion_focus_loss(maps, targets, square())) == pytest.approx(-np.log(0.75))

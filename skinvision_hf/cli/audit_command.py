@@ -16,15 +16,15 @@ def audit(argv: Sequence[str]) -> int:
     """Look for lesions in more than one split, and print the counts and the verdict."""
     parser = make_parser(
         "audit",
-        "Tell whether lesions of HAM10000 have images in more than one split: exit code 3 if so, 0 if not.\n"
-        "Image ids are enough. For a predictions.csv, also the metrics with and without these images.\n"
-        "Of two folders without ids, the pictures are compared: this finds copies of images.",
+        "Find lesions of HAM10000 with images in more than one split. The exit code is 3 if there are any, else 0.\n"
+        "Image ids are enough. For a predictions.csv, also print the metrics with and without these images.\n"
+        "In two folders without ids, compare the pictures, which finds copies of images.",
         example=EXAMPLE,
     )
-    about = "table of image ids, with or without a column `split`, or folder; without splits or --train, it is checked"
-    parser.add_argument("images", type=Path, metavar="IMAGES", help=f"{about} against the rest of HAM10000")
+    about = "folder, or table of image ids, perhaps with a column `split`; without splits and --train, it is compared"
+    parser.add_argument("images", type=Path, metavar="IMAGES", help=f"{about} with the rest of HAM10000")
     parser.add_argument("--train", type=Path, metavar="IMAGES", help="table or folder of the training images")
-    parser.add_argument("--output_dir", type=Path, help="folder for audit.json, which names all shared images")
+    parser.add_argument("--output_dir", type=Path, help="folder for audit.json, the list of all leaks")
     arguments = parser.parse_args(argv)
     path, train, folder = arguments.images, arguments.train, arguments.output_dir
 

@@ -47,27 +47,27 @@ def publish(argv: Sequence[str]) -> int:
 def _build_parser() -> argparse.ArgumentParser:
     parser = make_parser(
         "publish",
-        "Publish a release, the data set or the Space on the Hugging Face Hub, as one commit each, with your\n"
-        "own token: HF_TOKEN, or the login of `hf auth login`.",
+        "Publish a release, the data set or the Space on the Hugging Face Hub, in one commit each.\n"
+        "You need a token with write access, in HF_TOKEN or from `hf auth login`.",
         example=EXAMPLE,
     )
     add = parser.add_argument
-    add("--repo_id", required=True, metavar="ID", help="where to, user/name; with --all, the model's")
+    add("--repo_id", required=True, metavar="ID", help="repository, user/name; with --all, that of the model")
     add("--release", type=release, metavar="DIR", help="release folder to publish as a model")
-    add("--dataset", type=source, metavar="SOURCE", help="HAM10000 to publish: a folder, its zip files or synthetic")
+    add("--dataset", type=source, metavar="SOURCE", help="HAM10000 to publish: a folder, a zip file or synthetic")
     add("--space", action="store_true", help="publish the Space of this checkout")
     add("--all", action="store_true", help="publish --dataset, --release and the Space")
-    add("--model_id", metavar="ID", help="model that the Space shows or the data set's card links to")
-    add("--model_revision", metavar="REV", help="what the Space shows (default: the newest commit)")
-    add("--dataset_id", metavar="ID", help="data set that cards link to; with --all, where it goes")
-    add("--space_id", metavar="ID", help="Space that cards link to; with --all, where it goes")
+    add("--model_id", metavar="ID", help="model that the Space runs, or that the card of the data set links to")
+    add("--model_revision", metavar="REV", help="revision of --model_id for the Space (default: the newest commit)")
+    add("--dataset_id", metavar="ID", help="data set that cards link to; with --all, its repository")
+    add("--space_id", metavar="ID", help="Space that cards link to; with --all, its repository")
     add("--tag", help="tag for the model or the data set, such as v1.0")
     add("--examples", type=int, default=0, metavar="N", help="example images to add to the model (default: 0)")
-    add("--examples_from", default="synthetic", metavar="SOURCE", help="their source (default: drawn in code)")
-    add("--package", metavar="REQ", help="what the Space installs (default: this version from PyPI)")
-    add("--private", action="store_true", help="hide a new repository from others")
+    add("--examples_from", default="synthetic", metavar="SOURCE", help="their data set (default: synthetic)")
+    add("--package", metavar="REQ", help="package that the Space installs (default: this version from PyPI)")
+    add("--private", action="store_true", help="make new repositories private")
     add("--overwrite", action="store_true", help="publish over a repository that holds something else")
-    add("--dry_run", action="store_true", help="check and show what would be sent, but send nothing")
+    add("--dry_run", action="store_true", help="check everything and show what would be sent, but send nothing")
     return parser
 
 
@@ -82,5 +82,5 @@ def _mode(parser: argparse.ArgumentParser, given: argparse.Namespace) -> str:
     used = MODES[asked] | {"repo_id", asked[2:]}
     for name, value in vars(given).items():
         if value != parser.get_default(name) and name not in used:
-            parser.error(f"--{name} does nothing beside {asked}; leave it out, or publish each alone or --all")
+            parser.error(f"--{name} has no effect with {asked}; leave it out, or publish each alone or --all")
     return asked

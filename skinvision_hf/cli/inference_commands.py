@@ -33,8 +33,9 @@ def predict(argv: Sequence[str]) -> int:
     """Classify images; print or write one answer for each."""
     parser = make_parser(
         "predict",
-        "Classify images of skin lesions: a verdict by the threshold of --min_sensitivity, then the probability of\n"
-        "each diagnosis. A file that cannot be used is named on standard error, and the others are answered.",
+        "Classify images of skin lesions. For each image, print a verdict (suspected or not), the probability of each\n"
+        "diagnosis, and a conformal prediction set. Files that cannot be read are reported on standard error; the\n"
+        "others are classified.",
         example='skinvision predict photo.jpg\nskinvision predict photos/ "more/*.png" --output answers.csv\n'
         "curl -s https://example.org/photo.jpg | skinvision predict -",
     )
@@ -42,11 +43,13 @@ def predict(argv: Sequence[str]) -> int:
     about = "image file, folder, pattern such as '*.jpg', or - for standard input"
     add("images", nargs="+", metavar="IMAGE", help=about)
     add_model_options(parser, device=True)
-    add("--coverage", type=share, help="of the conformal prediction set (default: 0.9)")
-    add("--min_sensitivity", type=share, help="of the verdict's threshold, on validation images (default: 0.95)")
-    add("--task", choices=("malignant", "melanoma"), default="malignant", help="what to suspect (default: malignant)")
+    add("--coverage", type=share, help="coverage of the conformal prediction set (default: 0.9)")
+    about = "use the threshold with at least this sensitivity on validation images (default: 0.95)"
+    add("--min_sensitivity", type=share, help=about)
+    about = "what the verdict is about: any malignant diagnosis, or melanoma only (default: malignant)"
+    add("--task", choices=("malignant", "melanoma"), default="malignant", help=about)
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="print one JSON object a line instead of tables")
+    output.add_argument("--json", action="store_true", help="print one JSON object per line instead of tables")
     output.add_argument(
         "--output", type=output_file(*SUFFIXES), metavar="FILE", help="write a table: .csv, .jsonl or .parquet"
     )
@@ -170,21 +173,21 @@ def _verdict(prediction: "Prediction") -> str:
         return UNLIKE
     point = prediction.operating_point
     verdict = point.explain(prediction.probabilities) if point else "No verdict: the release has no operating points."
-    return f"{verdict} The image is unusual: trust this less." if prediction.unusual else verdict
+    return f"{verdict} The image is unusual: this verdict is less reliable." if prediction.unusual else verdict
 
 
 def explain(argv: Sequence[str]) -> int:
-    """Draw the heat map of one image beside it."""
+    """Draw one image and its heat map."""
     parser = make_parser(
         "explain",
-        "Show which parts of an image speak for a diagnosis.",
+        "Show in a heat map which parts of an image support a diagnosis.",
         example="skinvision explain photo.jpg --output why.png --target mel",
     )
     add = parser.add_argument
     add("image", metavar="IMAGE", help="image file")
-    add("--output", required=True, type=output_file(".png"), metavar="FILE.png", help="where the picture goes")
-    add("--target", choices=CODES, help="diagnosis to explain (default: the most probable one)")
-    add("--method", choices=CAM_METHODS, default=CAM_METHOD, help="default: %(default)s")
+    add("--output", required=True, type=output_file(".png"), metavar="FILE.png", help="PNG file to write")
+    add("--target", choices=CODES, help="code of the diagnosis to explain (default: the most probable one)")
+    add("--method", choices=CAM_METHODS, default=CAM_METHOD, help="how to compute the heat map (default: %(default)s)")
     add_model_options(parser, device=True)
     given = parser.parse_args(argv)
     _check_exists([given.image])
@@ -201,6 +204,6 @@ def explain(argv: Sequence[str]) -> int:
     draw_explanation(explanation).save(picture, "PNG")
     atomic_write(given.output, picture.getvalue())
     print(f"{printable(given.image)}: {explanation.prediction}")
-    print(f"What speaks for {diagnosis(explanation.target).name} is shown in {printable(given.output)}")
+    print(f"What supports {diagnosis(explanation.target).name} is shown in {printable(given.output)}")
     print(DISCLAIMER)
     return 0

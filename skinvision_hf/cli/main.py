@@ -16,13 +16,13 @@ from skinvision_hf.errors import run_command
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "predict": (predict, "classify images of skin lesions"),
-    "explain": (explain, "show which parts of an image speak for a diagnosis"),
+    "explain": (explain, "show which parts of an image support a diagnosis"),
     "prepare": (prepare, "download, check and prepare HAM10000"),
     "train": (train, "train a model and write its release folder"),
-    "evaluate": (evaluate, "measure a model on labelled images"),
-    "compare": (compare, "tell whether one model is better than another"),
-    "audit": (audit, "find lesions that are on both sides of a split"),
-    "explain-model": (explain_model, "measure the heat maps of a model against lesion masks"),
+    "evaluate": (evaluate, "evaluate a model on labelled images"),
+    "compare": (compare, "find out whether one model is better than another"),
+    "audit": (audit, "find lesions with images in more than one split"),
+    "explain-model": (explain_model, "compare the heat maps of a model with lesion masks"),
     "publish": (publish, "publish a model, a data set or a Space on the Hub"),
 }
 READER_GONE = 141  # what a shell reports for a program whose reader closed the pipe

@@ -41,7 +41,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, device: bool = False) 
     )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     if device:
-        parser.add_argument("--device", help="torch device, such as cpu or cuda (default: the accelerator, if any)")
+        parser.add_argument("--device", help="torch device, such as cpu or cuda (default: the GPU, if there is one)")
 
 
 def add_data_options(parser: argparse.ArgumentParser, about: str, *, required: bool = True) -> None:
@@ -57,7 +57,7 @@ def add_split_scheme(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--split_scheme",
         choices=SPLIT_SCHEMES,
-        help=f"how images are split (default: as the data was prepared, else {DEFAULT_SCHEME})",
+        help=f"split scheme (default: that of the prepared data, else {DEFAULT_SCHEME})",
     )
 
 

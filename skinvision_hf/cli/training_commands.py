@@ -24,27 +24,27 @@ from skinvision_hf.errors import DataError
 if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
-LABELLED = "HAM10000 as prepared, or other labelled images: a folder for each diagnosis, or a CSV file"
+LABELLED = "HAM10000 (from prepare), or other labelled images: one folder per diagnosis, or a CSV file"
 
 
 def prepare(argv: Sequence[str]) -> int:
     """Get, check, write, count and draw HAM10000."""
     parser = make_parser(
         "prepare",
-        "Check every image of HAM10000 and write Parquet files for all other commands, with figures.",
-        example="skinvision prepare --source dataverse --output_dir data/ham10000\n"
-        "skinvision prepare --source path/to/HAM10000 --output_dir data/ham10000 --masks",
+        "Check every image of HAM10000; write Parquet files, which all other commands read, and figures.",
+        example="skinvision prepare --source dataverse --masks --output_dir data/ham10000\n"
+        "skinvision prepare --source path/to/HAM10000 --masks --output_dir data/ham10000",
     )
     add = parser.add_argument
-    about = "dataverse (downloads about 3 GB, and resumes), a folder, a zip file, a Hub id, or synthetic (drawn)"
+    about = "dataverse (downloads 3 GB), a folder, a zip file, a Hub id, or synthetic (images drawn in code)"
     add("--source", required=True, type=_download_or_source, metavar="SOURCE", help=about)
     add("--output_dir", required=True, type=Path, help="folder for the prepared data and its figures")
     add_split_scheme(parser)
-    add("--masks", action="store_true", help="keep the lesion masks too, for explain-model")
-    add("--max_side", type=positive, help="shrink larger images: pixels of the longest side")
+    add("--masks", action="store_true", help="keep the lesion masks, which train and explain-model need")
+    add("--max_side", type=positive, help="shrink images whose longest side has more pixels")
     add("--revision", help="branch, tag or commit of a Hub data set")
-    add("--download_dir", type=Path, help="for dataverse: the downloads (default: OUTPUT_DIR-download)")
-    add("--server", help="for dataverse: address of a mirror (default: Harvard's)")
+    add("--download_dir", type=Path, help="folder for the downloads from dataverse (default: OUTPUT_DIR-download)")
+    add("--server", help="address of the Dataverse server (default: Harvard's)")
     given = parser.parse_args(argv)
 
     from skinvision_hf import data
@@ -107,7 +107,7 @@ def _train_parser() -> "ArgumentParser":
 
     parser = ArgumentParser(
         prog="skinvision train",
-        description="Train the classifier, then all layers; then calibrate, measure and describe the release.",
+        description="Train the classifier, then all layers. Then calibrate and evaluate it, and write a release.",
         epilog=epilog(
             "skinvision train --data data/ham10000 --output_dir outputs/skinvision\n"
             "skinvision train --data synthetic --finetune.epochs 3 --output_dir outputs/trial"
@@ -115,8 +115,8 @@ def _train_parser() -> "ArgumentParser":
         formatter_class=argparse.RawDescriptionHelpFormatter,
         env_prefix=False,
     )
-    parser.add_argument("--config", action="config", help="YAML file with settings; later flags win over it")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, with the same settings")
+    parser.add_argument("--config", action="config", help="YAML file with settings; flags after it override them")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint, same settings")
     parser.add_class_arguments(TrainConfig, as_group=False)
     return parser
 
@@ -125,12 +125,12 @@ def evaluate(argv: Sequence[str]) -> int:
     """Measure a model and print the tables."""
     parser = make_parser(
         "evaluate",
-        "Measure a model: metrics.json (every number with its 95 % confidence interval over lesions),\n"
+        "Evaluate a model on labelled images. Writes metrics.json (with 95 % confidence intervals over lesions),\n"
         "predictions.csv and figures.",
         example="skinvision evaluate --model outputs/skinvision --data data/ham10000 --output_dir outputs/evaluation",
     )
     add_model_options(parser)
-    about = "test-time augmentation: mirrored and turned (default: %(default)s)"
+    about = "test-time augmentation: average over this many mirrored and turned views (default: %(default)s)"
     parser.add_argument("--views", type=int, choices=VIEWS, default=1, help=about)
     add_data_options(parser, LABELLED)
     _add_batch_options(parser)
@@ -148,8 +148,8 @@ def compare(argv: Sequence[str]) -> int:
     """Compare two models on the same images and print the table."""
     parser = make_parser(
         "compare",
-        "Tell whether model B is better than model A on the same images, with paired 95 % confidence intervals\n"
-        "and an exact test over lesions, in comparison.json.",
+        "Find out whether model B is better than model A on the same images. Writes comparison.json, with paired\n"
+        "95 % confidence intervals and an exact test over lesions.",
         example="skinvision compare outputs/A outputs/B --data data/ham10000 --output_dir outputs/comparison",
     )
     about = "release folder, Hub id, or a predictions.csv of evaluate"
@@ -168,17 +168,17 @@ def compare(argv: Sequence[str]) -> int:
 
 
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip_unknown", action="store_true", help="leave out images whose label is none of the seven")
-    parser.add_argument("--batch_size", type=positive, default=64, help="images at once (default: %(default)s)")
+    parser.add_argument("--skip_unknown", action="store_true", help="leave out images with other diagnoses")
+    parser.add_argument("--batch_size", type=positive, default=64, help="images per batch (default: %(default)s)")
 
 
 def explain_model(argv: Sequence[str]) -> int:
     """Measure heat maps, draw them, and print the tables."""
     parser = make_parser(
         "explain-model",
-        "Measure heat maps against lesion masks, beside baselines: the section `explanations` of metrics.json,\n"
+        "Compare heat maps with lesion masks and with baselines. Writes the section `explanations` of metrics.json,\n"
         "figures, and the folder panels. The panels show images of the data set: do not publish them.\n"
-        "Where --output_dir is the release itself, its pages are written again.\n"
+        "If --output_dir is the release folder, its README.md and EVALUATION.md are updated, too.\n"
         "The whole test split takes about ten minutes on two CPU cores.",
         example="skinvision explain-model --data path/to/HAM10000 --output_dir outputs/explanations --limit 100",
     )
@@ -186,8 +186,8 @@ def explain_model(argv: Sequence[str]) -> int:
     add_data_options(parser, "HAM10000 with its lesion masks")
     add = parser.add_argument
     add("--limit", type=positive, default=0, help="use at most this many images (default: all)")
-    add("--road_images", type=positive, default=64, help="images for ROAD (default: %(default)s)")
-    add("--seed", type=int, default=0, help="seed of what is drawn at random (default: %(default)s)")
+    add("--road_images", type=positive, default=64, help="images for the metric ROAD (default: %(default)s)")
+    add("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     given = parser.parse_args(argv)
 
     from skinvision_hf.card.evaluating import explain_release

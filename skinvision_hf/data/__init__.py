@@ -1,6 +1,6 @@
-"""Every source of HAM10000 to one `DatasetDict` of leak-free splits, other labelled images, and opening images.
+"""Load HAM10000 from any source in leak-free splits, load other labelled images, and open images.
 
-Names are loaded when they are first used, since opening an image does not need the `datasets` library.
+Names are imported when they are first used, because opening an image does not need the `datasets` library.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""Any source of HAM10000, checked, in the splits of a split scheme. A new kind of source is a row of `READERS`."""
+"""Load HAM10000 from any source, in the splits of a split scheme. To add a kind of source, add a row to `READERS`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -69,9 +69,10 @@ def _find_metadata(folders: Sequence[Path]) -> Path | None:
     return None
 
 
-# The kinds of sources: what recognises one, and what reads all its rows in the order of image_id, with the columns of
-# `FEATURES`, `dx_type` and, if asked for, `mask`. A reader gets the source, `masks` and `revision`; it raises DataError
-# if something is missing or wrong. The first that recognises a source reads it.
+# To add a kind of source, write two functions and add them here. `recognises(source)` says whether a source is of this
+# kind. `read(source, masks=..., revision=...)` returns all rows, in the order of image_id, with the columns `FEATURES`,
+# `dx_type` and, if `masks` is true, `mask`; `make_dataset` makes such a data set from records and files. It raises
+# DataError if something is missing or wrong. The first row that recognises a source reads it.
 READERS: tuple[tuple[Callable[[str], bool], Callable[..., Dataset]], ...] = (
     (is_synthetic, read_synthetic),
     (is_prepared, read_prepared),
@@ -90,7 +91,7 @@ def load_ham10000(
     verify: bool = False,
     revision: str | None = None,
 ) -> DatasetDict:
-    """Load HAM10000 from wherever it is.
+    """Load HAM10000 from any source.
 
     Args:
         source: A folder in the layout of the Dataverse or Kaggle downloads, a folder of its zip files or one zip file;

@@ -22,7 +22,7 @@ FIGURES = {
     "What it misses": "operating_points",
     "When OOD detection refuses": "ood_far",
     "How stable answers are": "robustness",
-    "What heat maps are worth": "explanation_scores",
+    "Quality of the heat maps": "explanation_scores",
 }
 
 

@@ -53,7 +53,7 @@ class Handlers:
     def explain(
         self, image: str | bytes, target: str = "", insist: bool = False
     ) -> tuple[dict[str, Any], Image.Image | None]:
-        """Classify a dermatoscopic image and show as a heat map what speaks for one diagnosis. Educational.
+        """Classify a dermatoscopic image and show in a heat map what supports one diagnosis. Educational.
 
         An image that is unlike the training images (out of distribution) gets a heat map only when insist is true.
 

@@ -1,4 +1,4 @@
-"""The heat map of one image, and how to look at it."""
+"""The heat map of one image, and how to show it."""
 
 from dataclasses import dataclass, field
 
@@ -27,21 +27,21 @@ VIRIDIS = (
 
 @dataclass(frozen=True, eq=False)
 class Explanation:
-    """Which parts of an image speak for a diagnosis. Educational; it explains the network, not the skin.
+    """Which parts of an image support a diagnosis. Educational; it explains the network, not the skin.
 
-    A notebook shows it as the image under its heat map.
+    A notebook shows it as the image with the heat map on top.
 
     Attributes:
-        heatmap: How much each pixel speaks for the target, float32 (height, width) in [0, 1], relative to the pixel
-            that does most; read-only. Zero outside of what the network saw, and all zeros where nothing speaks for the
+        heatmap: How much each pixel supports the target, float32 (height, width) in [0, 1], where 1 is the pixel with
+            the most support; read-only. Zero outside of the network's input, and all zeros if nothing supports the
             target.
         target: Code of the diagnosis that is explained.
-        method: How; one of `skinvision_hf.config.CAM_METHODS`.
-        prediction: What the model says about the image.
-        image: The image, upright and in RGB, of the heat map's size.
-        cells: Rows and columns of the network's own map, between which the heat map is interpolated.
-        hottest_at_border: Whether the hottest of these cells is one of the outermost, so that the network may have
-            looked at something beside the lesion. False where nothing speaks for the target.
+        method: How the heat map was computed; one of `skinvision_hf.config.CAM_METHODS`.
+        prediction: The prediction for the image.
+        image: The image, upright and in RGB, in the heat map's size.
+        cells: Rows and columns of the network's last feature maps, from which the heat map is interpolated.
+        hottest_at_border: Whether the hottest of these cells is at the border, so that the network may have used
+            something other than the lesion. False if nothing supports the target.
     """
 
     heatmap: np.ndarray = field(repr=False)
@@ -56,7 +56,7 @@ class Explanation:
         """Lay the heat map over the image; this does not run the network again.
 
         Args:
-            opacity: Of the hottest pixel, in [0, 1]; colder ones show more of the image.
+            opacity: Opacity of the hottest pixel, in [0, 1]; the colder a pixel, the more transparent.
         """
         layer = heat_layer(self.heatmap)
         alpha = layer.getchannel("A").point(lambda value: round(value * opacity))
@@ -79,7 +79,7 @@ def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
     """Reject a diagnosis or a method that does not exist.
 
     Raises:
-        ModelError: If there is none of that name.
+        ModelError: If it does not exist.
     """
     if target is not None and target not in CODES:
         raise ModelError(f"there is no diagnosis {target!r}; choose one of {', '.join(CODES)}")
@@ -114,7 +114,7 @@ def explain_maps(
     `maps` are the network's last feature maps for the image, (1, channels, h, w).
 
     Raises:
-        ModelError: If the network has no feature maps to look at.
+        ModelError: If the network has no feature maps.
     """
     target = target or prediction.label
     heat = heat_maps(model.timm_model, maps, [CODES.index(target)], method)

@@ -23,7 +23,7 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
         shown = axes[1].imshow(explanation.heatmap, cmap="viridis", vmin=0, vmax=1)
         axes[0].imshow(image)
         axes[2].imshow(explanation.overlay())
-        for axis, title in zip(axes, ("Image", f"What speaks for {target.name}", "Both"), strict=True):
+        for axis, title in zip(axes, ("Image", f"What supports {target.name}", "Both"), strict=True):
             axis.set_title(title)
             axis.set_axis_off()
         figure.colorbar(shown, ax=axes, fraction=0.02, label="relative to the hottest pixel")

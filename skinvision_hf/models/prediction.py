@@ -1,4 +1,4 @@
-"""What the model says about one image, and the thresholds that make a verdict of it."""
+"""The prediction for one image, and the thresholds from which its verdict follows."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from skinvision_hf.models.release import METRICS_FILE
 from skinvision_hf.records import Estimate, Record
 
 TASKS: dict[str, tuple[str, ...]] = {"malignant": MALIGNANT_CODES, "melanoma": ("mel",)}
-"""The codes that each yes-or-no question is about."""
+"""The questions of the verdict, and the codes that count as positive."""
 
 MIN_SENSITIVITY = 0.95
 """Sensitivity, on validation images, of the threshold that decides what is suspicious."""
@@ -26,13 +26,13 @@ class OperatingPoint(Record):
 
     Attributes:
         task: A key of `TASKS`.
-        fixed: Which of the two rates was fixed on validation.
-        level: The rate that it reached at least there.
-        threshold: Probability from which on an image counts as positive.
+        fixed: The rate, sensitivity or specificity, that the threshold had to reach on validation.
+        level: The value that it had to reach.
+        threshold: Probability; an image counts as positive if it has at least this.
         sensitivity: Share of positive test images that are found.
-        specificity: Share of negative test images that are cleared.
-        precision: Share of truly positive ones among the test images that count as positive.
-        negative_predictive_value: Share of truly negative ones among those that are cleared.
+        specificity: Share of negative test images that do not count as positive.
+        precision: Share of positive images among the test images that count as positive.
+        negative_predictive_value: Share of negative images among the test images that do not.
     """
 
     task: str
@@ -49,36 +49,37 @@ class OperatingPoint(Record):
         return sum(probabilities[code] for code in TASKS[self.task]) >= self.threshold
 
     def explain(self, probabilities: Mapping[str, float]) -> str:
-        """Say the decision about one image, and how far to trust it, in one sentence."""
+        """State the verdict about one image, and the quality of the threshold, in one sentence."""
         decision = "SUSPECTED" if self.is_positive(probabilities) else "not suspected"
         return (
             f"{self.task.capitalize()}: {decision}, by a threshold of {self.threshold:.1%} that found "
-            f"{self.sensitivity.percent()} of such test images and cleared {self.specificity.percent()} of the others."
+            f"{self.sensitivity.percent()} of the {self.task} test images and cleared "
+            f"{self.specificity.percent()} of the others."
         )
 
 
 @dataclass(frozen=True, repr=False)
 class Prediction(Record):
-    """What the model says about one image. For education and research only; not a diagnosis.
+    """The prediction for one image. For education and research only; not a diagnosis.
 
     `to_dict` makes a dictionary that JSON can hold, and `Prediction.from_dict` reads it.
 
     Attributes:
         suspicious: The verdict: whether the probability reaches the threshold of `operating_point`. None when the
             release has no operating points.
-        operating_point: The threshold, with its sensitivity and specificity on test images; by default the one of
-            malignant diagnoses that found 95 % of them on validation images. None when the release has none.
+        operating_point: The threshold, with its sensitivity and specificity on test images; by default the one that
+            found 95 % of the images with malignant diagnoses on validation. None when the release has none.
         label: Code of the most probable diagnosis; see `skinvision_hf.labels.CODES`.
         name: Its plain English name.
         confidence: Its probability, in [0, 1].
         probabilities: Probability of each of the seven codes, in the order of `CODES`; they add up to 1.
         malignant_probability: Sum over the malignant codes mel, bcc and akiec, in [0, 1].
-        in_distribution: Whether the image is like the training images. If not, do not rely on anything else here. None
+        in_distribution: Whether the image is like the training images. If not, do not rely on the other values. None
             when the release has no OOD detector.
-        unusual: Whether an image that counts as in distribution is among the least typical ones, so that the answer
-            deserves less trust. None when the release has no such level.
-        in_distribution_score: Share of validation images that are no more typical than this one, in [0, 1]; None
-            without a detector.
+        unusual: Whether an image is in distribution, but with such a low score that the prediction is less reliable.
+            None when the release has no threshold for this.
+        in_distribution_score: Share of validation images that are at most as similar to the training images as this
+            one, in [0, 1]; None without a detector.
         prediction_set: Codes of the conformal prediction set, the most probable first. None when the release has no
             conformal scores.
         coverage: Share of images whose set contains the ground truth, in (0, 1); None without a set.
@@ -109,7 +110,7 @@ class Prediction(Record):
         in_set: Sequence[bool] | None = None,
         coverage: float | None = None,
     ) -> "Prediction":
-        """Make a prediction from seven probabilities, and membership in its set, in the order of `CODES`."""
+        """Make a prediction from probabilities and membership in the prediction set, in the order of `CODES`."""
         by_code = dict(zip(CODES, probabilities, strict=True))
         ranked = sorted(CODES, key=lambda code: -by_code[code])
         members = None if in_set is None else tuple(code for code in ranked if in_set[CODES.index(code)])
@@ -144,7 +145,7 @@ class Prediction(Record):
 
 
 def stored_points(folder: str | Path, task: str = "malignant") -> tuple[OperatingPoint, ...]:
-    """Read the operating points of a release for a task; none where it has none.
+    """Read the operating points of a release for a task; an empty tuple if it has none.
 
     Raises:
         ModelError: If its `metrics.json` is damaged.
@@ -162,7 +163,7 @@ def stored_points(folder: str | Path, task: str = "malignant") -> tuple[Operatin
 def load_operating_point(
     folder: str | Path, *, min_sensitivity: float = MIN_SENSITIVITY, task: str = "malignant"
 ) -> OperatingPoint | None:
-    """Read from a release the operating point with the lowest sensitivity that is high enough.
+    """Read the operating point of a release with the lowest sensitivity of at least `min_sensitivity`.
 
     Args:
         folder: The release.
@@ -173,7 +174,7 @@ def load_operating_point(
         The point; None if the release has no operating points for the task.
 
     Raises:
-        ModelError: If none of them is so sensitive, or `metrics.json` is damaged.
+        ModelError: If no operating point reaches `min_sensitivity`, or `metrics.json` is damaged.
     """
     points = [point for point in stored_points(folder, task) if point.fixed == "sensitivity"]
     enough = [point for point in points if point.level >= min_sensitivity]
