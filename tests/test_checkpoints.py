@@ -58,12 +58,14 @@ def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path, monkeypatch
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Checkpoints, "save", save_and_die)
         run_training(config)
-    with pytest.raises(DataError, match=r"--seed 0 .now 1.; resume it with that, or choose another --output_dir"):
+    with pytest.raises(
+        DataError, match=r"--seed 0 .now 1.; resume it with these settings, or choose another --output_dir"
+    ):
         run_training(replace(config, seed=1), resume=True)
     path = tmp_path / "run" / "checkpoints" / "settings.json"
     settings = json.loads(path.read_text())
     path.write_text(json.dumps(settings | {"processes": 4}))
-    with pytest.raises(DataError, match=r"was started with processes 4 .now 1.; resume it with that"):
+    with pytest.raises(DataError, match=r"was started with processes 4 .now 1.; resume it with these settings"):
         run_training(config, resume=True)
     path.write_text(json.dumps(settings))
     assert len(history(run_training(config, resume=True))) == 2

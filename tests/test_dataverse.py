@@ -117,7 +117,7 @@ def test_a_connection_that_breaks_goes_on_where_it_stopped_if_the_server_can(
 
 def test_a_download_that_gave_up_goes_on_in_the_next_run(server: Dataverse, tmp_path: Path) -> None:
     server.cuts = dataverse.ATTEMPTS
-    with pytest.raises(DataError, match=r"the download of HAM10000_images_part_1\.zip broke off .* run the same"):
+    with pytest.raises(DataError, match=r"the download of HAM10000_images_part_1\.zip was interrupted .* run the same"):
         download_ham10000(tmp_path, server=server.url)
     assert [path.name for path in tmp_path.iterdir()] == ["HAM10000_images_part_1.zip.part"]
     download_ham10000(tmp_path, server=server.url)
@@ -152,7 +152,7 @@ def test_refusals_strange_answers_and_no_network_are_told_in_one_line(
     server.statuses["HAM10000_images_part_1.zip"] = 503
     assert "cannot download HAM10000_images_part_1.zip (status 503)" in refused(server, tmp_path)
     server.statuses["listing"] = 503
-    assert "cannot ask 127.0.0.1 for HAM10000 (status 503)" in refused(server, tmp_path)
+    assert "cannot get the files of HAM10000 from 127.0.0.1 (status 503)" in refused(server, tmp_path)
     server.statuses.clear()
     (tmp_path / "file").write_text("in the way")
     assert "choose another folder" in refused(server, tmp_path / "file")
@@ -162,5 +162,8 @@ def test_refusals_strange_answers_and_no_network_are_told_in_one_line(
     assert "in an unknown form; download doi" in refused(server, tmp_path)
     server.shutdown()
     server.server_close()
-    assert "cannot ask 127.0.0.1 for HAM10000" in (message := refused(server, tmp_path)) and "again later" in message
+    assert (
+        "cannot get the files of HAM10000 from 127.0.0.1" in (message := refused(server, tmp_path))
+        and "again later" in message
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["file"]

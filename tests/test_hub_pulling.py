@@ -111,7 +111,7 @@ def test_a_cache_without_the_ood_detector_is_incomplete(
         hf_hub_download(REPO, name)
     with monkeypatch.context() as offline:
         offline.setattr(constants, "HF_HUB_OFFLINE", True)
-        with pytest.raises(ModelError, match=r"is incomplete: ood.safetensors is missing; fetch the whole release"):
+        with pytest.raises(ModelError, match=r"is incomplete: ood.safetensors is missing; download the whole release"):
             SkinVision.from_pretrained(REPO)
     assert SkinVision.from_pretrained(REPO).detector is not None, "with a network, the rest is fetched"
     # A folder can lose it, too; the network alone, saved elsewhere, is a model of its own without a detector.

@@ -141,7 +141,7 @@ def test_weights_that_fill_only_a_part_of_the_network_are_refused(tiny_release: 
     state = load_file(tiny_release / "model.safetensors")
     save_file({key: state[key] for key in list(state)[:10]}, tmp_path / "part.safetensors")
     config = ModelConfig(architecture="test_efficientnet", init=str(tmp_path / "part.safetensors"), image_size=64)
-    with pytest.raises(ModelError, match=r"\d+ tensors are not in them; choose others with --model.init"):
+    with pytest.raises(ModelError, match=r"\d+ tensors are missing; choose other weights with --model.init"):
         create_model(config)
 
 

@@ -87,7 +87,7 @@ def test_prepared_data_keeps_its_split_scheme(tmp_path: Path, without_figures: N
 def test_dataverse_without_network_is_one_line(tmp_path: Path, capsys: Captured) -> None:
     assert prepare("dataverse", tmp_path / "data", "--server", "http://127.0.0.1:9") == 2
     assert re.fullmatch(
-        r"error: cannot ask 127\.0\.0\.1 for HAM10000 \(.*\); try again later\n", capsys.readouterr().err
+        r"error: cannot get the files of HAM10000 from 127\.0\.0\.1 \(.*\); try again later\n", capsys.readouterr().err
     )
     assert list(tmp_path.iterdir()) == []
 

@@ -128,7 +128,7 @@ def test_evaluating_a_release_repeats_the_numbers_in_it(
     assert (tmp_path / "data_set_images_misclassified.png").is_file()
     before = contents(tmp_path)
     for ref, views in ((two_releases[0], 1), (release, 2)):
-        with pytest.raises(DataError, match="has a report on another model; choose another --output_dir"):
+        with pytest.raises(DataError, match="has the report of another model; choose another --output_dir"):
             evaluate_model(ref, SOURCE, tmp_path, views=views)
     assert contents(tmp_path) == before
 

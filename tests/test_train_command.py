@@ -75,7 +75,7 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(tmp_path: Path, launc
     folder = tmp_path / "run"
     arguments = ["--head.epochs=1", "--finetune.epochs=200", f"--output_dir={folder}"]
     code, stderr = start_and_kill(arguments, folder, 2, signal.SIGINT, launcher)
-    assert "--resume to go on" in stderr
+    assert "--resume to continue" in stderr
     if launcher == (sys.executable,):  # Accelerate's launcher adds a traceback of its own.
         assert code == 130
         assert "Traceback" not in stderr

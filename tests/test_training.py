@@ -184,7 +184,7 @@ def test_a_finished_release_and_a_stopped_run_are_not_overwritten(trained: tuple
         run_training(tiny_config(trained[0]))
     stopped = tmp_path / "stopped"
     (stopped / "checkpoints" / "phase-0-epoch-0001").mkdir(parents=True)
-    with pytest.raises(DataError, match="add --resume to go on"):
+    with pytest.raises(DataError, match="add --resume to continue it"):
         run_training(tiny_config(stopped))
 
 
@@ -243,8 +243,8 @@ def test_a_network_without_class_activation_maps_says_how_to_train_it(tmp_path: 
     [
         ({"ACCELERATE_MIXED_PRECISION": "fp16"}, "fp16 trains on GPUs only; use --mixed_precision bf16 or no"),
         ({"ACCELERATE_MIXED_PRECISION": "fp8"}, "Accelerate cannot start|training does not work in fp8"),
-        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "Accelerate cannot start as it was told to"),
-        ({"ACCELERATE_DYNAMO_BACKEND": "nonsense"}, "Accelerate cannot start as it was told to"),
+        ({"ACCELERATE_USE_DEEPSPEED": "true"}, "Accelerate cannot start with these launch options"),
+        ({"ACCELERATE_DYNAMO_BACKEND": "nonsense"}, "Accelerate cannot start with these launch options"),
         ({"ACCELERATE_DYNAMO_BACKEND": "tvm"}, "torch cannot compile with tvm on this machine"),
     ],
 )

@@ -63,7 +63,7 @@ def _list_files(client: httpx.Client, *, masks: bool) -> list[_RemoteFile]:
         answer.raise_for_status()
         files = [_describe(entry["dataFile"]) for entry in answer.json()["data"]["latestVersion"]["files"]]
     except httpx.HTTPError as error:
-        raise DataError(f"cannot ask {host} for HAM10000 ({_reason(error)}); try again later") from error
+        raise DataError(f"cannot get the files of HAM10000 from {host} ({_reason(error)}); try again later") from error
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{host} answers in an unknown form; download {DOI} by hand and give the folder") from error
     wanted = [file for file in files if file.name.startswith((*WANTED, MASKS) if masks else WANTED)]
@@ -91,8 +91,8 @@ def _fetch(client: httpx.Client, file: _RemoteFile, path: Path) -> None:
             break
         except httpx.TransportError as error:
             if attempt == ATTEMPTS - 1:
-                problem = f"the download of {file.name} broke off ({_reason(error)})"
-                raise DataError(f"{problem}; run the same command again to go on") from error
+                problem = f"the download of {file.name} was interrupted ({_reason(error)})"
+                raise DataError(f"{problem}; run the same command again to continue") from error
         except httpx.HTTPStatusError as error:
             raise DataError(f"cannot download {file.name} ({_reason(error)}); try again later") from error
     if _md5(partial) != file.md5:

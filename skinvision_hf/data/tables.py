@@ -135,7 +135,7 @@ class Table:
         missing += [] if self.marks or column_of(self.columns, "dx") else ["dx"]
         if missing:
             problem = f"{self.path} has no column {' or '.join(missing)} (found: {first_ten(self.columns)})"
-            raise DataError(f"{problem}; name the columns as README says")
+            raise DataError(f"{problem}; rename the columns as README says")
         marks, labels = self.marks, columns_of(self.columns, "dx")
         records = []
         for row in self.rows:

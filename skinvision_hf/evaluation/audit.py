@@ -133,7 +133,7 @@ def _count(split: str, members: Mapping[str, Mapping[str, list[str]]]) -> SplitC
     inside = [(len(by_split[split]), len(by_split) > 1) for by_split in members.values() if split in by_split]
     if not inside:
         problem = f"no image in {split} has an id of HAM10000, such as ISIC_0024306"
-        raise DataError(f"{problem}; give ids, or two folders, whose pictures can be compared")
+        raise DataError(f"{problem}; give ids, or two folders of pictures to compare")
     shared = [images for images, is_shared in inside if is_shared]
     return SplitCounts(sum(images for images, _ in inside), len(inside), sum(shared), len(shared))
 

@@ -133,7 +133,7 @@ def assert_same_subject(folder: str | Path, model: ModelFacts) -> None:
     """
     present = read_metrics(folder).get("model")
     if present is not None and ModelFacts.from_dict(present) != model:
-        raise DataError(f"{folder} has a report on another model; choose another --output_dir")
+        raise DataError(f"{folder} has the report of another model; choose another --output_dir")
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def evaluate_explanations(
         ModelError: If the network has no feature maps to look at.
     """
     if limit < 0 or road_images < 1:
-        raise DataError(f"{min(limit, road_images)} images are too few to measure anything; ask for at least 1")
+        raise DataError(f"{min(limit, road_images)} images are too few; use at least 1")
     chosen = _draw(dataset, limit, seed) if limit else np.arange(len(dataset))
     subset = dataset.select(chosen)
     with EvaluationMode(model):

@@ -35,7 +35,7 @@ def check_release(folder: Path) -> None:
         if not np.allclose(answer, reference, rtol=TOLERANCE, atol=TOLERANCE):
             raise HubError(f"{folder.name}: {loader} and skinvision_hf give different answers; save the release again")
     if fault := next(_faults(folder, ReleaseReport.read(folder).evaluation), None):
-        raise HubError(f"the release is not fit to be published: {fault}; evaluate it again")
+        raise HubError(f"the release cannot be published: {fault}; evaluate it again")
 
 
 def _answers(folder: Path) -> Iterator[tuple[str, np.ndarray]]:

@@ -64,9 +64,9 @@ def _load_state(network: torch.nn.Module, state: dict[str, Tensor], config: Mode
     try:
         result = network.load_state_dict({k: v for k, v in state.items() if not k.startswith(classifier)}, strict=False)
     except RuntimeError as error:
-        raise ModelError(f"{misfit}: their shapes differ; choose others with --model.init") from error
+        raise ModelError(f"{misfit}: the shapes differ; choose other weights with --model.init") from error
     if result.unexpected_keys:
-        raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose others with --model.init")
+        raise ModelError(f"{misfit}, which has no {result.unexpected_keys[0]}; choose other weights with --model.init")
     # Squeeze-and-excitation is new where the weights are those of Lite0.
     lacking = [
         key
@@ -74,7 +74,7 @@ def _load_state(network: torch.nn.Module, state: dict[str, Tensor], config: Mode
         if not (key.startswith(classifier) or ".se." in key or key.endswith("num_batches_tracked"))
     ]
     if config.init != "random" and lacking:
-        raise ModelError(f"{misfit}: {len(lacking)} tensors are not in them; choose others with --model.init")
+        raise ModelError(f"{misfit}: {len(lacking)} tensors are missing; choose other weights with --model.init")
     return len(result.missing_keys)
 
 

@@ -180,7 +180,5 @@ def load_operating_point(
     enough = [point for point in points if point.level >= min_sensitivity]
     if points and not enough:
         highest = max(point.level for point in points)
-        raise ModelError(
-            f"no operating point reaches a sensitivity of {min_sensitivity:g}; the highest one is {highest:g}"
-        )
+        raise ModelError(f"no operating point reaches a sensitivity of {min_sensitivity:g}; choose at most {highest:g}")
     return min(enough, key=lambda point: point.level, default=None)

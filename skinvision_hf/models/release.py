@@ -59,8 +59,7 @@ def bundled_release() -> Path:
     folder = Path(__file__).parents[1] / "pretrained"
     if not (folder / CONFIG_FILE).is_file():
         raise ModelError(
-            "this copy of skinvision_hf carries no bundled release; install the package again, "
-            "or name a folder or a Hub id"
+            "this copy of skinvision_hf has no bundled release; install the package again, or name a folder or a Hub id"
         )
     return folder
 
@@ -118,9 +117,7 @@ def resolve_release(
     config = _read_config(folder, str(ref or "the bundled release"))
     names = [WEIGHTS_FILE, *(config.get(PARTS_KEY) or [])]
     if lost := [name for name in names if not (folder / name).is_file()]:
-        raise ModelError(
-            f"{ref or folder} is incomplete: {lost[0]} is missing; fetch the whole release again, with a network"
-        )
+        raise ModelError(f"{ref or folder} is incomplete: {lost[0]} is missing; download the whole release again")
     return folder
 
 
@@ -181,7 +178,7 @@ def _explain(error: Exception, repo_id: str, revision: str | None) -> str:
     if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
         return (
             f"{repo_id} is not in the local cache and the Hub cannot be reached; check the network, try again later, "
-            "or leave the model out to use the bundled release"
+            "or use the bundled release by naming no model"
         )
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code

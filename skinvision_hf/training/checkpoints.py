@@ -36,15 +36,15 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def assert_same_settings(config: TrainConfig, launch: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
-    """Check that a run goes on with the settings that it was started with.
+    """Check that a resumed run has the settings that it was started with.
 
     Args:
         config: The settings now, as launched.
-        launch: What the launcher chose beside them now.
-        recorded: Both at the start, in one dictionary, nested or flat; what it does not have is not compared.
+        launch: The launcher's settings now.
+        recorded: Both at the start, in one dictionary, nested or flat; missing settings are not compared.
 
     Raises:
-        DataError: If one differs that changes the result; names all that do.
+        DataError: If a setting that changes the result differs; names all of them.
     """
     before, now = flatten(recorded), flatten(asdict(config)) | {name: launch[name] for name in launch}
     differing = [
@@ -54,7 +54,7 @@ def assert_same_settings(config: TrainConfig, launch: Mapping[str, Any], recorde
     ]
     if differing:
         started = f"the run in {config.output_dir} was started with {', '.join(differing)}"
-        raise DataError(f"{started}; resume it with that, or choose another --output_dir")
+        raise DataError(f"{started}; resume it with these settings, or choose another --output_dir")
 
 
 def _compared(name: str, value: Any) -> Any:
@@ -76,7 +76,7 @@ class Checkpoints:
         return found[-1] if found else None
 
     def find(self, *, resume: bool) -> Path | None:
-        """The checkpoint to go on from; refuses to overwrite a run or a release by accident.
+        """The checkpoint to continue from; refuses to overwrite a run or a release by accident.
 
         Raises:
             DataError: If the output folder holds a finished release, or a stopped run that is not to be resumed.
@@ -88,7 +88,7 @@ class Checkpoints:
             logger.warning("no checkpoint in %s yet; starting from the beginning", self.output_dir)
         if newest is not None and not resume:
             stopped = f"{self.output_dir} holds a run that was stopped"
-            raise DataError(f"{stopped}; add --resume to go on, or choose another --output_dir")
+            raise DataError(f"{stopped}; add --resume to continue it, or choose another --output_dir")
         return newest
 
     def agree_on_settings(self, config: TrainConfig, launch: Mapping[str, Any], accelerator: "Accelerator") -> None:
@@ -125,7 +125,7 @@ class Checkpoints:
             if isinstance(error, RuntimeError) and not any(sign in str(error) for sign in WRITER_FAILED):
                 raise
             reason = str(error).partition("\n")[0]
-            remedy = "make room and run the same with --resume"
+            remedy = "free some space and repeat the command with --resume"
             raise RunError(f"cannot write a checkpoint to {self.folder} ({reason}); {remedy}") from error
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
@@ -140,6 +140,6 @@ class Checkpoints:
         try:
             accelerator.load_state(str(checkpoint))
         except (RuntimeError, KeyError) as error:
-            problem = f"{checkpoint} is not of this version's training"
+            problem = f"{checkpoint} was written by another version of the code"
             raise DataError(f"{problem}; start again in another --output_dir") from error
         logger.info("resumed from %s", checkpoint)

@@ -23,7 +23,7 @@ def start_accelerator(config: TrainConfig) -> Accelerator:
     """Start Accelerate in this process; what `accelerate launch` chose wins over the configuration.
 
     Raises:
-        DataError: If the tracker is not installed, or Accelerate cannot train as it was told to.
+        DataError: If the tracker is not installed, or Accelerate cannot start with its launch options.
         RunError: If fewer processes were started than asked for.
     """
     if config.report_to != "none" and importlib.util.find_spec(config.report_to) is None:
@@ -41,9 +41,7 @@ def start_accelerator(config: TrainConfig) -> Accelerator:
         )
     except (ImportError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
-        raise DataError(
-            f"Accelerate cannot start as it was told to ({reason}); launch it with other options"
-        ) from error
+        raise DataError(f"Accelerate cannot start with these launch options ({reason}); change them") from error
     _assert_supported(accelerator)
     if accelerator.device.type == "cpu":
         keep_freed_memory()

@@ -93,7 +93,7 @@ class Trainer:
             ModelError: If the initial weights cannot be had.
             RunError: If the loss becomes NaN or infinite, the disk is full, or the machines do not share the output
                 folder.
-            KeyboardInterrupt: After Ctrl-C, with a message that says how to go on.
+            KeyboardInterrupt: After Ctrl-C, with a message that says how to continue.
         """
         config, accelerator, launch = self.config, self.accelerator, launch_settings(self.accelerator)
         if resume and (self.output_dir / TRAINING_FILE).is_file():
@@ -116,7 +116,7 @@ class Trainer:
             accelerator.wait_for_everyone()
         except KeyboardInterrupt:
             saved = "All complete epochs are saved. " if self.checkpoints.newest() else "No epoch was complete. "
-            raise KeyboardInterrupt(f"{saved}Run the same command with --resume to go on.") from None
+            raise KeyboardInterrupt(f"{saved}Run the same command with --resume to continue.") from None
         finally:
             # Also takes the processes apart, so nothing may wait for them after it.
             accelerator.end_training()
