@@ -20,7 +20,7 @@ from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.models.prediction_sets import ConformalPredictor
+from skinvision_hf.models.prediction import ConformalPredictor
 from skinvision_hf.models.release import CONFORMAL_FILE, bundled_release
 from skinvision_hf.vision import SkinVision
 

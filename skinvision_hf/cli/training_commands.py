@@ -1,4 +1,4 @@
-"""`skinvision prepare`, `train`, `evaluate`, `compare` and `explain-model`: from images to a measured release."""
+"""`skinvision prepare`, `train`, `evaluate`, `compare`, `audit`, `explain-model`: from images to a measured release."""
 
 import argparse
 import logging
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 LABELLED = "HAM10000 as prepared, or other labelled images: a folder for each diagnosis, or a CSV file"
+LEAK = 3  # the exit code
 
 
 def prepare(argv: Sequence[str]) -> int:
@@ -170,6 +171,34 @@ def compare(argv: Sequence[str]) -> int:
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip_unknown", action="store_true", help="leave out images whose label is none of the seven")
     parser.add_argument("--batch_size", type=positive, default=64, help="images at once (default: %(default)s)")
+
+
+def audit(argv: Sequence[str]) -> int:
+    """Look for lesions in more than one split, and print the counts and the verdict."""
+    parser = make_parser(
+        "audit",
+        "Tell whether lesions of HAM10000 have images in more than one split: exit code 3 if so, 0 if not.\n"
+        "Image ids are enough. For a predictions.csv, also the metrics with and without these images.\n"
+        "Of two folders without ids, the pictures are compared: this finds copies of images.",
+        example="skinvision audit splits.csv\n"
+        "skinvision audit test.csv --train train.csv\n"
+        "skinvision audit outputs/evaluation/predictions.csv --output_dir outputs/audit",
+    )
+    about = "table of image ids, with or without a column `split`, or folder; without splits or --train, it is checked"
+    parser.add_argument("images", type=Path, metavar="IMAGES", help=f"{about} against the rest of HAM10000")
+    parser.add_argument("--train", type=Path, metavar="IMAGES", help="table or folder of the training images")
+    parser.add_argument("--output_dir", type=Path, help="folder for audit.json, which names all shared images")
+    given = parser.parse_args(argv)
+
+    from skinvision_hf.evaluation.audit import audit_files
+    from skinvision_hf.files import make_folder, write_json
+
+    folder = make_folder(given.output_dir) if given.output_dir else None
+    report = audit_files(given.images, given.train)
+    print(report)
+    if folder:
+        print(f"\nWritten to {write_json(folder / 'audit.json', report.to_dict())}")
+    return LEAK if report.leaks else 0
 
 
 def explain_model(argv: Sequence[str]) -> int:

@@ -1,15 +1,13 @@
 """Lists of images, with or without splits, and the lesions that HAM10000's images show; no image is opened."""
 
-import csv
 import re
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from skinvision_hf.data.folders import list_files
 from skinvision_hf.data.images import IMAGE_SUFFIXES
-from skinvision_hf.data.split_schemes import duplicate_pairs, merge_duplicates
+from skinvision_hf.data.split_schemes import duplicate_pairs, merge_duplicates, read_manifest
 from skinvision_hf.data.tables import Table, columns_of
 from skinvision_hf.errors import DataError, first_ten
 
@@ -31,8 +29,7 @@ class ListedImage(NamedTuple):
 @cache
 def lesion_groups() -> dict[str, str]:
     """The lesion of each of HAM10000's images by image_id; lesion_ids that the 18 duplicate pairs join are one."""
-    lines = (files("skinvision_hf.data") / "manifests" / "ham10000-lesions.csv").read_text().splitlines()
-    lesions = {row["image_id"]: row["lesion_id"] for row in csv.DictReader(lines[1:])}  # the first is the licence
+    lesions = {row["image_id"]: row["lesion_id"] for row in read_manifest("ham10000-lesions")}
     return dict(zip(lesions, merge_duplicates([*lesions], [*lesions.values()], duplicate_pairs()), strict=True))
 
 

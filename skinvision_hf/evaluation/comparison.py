@@ -9,7 +9,7 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import RESAMPLES, AbsoluteSum, Statistic, bootstrap, images_of, lesion_counts
 from skinvision_hf.evaluation.metrics import metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.records import Estimate, Record
+from skinvision_hf.records import Estimate, Record, markdown_table
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,13 @@ class Comparison(Record):
 
     def __str__(self) -> str:
         """A Markdown table and the test in a sentence."""
-        rows = [f"| {metric_title(name)} | {estimate} |" for name, estimate in self.differences.items()]
+        rows = [(metric_title(name), estimate) for name, estimate in self.differences.items()]
         return "\n".join(
             [
                 f"second minus first on the same {self.images} images of {self.lesions} lesions; "
                 "paired 95 % confidence intervals over lesions",
                 "",
-                "| metric | difference |",
-                "| --- | --- |",
-                *rows,
+                *markdown_table(("metric", "difference"), *rows),
                 "",
                 f"Right on one side only: first {self.only_first_right}, second {self.only_second_right}; exact test "
                 f"over lesions p = {self.lesion_p:.3g} (over images, as if they were independent: McNemar's "

@@ -9,7 +9,7 @@ from skinvision_hf.evaluation.bootstrap import Mean, bootstrap
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor
+from skinvision_hf.models.prediction import COVERAGE, ConformalPredictor
 from skinvision_hf.models.release import CONFORMAL_FILE
 from skinvision_hf.records import Estimate, Record
 

@@ -18,8 +18,7 @@ from skinvision_hf.evaluation.report import SCHEMA_VERSION, EvalReport, evaluate
 from skinvision_hf.evaluation.subgroups import group_columns, measure_subgroups
 from skinvision_hf.files import make_folder, without_folders, write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
-from skinvision_hf.models.prediction import TASKS, stored_points
-from skinvision_hf.models.prediction_sets import ConformalPredictor
+from skinvision_hf.models.prediction import TASKS, ConformalPredictor, stored_points
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

@@ -16,7 +16,7 @@ from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.subgroups import SubgroupReport
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.prediction import OperatingPoint
-from skinvision_hf.records import Estimate, Record
+from skinvision_hf.records import Estimate, Record, markdown_table
 
 SCHEMA_VERSION = 3
 SHOWN = ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy", "melanoma_sensitivity", "melanoma_specificity", "ece")
@@ -131,21 +131,21 @@ class EvalReport(Record):
     def __str__(self) -> str:
         """Two Markdown tables: overall, and by diagnosis."""
         split = self.split
-        lines = [
-            f"{split.scheme}, {split.name}: {split.images} images of {split.lesions} lesions; "
-            "95 % confidence intervals over lesions",
-            "",
-            "| metric | value (95 % confidence interval) |",
-            "| --- | --- |",
-            *(f"| {metric_title(name)} | {self.overall[name]} |" for name in SHOWN),
-            "",
-            f"| diagnosis | images | {' | '.join(map(metric_title, CLASS_METRICS))} |",
-            f"| --- | --- |{' --- |' * len(CLASS_METRICS)}",
+        overall = [(metric_title(name), self.overall[name]) for name in SHOWN]
+        by_class = [
+            (code, metrics["sensitivity"].n, *(metrics[name] for name in CLASS_METRICS))
+            for code, metrics in self.per_class.items()
         ]
-        for code, metrics in self.per_class.items():
-            cells = " | ".join(str(metrics[name]) for name in CLASS_METRICS)
-            lines.append(f"| {code} | {metrics['sensitivity'].n} | {cells} |")
-        return "\n".join(lines)
+        return "\n".join(
+            [
+                f"{split.scheme}, {split.name}: {split.images} images of {split.lesions} lesions; "
+                "95 % confidence intervals over lesions",
+                "",
+                *markdown_table(("metric", "value (95 % confidence interval)"), *overall),
+                "",
+                *markdown_table(("diagnosis", "images", *map(metric_title, CLASS_METRICS)), *by_class),
+            ]
+        )
 
 
 def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: str) -> EvalReport:
