@@ -8,12 +8,11 @@ from typing import NamedTuple
 from skinvision_hf.data.folders import list_files
 from skinvision_hf.data.images import IMAGE_SUFFIXES
 from skinvision_hf.data.split_schemes import duplicate_pairs, merge_duplicates, read_manifest
-from skinvision_hf.data.tables import Table, columns_of
+from skinvision_hf.data.tables import Table, column_of, columns_of
 from skinvision_hf.errors import DataError, first_ten
 
 ISIC_ID = re.compile(r"isic[ _-]?(\d{7})(?!\d)", re.IGNORECASE)
-# Columns that hold splits, in lower case without punctuation, the best first; and what splits are called elsewhere.
-SPLIT_COLUMNS = ("split", "splits", "datasplit", "subset", "partition", "phase", "set", "fold", "kfold")
+# What splits are called elsewhere.
 SPLIT_NAMES = {"train": "train", "training": "train", "trn": "train", "test": "test", "testing": "test", "tst": "test"}
 SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 UNSPLIT = "the list"
@@ -84,8 +83,7 @@ def _read_table(table: Table) -> list[ListedImage]:
     column = next(known, usual[0] if usual else None)
     if column is None:
         raise DataError(f"{table.path} has no column of image ids (found: {first_ten(heads) or 'nothing'}); add one")
-    plain = {re.sub(r"[\W_]", "", head.lower()): head for head in heads}
-    split = next((plain[name] for name in SPLIT_COLUMNS if name in plain), None)
+    split = column_of(heads, "split")
     values = [row[split].lower() if split else _split_in(row[column]) for row in rows]
     return [ListedImage(row[column], SPLIT_NAMES.get(value, value)) for row, value in zip(rows, values, strict=True)]
 
