@@ -1,7 +1,9 @@
 """Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +16,10 @@ from skinvision_hf.evaluation.decisions import DecisionReport
 from skinvision_hf.evaluation.metrics import CLASS_METRICS, class_statistics, metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.subgroups import SubgroupReport
+from skinvision_hf.files import sha256, write_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.prediction import OperatingPoint
+from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
 from skinvision_hf.records import Estimate, Record, markdown_table
 
 SCHEMA_VERSION = 3
@@ -176,3 +180,45 @@ def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: 
         },
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
     )
+
+
+def measured_weights(folder: Path, *, views: int = 1) -> ModelFacts:
+    """Which network a report is about, so that it is never shown beside others."""
+    return ModelFacts(sha256(folder / WEIGHTS_FILE), views)
+
+
+def assert_same_subject(folder: str | Path, model: ModelFacts) -> None:
+    """Check that a folder has no report on another network: sections about two never stand in one file.
+
+    Raises:
+        DataError: If it has one.
+    """
+    present = read_metrics(folder).get("model")
+    if present is not None and ModelFacts.from_dict(present) != model:
+        raise DataError(f"{folder} has a report on another model; choose another --output_dir")
+
+
+def read_metrics(folder: str | Path) -> dict[str, Any]:
+    """Read the sections of a folder's `metrics.json`; none where there is no such file.
+
+    Raises:
+        DataError: If the file is not valid.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a valid {METRICS_FILE}; move it away") from error
+
+
+def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
+    """Write sections into the `metrics.json` of a folder; sections that other commands wrote there stay.
+
+    Raises:
+        DataError: If the file is not valid, or the folder cannot be written to.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        return write_json(path, read_metrics(folder) | dict(sections))
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error.strerror}); choose another folder") from error
