@@ -70,9 +70,10 @@ def calibrated(release: Path, images: torch.Tensor, labels: np.ndarray) -> float
     """Calibrate a release on pixels with these labels, and return the fitted temperature."""
     before = predict(release, images)
     model = SkinVisionForImageClassification.from_pretrained(release)
-    fitted = calibrate(model, replace(before, labels=labels))
+    earlier = recorded_temperature(model)
+    calibrate(model, replace(before, labels=labels))
     model.save_pretrained(release)
-    return fitted
+    return recorded_temperature(model) / earlier
 
 
 def draw_labels(logits: np.ndarray) -> np.ndarray:

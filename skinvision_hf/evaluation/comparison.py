@@ -72,11 +72,11 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
     if not np.array_equal(first.labels, second.labels):
         raise DataError("the two sets of predictions disagree about the labels; evaluate both on the same data")
     labels, counts = first.labels, lesion_counts(first.lesion_ids, resamples=resamples)
-    probabilities = (first.probabilities, second.probabilities)
-    before, after = (overall_statistics(labels, p) for p in probabilities)
-    right = [p.argmax(axis=1) == labels for p in probabilities]
-    only = (int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
-    gains = right[1].astype(int) - right[0]
+    before, after = (overall_statistics(labels, p.probabilities) for p in (first, second))
+    was_right, is_right = (p.probabilities.argmax(axis=1) == labels for p in (first, second))
+    gains = is_right.astype(int) - was_right
+    only_first, only_second = int((gains < 0).sum()), int((gains > 0).sum())
+    differ = only_first + only_second
     return Comparison(
         images=len(labels),
         lesions=len(set(first.lesion_ids)),
@@ -85,10 +85,10 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
             for name, statistic in before.items()
             if not isinstance(statistic, AbsoluteSum)
         },
-        only_first_right=only[0],
-        only_second_right=only[1],
+        only_first_right=only_first,
+        only_second_right=only_second,
         lesion_p=_sign_flip_p(gains, np.asarray(first.lesion_ids)),
-        mcnemar_p=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
+        mcnemar_p=float(binomtest(only_first, differ).pvalue) if differ else 1.0,
     )
 
 

@@ -74,7 +74,7 @@ def fit_conformal(validation: Predictions) -> ConformalPredictor:
     return replace(unfitted, scores=scores[order], images_of_lesion=_images_of_lesion(validation)[order])
 
 
-def save_conformal(predictor: ConformalPredictor, folder: str | Path) -> Path:
+def save_conformal(predictor: ConformalPredictor, folder: Path) -> None:
     """Write the scores into a release."""
     content = {
         "schema_version": 3,
@@ -84,7 +84,7 @@ def save_conformal(predictor: ConformalPredictor, folder: str | Path) -> Path:
         "scores": np.round(predictor.scores, DIGITS).tolist(),
         "images_of_lesion": predictor.images_of_lesion.tolist(),
     }
-    return write_json(Path(folder) / CONFORMAL_FILE, content)
+    write_json(folder / CONFORMAL_FILE, content)
 
 
 def measure_conformal(predictor: ConformalPredictor, test: Predictions) -> ConformalReport:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import estimate_all
@@ -169,8 +170,7 @@ def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: 
     if not np.isfinite(probabilities).all():
         raise DataError("some predictions are not finite numbers; the model is damaged, download or train it again")
     counts = predictions.counts
-    matrix = np.zeros((len(CODES), len(CODES)), dtype=int)
-    np.add.at(matrix, (labels, probabilities.argmax(axis=1)), 1)
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(CODES)))
     return EvalReport(
         schema_version=SCHEMA_VERSION,
         split=SplitFacts(split_scheme, split, len(labels), len(set(predictions.lesion_ids))),
@@ -211,7 +211,7 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
         raise DataError(f"{path} is not a valid {METRICS_FILE}; move it away") from error
 
 
-def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
+def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> None:
     """Write sections into the `metrics.json` of a folder; sections that other commands wrote there stay.
 
     Raises:
@@ -219,6 +219,6 @@ def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> Path:
     """
     path = Path(folder) / METRICS_FILE
     try:
-        return write_json(path, read_metrics(folder) | dict(sections))
+        write_json(path, read_metrics(folder) | dict(sections))
     except OSError as error:
         raise DataError(f"cannot write {path} ({error.strerror}); choose another folder") from error
