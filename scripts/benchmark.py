@@ -55,7 +55,7 @@ def ood(arguments: argparse.Namespace) -> object:
 
     from skinvision_hf.card.model_card import write_card
     from skinvision_hf.data import load_ham10000
-    from skinvision_hf.evaluation.logits import write_metrics
+    from skinvision_hf.evaluation.report import write_metrics
     from skinvision_hf.figures.release_plots import plot_far
     from skinvision_hf.vision import SkinVision
 

@@ -1,7 +1,7 @@
 """Frozen dataclasses that travel through JSON: what was measured, and how sure that is."""
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -63,6 +63,12 @@ class Estimate(Record):
         if self.value is None:
             return "n/a"
         return f"{self.value:.0%}" if self.low is None else f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
+
+
+def markdown_table(*rows: Sequence[object]) -> list[str]:
+    """The lines of a Markdown table; the first row is its head."""
+    head, *body = (f"| {' | '.join(map(str, row))} |" for row in rows)
+    return [head, "|" + " --- |" * len(rows[0]), *body]
 
 
 def _to_json(value: Any) -> Any:

@@ -15,8 +15,7 @@ from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification, best_device
-from skinvision_hf.models.prediction import Prediction, load_operating_point
-from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor
+from skinvision_hf.models.prediction import COVERAGE, ConformalPredictor, Prediction, load_operating_point
 from skinvision_hf.models.release import release_files, resolve_release
 from skinvision_hf.ood.detector import OODDetector
 

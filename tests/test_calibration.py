@@ -20,7 +20,7 @@ from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.models.prediction_sets import ConformalPredictor
+from skinvision_hf.models.prediction import ConformalPredictor
 from skinvision_hf.models.release import CONFORMAL_FILE, bundled_release
 from skinvision_hf.vision import SkinVision
 
@@ -70,9 +70,10 @@ def calibrated(release: Path, images: torch.Tensor, labels: np.ndarray) -> float
     """Calibrate a release on pixels with these labels, and return the fitted temperature."""
     before = predict(release, images)
     model = SkinVisionForImageClassification.from_pretrained(release)
-    fitted = calibrate(model, replace(before, labels=labels))
+    earlier = recorded_temperature(model)
+    calibrate(model, replace(before, labels=labels))
     model.save_pretrained(release)
-    return fitted
+    return recorded_temperature(model) / earlier
 
 
 def draw_labels(logits: np.ndarray) -> np.ndarray:

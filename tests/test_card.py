@@ -243,7 +243,7 @@ def test_each_snippet_of_a_local_card_runs_and_gives_the_same_probabilities(rele
 
 def test_the_card_of_a_data_set_counts_what_is_in_it() -> None:
     data = load_ham10000("synthetic[:210]", split_scheme="ham10000-v1")
-    page = render_dataset_card(data, split_scheme="ham10000-v1", repo_id="ann/lesions", links=LINKS)
+    page = render_dataset_card(data, repo_id="ann/lesions", links=LINKS)
     assert page.data.license == "cc-by-nc-4.0"
     assert [entry["split"] for entry in page.data.configs[0]["data_files"]] == list(data)
     assert 'load_dataset("ann/lesions")' in page.text and DISCLAIMER in page.text

@@ -13,7 +13,8 @@ from skinvision_hf.data import load_ham10000
 from skinvision_hf.data.loaders import make_loader
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.logits import collect_logits, predict_dataset, write_metrics
+from skinvision_hf.evaluation.evaluate import collect_logits, predict_dataset
+from skinvision_hf.evaluation.report import write_metrics
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 

@@ -10,8 +10,16 @@ from sklearn.metrics import roc_curve as sklearn_roc_curve
 
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.bootstrap import lesion_counts
-from skinvision_hf.evaluation.curves import area_under_risk, net_benefit_curve, risk_curve, roc_curve
-from skinvision_hf.evaluation.decisions import DecisionReport, choose_threshold, measure_decisions, task_scores
+from skinvision_hf.evaluation.decisions import (
+    DecisionReport,
+    area_under_risk,
+    choose_threshold,
+    measure_decisions,
+    net_benefit_curve,
+    risk_curve,
+    roc_curve,
+    task_scores,
+)
 from skinvision_hf.evaluation.metrics import area_under_roc
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES

@@ -22,8 +22,7 @@ from skinvision_hf.card.finishing import finish_release
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.evaluation.evaluate import compare_models
-from skinvision_hf.evaluation.logits import predict_dataset, symmetric_views
+from skinvision_hf.evaluation.evaluate import compare_models, predict_dataset, symmetric_views
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import evaluate_predictions
 from skinvision_hf.labels import CODES

@@ -20,8 +20,8 @@ from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseCo
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.data.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.errors import DataError, ModelError, RunError
+from skinvision_hf.evaluation.evaluate import predict_dataset
 from skinvision_hf.evaluation.evaluate_metrics import compute
-from skinvision_hf.evaluation.logits import predict_dataset
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.training import setup
 from skinvision_hf.training.loop import Outputs

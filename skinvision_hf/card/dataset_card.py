@@ -6,7 +6,7 @@ from datasets import DatasetDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from skinvision_hf.card.templating import LICENCE, NO_LINKS, Links, render_template
-from skinvision_hf.config import LEAKY_SCHEME
+from skinvision_hf.config import DEFAULT_SCHEME
 from skinvision_hf.data import fingerprint, scheme_name
 from skinvision_hf.data.summary import count_lesions
 
@@ -23,12 +23,11 @@ class SplitSummary(NamedTuple):
     fingerprint: str
 
 
-def render_dataset_card(data: DatasetDict, *, split_scheme: str, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
-    """Render the card of a prepared data set from the data itself.
+def render_dataset_card(data: DatasetDict, *, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
+    """Render the card of a data set, prepared with the default split scheme, from the data itself.
 
     Args:
         data: The splits.
-        split_scheme: Name of the split scheme.
         repo_id: Where the data set is, or will be, on the Hub.
         links: The model that was trained on it and its Space, to link to.
     """
@@ -37,8 +36,8 @@ def render_dataset_card(data: DatasetDict, *, split_scheme: str, repo_id: str, l
         by_code = {code: images for code, (images, _) in count_lesions(rows).items()}
         splits.append(SplitSummary(name, len(rows), len(set(rows["lesion_id"])), by_code, fingerprint(rows)))
     images = sum(split.images for split in splits)
-    synthetic, leaky = scheme_name(data, split_scheme) != split_scheme, split_scheme == LEAKY_SCHEME
-    title = "Synthetic lesions" if synthetic else f"HAM10000 with {'leaking' if leaky else 'leak-free'} splits"
+    synthetic = scheme_name(data) != DEFAULT_SCHEME
+    title = "Synthetic lesions" if synthetic else "HAM10000 with leak-free splits"
     files = [{"split": split.name, "path": f"data/{split.name}-*.parquet"} for split in splits]
     metadata = DatasetCardData(
         license=LICENCE,
@@ -57,9 +56,8 @@ def render_dataset_card(data: DatasetDict, *, split_scheme: str, repo_id: str, l
         title=title,
         splits=splits,
         images=images,
-        split_scheme=split_scheme,
+        split_scheme=DEFAULT_SCHEME,
         synthetic=synthetic,
-        leaky=leaky,
         repo_id=repo_id,
         links=links,
     )

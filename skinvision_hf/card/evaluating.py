@@ -5,8 +5,7 @@ from pathlib import Path
 from skinvision_hf.card.model_card import write_card
 from skinvision_hf.data import load_ham10000, load_split, resolve_scheme, scheme_name
 from skinvision_hf.evaluation.evaluate import evaluate_release, start_accelerator
-from skinvision_hf.evaluation.logits import assert_same_subject, measured_weights, write_metrics
-from skinvision_hf.evaluation.report import EvalReport
+from skinvision_hf.evaluation.report import EvalReport, assert_same_subject, measured_weights, write_metrics
 from skinvision_hf.explain.explanation_evaluation import ROAD_IMAGES, evaluate_explanations
 from skinvision_hf.explain.explanation_report import ExplanationReport
 from skinvision_hf.figures.evaluation_plots import MISCLASSIFIED, plot_misclassified

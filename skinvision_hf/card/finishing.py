@@ -14,8 +14,7 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.evaluation.calibration import calibrate
 from skinvision_hf.evaluation.conformal import fit_conformal, save_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
-from skinvision_hf.evaluation.evaluate import evaluate_release
-from skinvision_hf.evaluation.logits import predict_dataset
+from skinvision_hf.evaluation.evaluate import evaluate_release, predict_dataset
 from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_predictions
 from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import write_json

@@ -13,8 +13,7 @@ from skinvision_hf.evaluation.bootstrap import LEVEL, RESAMPLES
 from skinvision_hf.evaluation.metrics import CLASS_METRICS
 from skinvision_hf.evaluation.subgroups import SHARED_LESIONS, SMALL_GROUP
 from skinvision_hf.files import atomic_write
-from skinvision_hf.models.prediction import MIN_SENSITIVITY
-from skinvision_hf.models.prediction_sets import COVERAGE
+from skinvision_hf.models.prediction import COVERAGE, MIN_SENSITIVITY
 from skinvision_hf.models.release import CARD_FILE, EVALUATION_FILE
 from skinvision_hf.records import Estimate
 

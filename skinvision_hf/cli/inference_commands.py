@@ -5,13 +5,12 @@ import glob
 import io
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinvision_hf.cli.options import add_model_options, make_parser, output_file, share
-from skinvision_hf.cli.tables import SUFFIXES, open_table
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.errors import ImageError, ModelError, SkinVisionError, first_ten
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER, diagnosis
@@ -27,6 +26,20 @@ TOTAL = "Pre-malignant or malignant in total"
 NAME_WIDTH = max(len(name) for name in (*(entry.name for entry in DIAGNOSES), TOTAL))
 GROUP_WIDTH = max(len(entry.group) for entry in DIAGNOSES)
 BATCH = 32
+TABLES = (".csv", ".jsonl", ".parquet")
+ROWS = 1000
+# Of tables in CSV and Parquet files, with their types. A prediction set is its codes with spaces between them.
+COLUMNS = {
+    "path": "string",
+    "label": "string",
+    "confidence": "float64",
+    "malignant_probability": "float64",
+    "suspicious": "bool",
+    "in_distribution": "bool",
+    "prediction_set": "string",
+    **{f"probability_{code}": "float64" for code in CODES},
+    "error": "string",
+}
 
 
 def predict(argv: Sequence[str]) -> int:
@@ -51,7 +64,7 @@ def predict(argv: Sequence[str]) -> int:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print one JSON object per line instead of tables")
     output.add_argument(
-        "--output", type=output_file(*SUFFIXES), metavar="FILE", help="write a table: .csv, .jsonl or .parquet"
+        "--output", type=output_file(*TABLES), metavar="FILE", help="write a table: .csv, .jsonl or .parquet"
     )
     given = parser.parse_args(argv)
     images = _find_images(given.images)
@@ -135,7 +148,7 @@ def _answers(
     vision: "SkinVision", images: Sequence[str], coverage: float | None
 ) -> "Iterator[tuple[str, Prediction | ImageError]]":
     """Answer in batches, as slowly as the answers are taken."""
-    from skinvision_hf.models.prediction_sets import COVERAGE
+    from skinvision_hf.models.prediction import COVERAGE
 
     for start in range(0, len(images), BATCH):
         paths = images[start : start + BATCH]
@@ -149,6 +162,41 @@ def _record(path: str, answer: "Prediction | ImageError") -> dict[str, Any]:
         return {"path": path, "error": str(answer)}
     warning = {"warning": UNLIKE} if answer.in_distribution is False else {}
     return {"path": path, **answer.to_dict(), **warning}
+
+
+@contextmanager
+def open_table(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
+    """Open a table and yield what adds an answer to it. A command that is stopped keeps its rows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix.lower() == ".jsonl":
+        with path.open("w", encoding="utf-8") as file:
+            yield lambda record: file.write(json.dumps(record) + "\n")
+        return
+    import pyarrow
+    from pyarrow import csv, parquet
+
+    schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in COLUMNS.items()])
+    rows: list[dict[str, Any]] = []
+    with (csv.CSVWriter if path.suffix.lower() == ".csv" else parquet.ParquetWriter)(str(path), schema) as writer:
+
+        def write_rows() -> None:
+            writer.write_table(pyarrow.Table.from_pylist(rows, schema))
+            rows.clear()
+
+        def add(record: dict[str, Any]) -> None:
+            rows.append(_flat(record))
+            if len(rows) == ROWS:
+                write_rows()
+
+        try:
+            yield add
+        finally:
+            write_rows()
+
+
+def _flat(record: dict[str, Any]) -> dict[str, Any]:
+    flat = {f"probability_{code}": value for code, value in record.get("probabilities", {}).items()}
+    return record | flat | {"prediction_set": " ".join(record.get("prediction_set") or ()) or None}
 
 
 def _text(path: str, prediction: "Prediction") -> str:

@@ -1,29 +1,27 @@
 """The `skinvision` command: its subcommands, and how a process ends."""
 
+import importlib
 import os
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from skinvision_hf._version import __version__
-from skinvision_hf.cli.audit_command import audit
-from skinvision_hf.cli.hub_commands import publish
-from skinvision_hf.cli.inference_commands import explain, predict
 from skinvision_hf.cli.options import make_parser
-from skinvision_hf.cli.training_commands import compare, evaluate, explain_model, prepare, train
 from skinvision_hf.errors import run_command
 
-COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
-    "predict": (predict, "classify images of skin lesions"),
-    "explain": (explain, "show which parts of an image support a diagnosis"),
-    "prepare": (prepare, "download, check and prepare HAM10000"),
-    "train": (train, "train a model and write its release folder"),
-    "evaluate": (evaluate, "evaluate a model on labelled images"),
-    "compare": (compare, "find out whether one model is better than another"),
-    "audit": (audit, "find lesions with images in more than one split"),
-    "explain-model": (explain_model, "compare the heat maps of a model with lesion masks"),
-    "publish": (publish, "publish a model, a data set or a Space on the Hub"),
+# The module of each command, whose function has the command's name; it is imported when it is asked for.
+COMMANDS = {
+    "predict": ("inference_commands", "classify images of skin lesions"),
+    "explain": ("inference_commands", "show which parts of an image support a diagnosis"),
+    "prepare": ("training_commands", "download, check and prepare HAM10000"),
+    "train": ("training_commands", "train a model and write its release folder"),
+    "evaluate": ("training_commands", "evaluate a model on labelled images"),
+    "compare": ("training_commands", "find out whether one model is better than another"),
+    "audit": ("training_commands", "find lesions with images in more than one split"),
+    "explain-model": ("training_commands", "compare the heat maps of a model with lesion masks"),
+    "publish": ("hub_commands", "publish a model, a data set or a Space on the Hub"),
 }
 READER_GONE = 141  # what a shell reports for a program whose reader closed the pipe
 
@@ -31,7 +29,8 @@ READER_GONE = 141  # what a shell reports for a program whose reader closed the 
 def _run(argv: Sequence[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
-        code = COMMANDS[argv[0]][0](argv[1:])
+        module = importlib.import_module(f"skinvision_hf.cli.{COMMANDS[argv[0]][0]}")
+        code: int = getattr(module, argv[0].replace("-", "_"))(argv[1:])
         sys.stdout.flush()
         return code
     listed = "\n".join(f"  {name:<14} {summary}" for name, (_, summary) in COMMANDS.items())

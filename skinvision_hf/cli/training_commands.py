@@ -1,4 +1,4 @@
-"""`skinvision prepare`, `train`, `evaluate`, `compare` and `explain-model`: from images to a measured release."""
+"""`skinvision prepare`, `train`, `evaluate`, `compare`, `audit`, `explain-model`: from images to a measured release."""
 
 import argparse
 import logging
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from jsonargparse import ArgumentParser
 
 LABELLED = "HAM10000 (from prepare), or other labelled images: one folder per diagnosis, or a CSV file"
+LEAK = 3  # the exit code
 
 
 def prepare(argv: Sequence[str]) -> int:
@@ -170,6 +171,34 @@ def compare(argv: Sequence[str]) -> int:
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--skip_unknown", action="store_true", help="leave out images with other diagnoses")
     parser.add_argument("--batch_size", type=positive, default=64, help="images per batch (default: %(default)s)")
+
+
+def audit(argv: Sequence[str]) -> int:
+    """Look for lesions in more than one split, and print the counts and the verdict."""
+    parser = make_parser(
+        "audit",
+        "Find lesions of HAM10000 with images in more than one split. The exit code is 3 if there are any, else 0.\n"
+        "Image ids are enough. For a predictions.csv, also print the metrics with and without these images.\n"
+        "In two folders without ids, compare the pictures, which finds copies of images.",
+        example="skinvision audit splits.csv\n"
+        "skinvision audit test.csv --train train.csv\n"
+        "skinvision audit outputs/evaluation/predictions.csv --output_dir outputs/audit",
+    )
+    about = "folder, or table of image ids, perhaps with a column `split`; without splits and --train, it is compared"
+    parser.add_argument("images", type=Path, metavar="IMAGES", help=f"{about} with the rest of HAM10000")
+    parser.add_argument("--train", type=Path, metavar="IMAGES", help="table or folder of the training images")
+    parser.add_argument("--output_dir", type=Path, help="folder for audit.json, the list of all leaks")
+    given = parser.parse_args(argv)
+
+    from skinvision_hf.evaluation.audit import audit_files
+    from skinvision_hf.files import make_folder, write_json
+
+    folder = make_folder(given.output_dir) if given.output_dir else None
+    report = audit_files(given.images, given.train)
+    print(report)
+    if folder:
+        print(f"\nWritten to {write_json(folder / 'audit.json', report.to_dict())}")
+    return LEAK if report.leaks else 0
 
 
 def explain_model(argv: Sequence[str]) -> int:

@@ -1,21 +1,18 @@
 """Lists of images, with or without splits, and the lesions that HAM10000's images show; no image is opened."""
 
-import csv
 import re
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import NamedTuple
 
 from skinvision_hf.data.folders import list_files
 from skinvision_hf.data.images import IMAGE_SUFFIXES
-from skinvision_hf.data.split_schemes import duplicate_pairs, merge_duplicates
-from skinvision_hf.data.tables import Table, columns_of
+from skinvision_hf.data.split_schemes import duplicate_pairs, merge_duplicates, read_manifest
+from skinvision_hf.data.tables import Table, column_of, columns_of
 from skinvision_hf.errors import DataError, first_ten
 
 ISIC_ID = re.compile(r"isic[ _-]?(\d{7})(?!\d)", re.IGNORECASE)
-# Columns that hold splits, in lower case without punctuation, the best first; and what splits are called elsewhere.
-SPLIT_COLUMNS = ("split", "splits", "datasplit", "subset", "partition", "phase", "set", "fold", "kfold")
+# What splits are called elsewhere.
 SPLIT_NAMES = {"train": "train", "training": "train", "trn": "train", "test": "test", "testing": "test", "tst": "test"}
 SPLIT_NAMES |= dict.fromkeys(("validation", "valid", "val", "dev"), "validation")
 UNSPLIT = "the list"
@@ -31,8 +28,7 @@ class ListedImage(NamedTuple):
 @cache
 def lesion_groups() -> dict[str, str]:
     """The lesion of each of HAM10000's images by image_id; lesion_ids that the 18 duplicate pairs join are one."""
-    lines = (files("skinvision_hf.data") / "manifests" / "ham10000-lesions.csv").read_text().splitlines()
-    lesions = {row["image_id"]: row["lesion_id"] for row in csv.DictReader(lines[1:])}  # the first is the licence
+    lesions = {row["image_id"]: row["lesion_id"] for row in read_manifest("ham10000-lesions")}
     return dict(zip(lesions, merge_duplicates([*lesions], [*lesions.values()], duplicate_pairs()), strict=True))
 
 
@@ -87,8 +83,7 @@ def _read_table(table: Table) -> list[ListedImage]:
     column = next(known, usual[0] if usual else None)
     if column is None:
         raise DataError(f"{table.path} has no column of image ids (found: {first_ten(heads) or 'nothing'}); add one")
-    plain = {re.sub(r"[\W_]", "", head.lower()): head for head in heads}
-    split = next((plain[name] for name in SPLIT_COLUMNS if name in plain), None)
+    split = column_of(heads, "split")
     values = [row[split].lower() if split else _split_in(row[column]) for row in rows]
     return [ListedImage(row[column], SPLIT_NAMES.get(value, value)) for row, value in zip(rows, values, strict=True)]
 

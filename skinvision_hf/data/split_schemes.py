@@ -38,7 +38,7 @@ def assign_splits(
 
 def load_manifest() -> dict[str, str]:
     """The split of each image by image_id, from the committed manifest of `ham10000-v1`, in the order of the file."""
-    return {row["image_id"]: row["split"] for row in _read_table(DEFAULT_SCHEME)}
+    return {row["image_id"]: row["split"] for row in read_manifest(DEFAULT_SCHEME)}
 
 
 def duplicate_pairs() -> list[tuple[str, str]]:
@@ -46,11 +46,13 @@ def duplicate_pairs() -> list[tuple[str, str]]:
 
     Found by Abhishek, Jain and Hamarneh, Scientific Data 2025, doi:10.1038/s41597-025-04382-5.
     """
-    return [(row["image_id_a"], row["image_id_b"]) for row in _read_table("ham10000-duplicates")]
+    return [(row["image_id_a"], row["image_id_b"]) for row in read_manifest("ham10000-duplicates")]
 
 
-def _read_table(name: str) -> "csv.DictReader[str]":
-    return csv.DictReader((files("skinvision_hf.data") / "manifests" / f"{name}.csv").read_text().splitlines())
+def read_manifest(name: str) -> "csv.DictReader[str]":
+    """The rows of a table in the folder `manifests`, without its comments."""
+    lines = (files("skinvision_hf.data") / "manifests" / f"{name}.csv").read_text().splitlines()
+    return csv.DictReader(line for line in lines if not line.startswith("#"))
 
 
 def merge_duplicates(

@@ -23,6 +23,7 @@ COLUMNS = {
     "age": "age ageapprox",
     "sex": "sex gender",
     "localization": "localization localisation anatomsitegeneral anatomsitegeneralchallenge anatomsite site location",
+    "split": "split splits datasplit subset partition phase set fold kfold",
 }
 # What HAM10000 on the Hub, the ISIC challenges and the ISIC Archive (before and after its change to a hierarchy of
 # diagnoses) call them. Squamous cell carcinoma is not listed: only its form in situ belongs to the seven.
@@ -126,11 +127,11 @@ class Table:
         return bool(column_of(self.columns, "image_id") and (self.marks or column_of(self.columns, "dx")))
 
     def records(self, *, required: Sequence[str] = ("image_id",)) -> list[dict[str, str]]:
-        """The rows by the keys of `COLUMNS` that the table has; `dx` is in the table's own words.
+        """The rows by the keys of `COLUMNS` that the table has, without the split; `dx` is in the table's own words.
 
         Missing columns, rows that leave a `required` one empty, and rows that contradict themselves raise DataError.
         """
-        wanted = {name: column_of(self.columns, name) for name in COLUMNS if name != "dx"}
+        wanted = {name: column_of(self.columns, name) for name in COLUMNS if name not in ("dx", "split")}
         missing = [name for name in required if wanted.get(name) is None]
         missing += [] if self.marks or column_of(self.columns, "dx") else ["dx"]
         if missing:

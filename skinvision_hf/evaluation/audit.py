@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from skinvision_hf.config import SPLITS
-from skinvision_hf.data.image_lists import ListedImage, image_id_of, lesion_groups
+from skinvision_hf.data.image_lists import ListedImage, image_id_of, is_known, lesion_groups, read_list
+from skinvision_hf.data.near_duplicates import near_duplicates
 from skinvision_hf.data.tables import Table
 from skinvision_hf.errors import DataError, first_ten
-from skinvision_hf.evaluation.bootstrap import Statistic, estimate_all
+from skinvision_hf.evaluation.bootstrap import Statistic, bootstrap
 from skinvision_hf.evaluation.comparison import difference
 from skinvision_hf.evaluation.metrics import metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import COLUMNS, Predictions
-from skinvision_hf.records import Estimate, Record
+from skinvision_hf.records import Estimate, Record, markdown_table
 
 REST = "the rest of HAM10000"
 METRICS = ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy", "melanoma_sensitivity", "melanoma_specificity")
@@ -71,15 +72,12 @@ class AuditReport(Record):
 
     def __str__(self) -> str:
         """Markdown tables, the first leaks, and the verdict in the last line."""
-        lines = [f"| split | images | {self.kind} | shared images | shared {self.kind} |"]
-        lines += ["| --- | --- | --- | --- | --- |"]
-        lines += [f"| {name} | {' | '.join(map(str, c.to_dict().values()))} |" for name, c in self.splits.items()]
+        counts = [(name, *split.to_dict().values()) for name, split in self.splits.items()]
+        lines = markdown_table(("split", "images", self.kind, "shared images", f"shared {self.kind}"), *counts)
         if self.metrics:
-            clean = self.metrics["accuracy"].on_clean.n
-            lines += ["", f"| metric | all images | {clean} images that are not shared | difference |"]
-            lines += ["| --- | --- | --- | --- |"]
-        for name, m in (self.metrics or {}).items():
-            lines.append(f"| {metric_title(name)} | {m.on_all} | {m.on_clean} | {m.difference} |")
+            clean = f"{self.metrics['accuracy'].on_clean.n} images that are not shared"
+            rows = [(metric_title(name), m.on_all, m.on_clean, m.difference) for name, m in self.metrics.items()]
+            lines += ["", *markdown_table(("metric", "all images", clean, "difference"), *rows)]
         if self.leaks:
             lines += ["", f"The first of {len(self.leaks)} {self.kind} in more than one split:"]
         for lesion, by_split in islice(self.leaks.items(), 10):
@@ -89,35 +87,46 @@ class AuditReport(Record):
         return "\n".join([*lines, "", self.verdict])
 
 
-def audit_splits(
-    images: Iterable[ListedImage], *, groups: Mapping[str, str] | None = None, predictions: Predictions | None = None
-) -> AuditReport:
+def audit_files(path: Path, train: Path | None = None) -> AuditReport:
     """Find the lesions that have images in more than one split.
 
     Args:
-        images: The images of all splits. Those of a single split are checked against the rest of HAM10000.
-        groups: The near-duplicates that an image belongs to, by its name; None for lesions by HAM10000's ids.
-        predictions: What a model says about images of the list.
+        path: A table of image ids or a folder, see `read_list`; without splits, it is checked against the rest of
+            HAM10000. If it is a predictions.csv, the metrics with and without the leak are measured, too.
+        train: The training images, when they are elsewhere. Pictures in folders without ids are compared.
 
     Raises:
-        DataError: If nothing can be checked in one of the splits.
+        DataError: If a file cannot be read, or nothing can be checked in one of the splits.
     """
-    listed, kind = set(images), "groups of near-duplicates"
-    if groups is None:
-        kind = "lesions"
-        groups = lesion_groups()
-        listed = {ListedImage(image_id_of(name), split) for name, split in listed}
-        if len({split for _, split in listed}) == 1:
-            listed |= {ListedImage(name, REST) for name in groups.keys() - {name for name, _ in listed}}
-    members: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    ordered = sorted(listed, key=_order)
+    images = read_list(path, only="test") + read_list(train, only="train") if train else read_list(path)
+    splits, checked = {image.split for image in images}, {image.split for image in images if is_known(image.name)}
+    if len(splits) > 1 and splits != checked and path.is_dir() and (train is None or train.is_dir()):
+        groups = near_duplicates([image.name for image in images])
+        return _audit(images, groups, kind="groups of near-duplicates")
+    images = [ListedImage(image_id_of(name), split) for name, split in images]
+    if len(splits) == 1:
+        images += [ListedImage(name, REST) for name in lesion_groups().keys() - {name for name, _ in images}]
+    has_predictions = path.is_file() and set(COLUMNS) <= set(Table.read(path, head_only=True).columns)
+    return _audit(images, lesion_groups(), predictions=Predictions.from_csv(path) if has_predictions else None)
+
+
+def _audit(
+    images: Iterable[ListedImage],
+    groups: Mapping[str, str],
+    *,
+    predictions: Predictions | None = None,
+    kind: str = "lesions",
+) -> AuditReport:
+    """Find the groups of images by name, lesions or near-duplicates, that are in more than one split."""
+    members: dict[str, dict[str, tuple[str, ...]]] = defaultdict(lambda: defaultdict(tuple))
+    ordered = sorted(set(images), key=_order)
     for name, split in ordered:
         if name in groups:
-            members[groups[name]][split].append(name)
+            members[groups[name]][split] += (name,)
     leaks = {lesion: by_split for lesion, by_split in sorted(members.items()) if len(by_split) > 1}
     return AuditReport(
         splits={split: _count(split, members) for split in dict.fromkeys(split for _, split in ordered)},
-        leaks={lesion: {s: tuple(names) for s, names in by_split.items()} for lesion, by_split in leaks.items()},
+        leaks=leaks,
         unknown=tuple(dict.fromkeys(name for name, _ in ordered if name not in groups)),
         metrics=_measure(predictions, leaks) if predictions else None,
         kind=kind,
@@ -126,10 +135,10 @@ def audit_splits(
 
 def _order(image: ListedImage) -> tuple[int, str, str]:
     """Training, validation and test before others."""
-    return SPLITS.index(image.split) if image.split in SPLITS else len(SPLITS), image.split, image.name
+    return [*SPLITS, image.split].index(image.split), image.split, image.name
 
 
-def _count(split: str, members: Mapping[str, Mapping[str, list[str]]]) -> SplitCounts:
+def _count(split: str, members: Mapping[str, Mapping[str, tuple[str, ...]]]) -> SplitCounts:
     inside = [(len(by_split[split]), len(by_split) > 1) for by_split in members.values() if split in by_split]
     if not inside:
         problem = f"no image in {split} has an id of HAM10000, such as ISIC_0024306"
@@ -144,26 +153,16 @@ def _measure(predictions: Predictions, leaks: Container[str]) -> dict[str, Audit
     known = replace(predictions, lesion_ids=lesions).select(np.array([lesion != "" for lesion in lesions]))
     clean = np.array([lesion not in leaks for lesion in known.lesion_ids])
     on_all, on_clean = _estimates(known), _estimates(known.select(clean))
+    statistics = overall_statistics(known.labels, known.probabilities)
 
     def change(statistic: Statistic) -> Estimate:
         return difference(statistic, lambda counts: statistic(counts * clean), known.counts)
 
-    statistics = _statistics(known)
     return {name: AuditedMetric(on_all[name], on_clean[name], change(statistics[name])) for name in METRICS}
-
-
-def _statistics(predictions: Predictions) -> dict[str, Statistic]:
-    statistics = overall_statistics(predictions.labels, predictions.probabilities)
-    return {name: statistics[name] for name in METRICS}
 
 
 def _estimates(predictions: Predictions) -> dict[str, Estimate]:
     if not predictions.image_ids:
         return dict.fromkeys(METRICS, Estimate(None, None, None, 0))
-    return estimate_all(_statistics(predictions), predictions.counts)
-
-
-def find_predictions(path: Path) -> Predictions | None:
-    """The predictions in a list of images, if it has the columns of a predictions.csv."""
-    has_them = path.is_file() and set(COLUMNS) <= set(Table.read(path, head_only=True).columns)
-    return Predictions.from_csv(path) if has_them else None
+    statistics = overall_statistics(predictions.labels, predictions.probabilities)
+    return {name: bootstrap(statistics[name], predictions.counts) for name in METRICS}

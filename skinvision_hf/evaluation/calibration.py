@@ -201,7 +201,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(log_loss, bounds=(-bound, bound), options={"xatol": 1e-8}).x))
 
 
-def calibrate(model: SkinVisionForImageClassification, validation: Predictions) -> float:
+def calibrate(model: SkinVisionForImageClassification, validation: Predictions) -> None:
     """Fit a temperature and divide the classifier by it, so that every library's loader gives calibrated probabilities.
 
     A network that is calibrated already stays as it is.
@@ -210,21 +210,17 @@ def calibrate(model: SkinVisionForImageClassification, validation: Predictions) 
         model: The network; it is changed in place.
         validation: Its predictions of the validation split.
 
-    Returns:
-        The fitted temperature; 1 for a network that was calibrated already.
-
     Raises:
         DataError: If the predictions cannot be used.
     """
     temperature = fit_temperature(validation.logits, validation.labels)
     if abs(temperature - 1) < NEGLIGIBLE:
-        return 1.0
+        return
     classifier = model.timm_model.get_classifier()
     with torch.no_grad():
         classifier.weight.div_(temperature)
         classifier.bias.div_(temperature)
     model.config.calibration_temperature = recorded_temperature(model) * temperature
-    return temperature
 
 
 def recorded_temperature(model: SkinVisionForImageClassification) -> float:

@@ -9,7 +9,7 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import RESAMPLES, AbsoluteSum, Statistic, bootstrap, images_of, lesion_counts
 from skinvision_hf.evaluation.metrics import metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.records import Estimate, Record
+from skinvision_hf.records import Estimate, Record, markdown_table
 
 
 @dataclass(frozen=True)
@@ -39,15 +39,13 @@ class Comparison(Record):
 
     def __str__(self) -> str:
         """A Markdown table and the test in a sentence."""
-        rows = [f"| {metric_title(name)} | {estimate} |" for name, estimate in self.differences.items()]
+        rows = [(metric_title(name), estimate) for name, estimate in self.differences.items()]
         return "\n".join(
             [
                 f"second minus first on the same {self.images} images of {self.lesions} lesions; "
                 "paired 95 % confidence intervals over lesions",
                 "",
-                "| metric | difference |",
-                "| --- | --- |",
-                *rows,
+                *markdown_table(("metric", "difference"), *rows),
                 "",
                 f"Right on one side only: first {self.only_first_right}, second {self.only_second_right}; exact test "
                 f"over lesions p = {self.lesion_p:.3g} (over images, as if they were independent: McNemar's "
@@ -74,11 +72,11 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
     if not np.array_equal(first.labels, second.labels):
         raise DataError("the two sets of predictions disagree about the labels; evaluate both on the same data")
     labels, counts = first.labels, lesion_counts(first.lesion_ids, resamples=resamples)
-    probabilities = (first.probabilities, second.probabilities)
-    before, after = (overall_statistics(labels, p) for p in probabilities)
-    right = [p.argmax(axis=1) == labels for p in probabilities]
-    only = (int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
-    gains = right[1].astype(int) - right[0]
+    before, after = (overall_statistics(labels, p.probabilities) for p in (first, second))
+    was_right, is_right = (p.probabilities.argmax(axis=1) == labels for p in (first, second))
+    gains = is_right.astype(int) - was_right
+    only_first, only_second = int((gains < 0).sum()), int((gains > 0).sum())
+    differ = only_first + only_second
     return Comparison(
         images=len(labels),
         lesions=len(set(first.lesion_ids)),
@@ -87,10 +85,10 @@ def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPL
             for name, statistic in before.items()
             if not isinstance(statistic, AbsoluteSum)
         },
-        only_first_right=only[0],
-        only_second_right=only[1],
+        only_first_right=only_first,
+        only_second_right=only_second,
         lesion_p=_sign_flip_p(gains, np.asarray(first.lesion_ids)),
-        mcnemar_p=float(binomtest(only[0], sum(only)).pvalue) if sum(only) else 1.0,
+        mcnemar_p=float(binomtest(only_first, differ).pvalue) if differ else 1.0,
     )
 
 

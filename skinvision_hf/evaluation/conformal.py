@@ -9,7 +9,7 @@ from skinvision_hf.evaluation.bootstrap import Mean, bootstrap
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.prediction_sets import COVERAGE, ConformalPredictor
+from skinvision_hf.models.prediction import COVERAGE, ConformalPredictor
 from skinvision_hf.models.release import CONFORMAL_FILE
 from skinvision_hf.records import Estimate, Record
 
@@ -74,7 +74,7 @@ def fit_conformal(validation: Predictions) -> ConformalPredictor:
     return replace(unfitted, scores=scores[order], images_of_lesion=_images_of_lesion(validation)[order])
 
 
-def save_conformal(predictor: ConformalPredictor, folder: str | Path) -> Path:
+def save_conformal(predictor: ConformalPredictor, folder: Path) -> None:
     """Write the scores into a release."""
     content = {
         "schema_version": 3,
@@ -84,7 +84,7 @@ def save_conformal(predictor: ConformalPredictor, folder: str | Path) -> Path:
         "scores": np.round(predictor.scores, DIGITS).tolist(),
         "images_of_lesion": predictor.images_of_lesion.tolist(),
     }
-    return write_json(Path(folder) / CONFORMAL_FILE, content)
+    write_json(folder / CONFORMAL_FILE, content)
 
 
 def measure_conformal(predictor: ConformalPredictor, test: Predictions) -> ConformalReport:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.special import softmax
 
+from skinvision_hf.data.tables import Table
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import lesion_counts
 from skinvision_hf.files import atomic_write
@@ -65,17 +66,14 @@ class Predictions:
         Raises:
             DataError: If it cannot be read, or is not such a table.
         """
+        rows = Table.read(Path(path)).rows
+        if not rows:
+            raise DataError(f"{path} holds no predictions; evaluate the model again")
         try:
-            with Path(path).open(newline="", encoding="utf-8") as file:
-                rows = list(csv.DictReader(file))
-            if not rows:
-                raise DataError(f"{path} holds no predictions; evaluate the model again")
             probabilities = np.array([[float(row[code]) for code in CODES] for row in rows])
             labels = np.array([CODES.index(row["label"]) for row in rows], dtype=np.int64)
             names = [(row["image_id"], row["lesion_id"]) for row in rows]
-        except OSError as error:
-            raise DataError(f"cannot read {path} ({error.strerror}); check the path") from error
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError) as error:
             raise DataError(f"{path} is not a table of predictions with the columns {', '.join(COLUMNS)}") from error
         if not (np.isfinite(probabilities).all() and np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)):
             raise DataError(f"the probabilities in {path} do not add up to 1; evaluate the model again")

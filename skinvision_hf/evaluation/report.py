@@ -1,10 +1,13 @@
 """Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import confusion_matrix
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import estimate_all
@@ -14,9 +17,11 @@ from skinvision_hf.evaluation.decisions import DecisionReport
 from skinvision_hf.evaluation.metrics import CLASS_METRICS, class_statistics, metric_title, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.subgroups import SubgroupReport
+from skinvision_hf.files import sha256, write_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.prediction import OperatingPoint
-from skinvision_hf.records import Estimate, Record
+from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
+from skinvision_hf.records import Estimate, Record, markdown_table
 
 SCHEMA_VERSION = 3
 SHOWN = ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy", "melanoma_sensitivity", "melanoma_specificity", "ece")
@@ -131,21 +136,21 @@ class EvalReport(Record):
     def __str__(self) -> str:
         """Two Markdown tables: overall, and by diagnosis."""
         split = self.split
-        lines = [
-            f"{split.scheme}, {split.name}: {split.images} images of {split.lesions} lesions; "
-            "95 % confidence intervals over lesions",
-            "",
-            "| metric | value (95 % confidence interval) |",
-            "| --- | --- |",
-            *(f"| {metric_title(name)} | {self.overall[name]} |" for name in SHOWN),
-            "",
-            f"| diagnosis | images | {' | '.join(map(metric_title, CLASS_METRICS))} |",
-            f"| --- | --- |{' --- |' * len(CLASS_METRICS)}",
+        overall = [(metric_title(name), self.overall[name]) for name in SHOWN]
+        by_class = [
+            (code, metrics["sensitivity"].n, *(metrics[name] for name in CLASS_METRICS))
+            for code, metrics in self.per_class.items()
         ]
-        for code, metrics in self.per_class.items():
-            cells = " | ".join(str(metrics[name]) for name in CLASS_METRICS)
-            lines.append(f"| {code} | {metrics['sensitivity'].n} | {cells} |")
-        return "\n".join(lines)
+        return "\n".join(
+            [
+                f"{split.scheme}, {split.name}: {split.images} images of {split.lesions} lesions; "
+                "95 % confidence intervals over lesions",
+                "",
+                *markdown_table(("metric", "value (95 % confidence interval)"), *overall),
+                "",
+                *markdown_table(("diagnosis", "images", *map(metric_title, CLASS_METRICS)), *by_class),
+            ]
+        )
 
 
 def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: str) -> EvalReport:
@@ -165,8 +170,7 @@ def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: 
     if not np.isfinite(probabilities).all():
         raise DataError("some predictions are not finite numbers; the model is damaged, download or train it again")
     counts = predictions.counts
-    matrix = np.zeros((len(CODES), len(CODES)), dtype=int)
-    np.add.at(matrix, (labels, probabilities.argmax(axis=1)), 1)
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(CODES)))
     return EvalReport(
         schema_version=SCHEMA_VERSION,
         split=SplitFacts(split_scheme, split, len(labels), len(set(predictions.lesion_ids))),
@@ -176,3 +180,45 @@ def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: 
         },
         confusion_matrix=tuple(map(tuple, matrix.tolist())),
     )
+
+
+def measured_weights(folder: Path, *, views: int = 1) -> ModelFacts:
+    """Which network a report is about, so that it is never shown beside others."""
+    return ModelFacts(sha256(folder / WEIGHTS_FILE), views)
+
+
+def assert_same_subject(folder: str | Path, model: ModelFacts) -> None:
+    """Check that a folder has no report on another network: sections about two never stand in one file.
+
+    Raises:
+        DataError: If it has one.
+    """
+    present = read_metrics(folder).get("model")
+    if present is not None and ModelFacts.from_dict(present) != model:
+        raise DataError(f"{folder} has the report of another model; choose another --output_dir")
+
+
+def read_metrics(folder: str | Path) -> dict[str, Any]:
+    """Read the sections of a folder's `metrics.json`; none where there is no such file.
+
+    Raises:
+        DataError: If the file is not valid.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    except (ValueError, TypeError) as error:
+        raise DataError(f"{path} is not a valid {METRICS_FILE}; move it away") from error
+
+
+def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> None:
+    """Write sections into the `metrics.json` of a folder; sections that other commands wrote there stay.
+
+    Raises:
+        DataError: If the file is not valid, or the folder cannot be written to.
+    """
+    path = Path(folder) / METRICS_FILE
+    try:
+        write_json(path, read_metrics(folder) | dict(sections))
+    except OSError as error:
+        raise DataError(f"cannot write {path} ({error.strerror}); choose another folder") from error

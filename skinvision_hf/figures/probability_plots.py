@@ -6,8 +6,7 @@ from matplotlib.axes import Axes
 
 from skinvision_hf.evaluation.calibration import CalibrationReport
 from skinvision_hf.evaluation.conformal import ConformalReport
-from skinvision_hf.evaluation.curves import Curve
-from skinvision_hf.evaluation.decisions import Abstention, DecisionReport
+from skinvision_hf.evaluation.decisions import Abstention, Curve, DecisionReport
 from skinvision_hf.figures.style import ACCENT, MAIN, MUTED, new_figure, save_figure, with_error_bars
 
 COVERAGE = 0.9

@@ -220,7 +220,7 @@ def _stage_dataset(source: str | Path, repo_id: str, folder: Path, links: Links)
         write_parquet(rows, folder, name)
 
     def write(links: Links) -> None:
-        _mark(folder, render_dataset_card(data, split_scheme=DEFAULT_SCHEME, repo_id=repo_id, links=links).content)
+        _mark(folder, render_dataset_card(data, repo_id=repo_id, links=links).content)
 
     write(links)
     message = f"Publish the split scheme {DEFAULT_SCHEME}"

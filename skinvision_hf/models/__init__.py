@@ -1,5 +1,5 @@
 """The network and what a release of it is.
 
 `modeling` is the network, `creation` makes a new one, and `release` finds release folders here and on the Hub.
-An answer is a `prediction`, with the threshold of its verdict; `prediction_sets` makes its conformal set.
+An answer is a `prediction`, with the threshold of its verdict and its conformal set.
 """

@@ -23,8 +23,6 @@ from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.release import ONNX_FILE
 
-__all__ = ["OUTPUTS", "export_onnx"]
-
 OPSET = 18
 """The first version whose Resize smooths as it shrinks (`antialias`)."""
 

@@ -4,8 +4,6 @@ The only module that reads from the Hub.
 """
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -141,28 +139,27 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
 def _download(repo_id: str, revision: str | None, token: str | bool | None, **cache: Any) -> Path:
     if repo_id.count("/") != 1 or repo_id.startswith((".", "/", "~")):
         raise ModelError(f"{repo_id} is neither a folder nor a Hub id such as user/name; check the path")
-    with _download_errors(repo_id, revision):
-        try:
-            if not cache["local_files_only"]:
-                model_info(repo_id, revision=revision, timeout=TIMEOUT, token=token)
-        except (HTTPError, OfflineModeIsEnabled) as error:
-            if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
-                raise
+    options = {"revision": revision, "token": token, **cache}
+    try:
+        if not (cache["local_files_only"] or _answers(repo_id, revision, token)):
             # Without a network, what is in the cache counts; the client itself would go on trying.
-            cache["local_files_only"] = True
-        options = {"revision": revision, "token": token, **cache}
+            options["local_files_only"] = True
         # First alone, before hundreds of megabytes of another kind of model are downloaded.
         _read_config(Path(snapshot_download(repo_id, allow_patterns=CONFIG_FILE, **options)), repo_id)
         return Path(snapshot_download(repo_id, allow_patterns=list(RELEASE_FILES), ignore_patterns=DEEP, **options))
-
-
-@contextmanager
-def _download_errors(repo_id: str, revision: str | None) -> Iterator[None]:
-    """Turn whatever the Hub's client raises while it downloads into one `ModelError`."""
-    try:
-        yield
     except (HTTPError, OSError, HFValidationError) as error:
         raise ModelError(_explain(error, repo_id, revision)) from error
+
+
+def _answers(repo_id: str, revision: str | None, token: str | bool | None) -> bool:
+    """Whether the Hub can be reached; what it refuses is raised."""
+    try:
+        model_info(repo_id, revision=revision, timeout=TIMEOUT, token=token)
+    except (HTTPError, OfflineModeIsEnabled) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
+            raise
+        return False
+    return True
 
 
 def _explain(error: Exception, repo_id: str, revision: str | None) -> str:

@@ -18,8 +18,8 @@ from skinvision_hf.config import PhaseConfig, TrainConfig
 from skinvision_hf.data.augmentation import BatchAugmentation
 from skinvision_hf.data.loaders import iterate
 from skinvision_hf.errors import ModelError, RunError
+from skinvision_hf.evaluation.evaluate import collect_logits
 from skinvision_hf.evaluation.evaluate_metrics import compute
-from skinvision_hf.evaluation.logits import collect_logits
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.training.losses import ClassificationLoss, lesion_focus_loss
 
