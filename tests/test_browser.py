@@ -65,13 +65,6 @@ def page(browser: Browser, app: RunningApp, hosts: set[str], request: pytest.Fix
     context.close()
 
 
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("noise") / "noise.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)).save(path)
-    return path
-
-
 def upload(page: Page, path: Path) -> None:
     page.locator("#photo input[type=file]").set_input_files(path)
 
@@ -205,8 +198,10 @@ def test_a_visitor_takes_a_photograph(page: Page) -> None:
     assert page.locator("#photo img").evaluate("image => image.naturalWidth") > 100
 
 
-def test_a_picture_of_something_else_gets_no_diagnosis_unless_asked(page: Page, noise: Path, lesion: Path) -> None:
-    upload(page, noise)
+def test_a_picture_of_something_else_gets_no_diagnosis_unless_asked(page: Page, lesion: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    upload(page, tmp_path / "noise.png")
     expect(page.locator(".sv-notice")).to_contain_text("does not look like the dermatoscopic images")
     expect(page.locator(".sv-label")).to_have_count(0)
     expect(page.locator("#overlay figure")).to_have_count(0)

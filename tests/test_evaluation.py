@@ -58,13 +58,10 @@ def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
     np.testing.assert_allclose(small.logits[2], third[0].numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_comes_back_in_the_mode_it_was_in_after_a_failure_too(
+def test_a_network_comes_back_in_the_mode_it_was_in_after_a_failure(
     model: SkinVisionForImageClassification, data: DatasetDict
 ) -> None:
     loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
-    for training in (True, False):
-        collect_logits(model.train(training), loader)
-        assert model.training is training
     model.freeze_backbone()
     model.train()
     before = [module.training for module in model.modules()]

@@ -13,13 +13,9 @@ from random_predictions import draw_predictions
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
-from skinvision_hf.explain.explanation_report import ExplanationReport
+from skinvision_hf.evaluation.report import evaluate_predictions
 from skinvision_hf.figures.evaluation_plots import plot_confidence, plot_misclassified
-from skinvision_hf.figures.explanation_plots import draw_explanation_scores
 from skinvision_hf.figures.release_plots import draw_release, plot_training
-from skinvision_hf.models.release import bundled_release
-from skinvision_hf.ood.ood_report import OODReport
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
@@ -60,21 +56,6 @@ def test_figures_show_the_numbers_they_are_given(tmp_path: Path) -> None:
         assert one.read_bytes() != two.read_bytes()
     again = plot_confidence(first, tmp_path / "again.png")
     assert again.read_bytes() == (tmp_path / "a" / "figures" / "confidence.png").read_bytes()
-
-
-def test_all_figures_of_the_bundled_release_are_drawn_from_its_report(tmp_path: Path) -> None:
-    bundled = bundled_release()
-    metrics = json.loads((bundled / "metrics.json").read_text(encoding="utf-8"))
-    report, ood = EvalReport.from_dict(metrics), OODReport.from_dict(metrics["ood"])
-    (tmp_path / "history.jsonl").write_bytes((bundled / "history.jsonl").read_bytes())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        draw_release(tmp_path, Predictions.from_csv(bundled / "predictions.csv"), report, ood=ood)
-        draw_explanation_scores(ExplanationReport.from_dict(metrics["explanations"]), tmp_path / "figures")
-    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert drawn == {path.name for path in (bundled / "figures").iterdir()}
-    for name in drawn:
-        assert_drawn(tmp_path / "figures" / name)
 
 
 def test_wrong_answers_are_shown_and_right_ones_are_not(tmp_path: Path) -> None:

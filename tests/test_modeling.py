@@ -78,15 +78,13 @@ def test_stages_are_pooled_on_the_way_to_the_same_feature_maps(tiny_release: Pat
             torch.testing.assert_close(model.timm_model.forward_head(maps), model(pixels).logits)
 
 
-def test_all_loaders_hold_equal_weights_in_float32_from_a_file_in_half_precision(tiny_release: Path) -> None:
-    ours = SkinVisionForImageClassification.from_pretrained(tiny_release).timm_model.state_dict()
-    timms = timm.create_model(f"local-dir:{tiny_release}", pretrained=True).state_dict()
-    theirs = AutoModelForImageClassification.from_pretrained(tiny_release).timm_model.state_dict()
-    assert ours.keys() == timms.keys() == theirs.keys()
-    for key, value in ours.items():
-        assert torch.equal(value, timms[key])
-        assert torch.equal(value, theirs[key])
-        assert not value.is_floating_point() or value.dtype == theirs[key].dtype == timms[key].dtype == torch.float32
+def test_a_file_in_half_precision_is_loaded_in_float32(tiny_release: Path) -> None:
+    for model in (
+        SkinVisionForImageClassification.from_pretrained(tiny_release),
+        AutoModelForImageClassification.from_pretrained(tiny_release),
+        timm.create_model(f"local-dir:{tiny_release}", pretrained=True),
+    ):
+        assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
     for key, value in load_file(tiny_release / "model.safetensors").items():
         if value.is_floating_point():
             assert value.dtype == (torch.float16 if value.ndim > 1 else torch.float32), key
