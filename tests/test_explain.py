@@ -34,15 +34,6 @@ def vision(tiny_release: Path) -> SkinVision:
     return SkinVision.from_pretrained(tiny_release, device="cpu")
 
 
-class Logits(torch.nn.Module):
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.model(pixels).logits
-
-
 @pytest.mark.parametrize(
     ("method", "stock"), list(zip(CAM_METHODS, [GradCAM, GradCAMPlusPlus, LayerCAM, HiResCAM, EigenCAM], strict=True))
 )
@@ -55,7 +46,7 @@ def test_maps_are_those_of_pytorch_grad_cam_on_the_whole_network(
     with torch.no_grad():
         maps = vision.model.timm_model.forward_features(pixels)
     targets = [0, 2, 4, 5]
-    with stock(Logits(vision.model), [vision.model.timm_model.bn2]) as cam:
+    with stock(vision.model.timm_model, [vision.model.timm_model.bn2]) as cam:
         expected = cam(pixels, [ClassifierOutputTarget(k) for k in targets])
     got = heat_maps(vision.model.timm_model, maps, targets, method)
     large = np.stack([cv2.resize(heat, (128, 128)) for heat in got])
@@ -170,14 +161,8 @@ def test_networks_without_feature_maps_are_refused_with_the_remedy(tmp_path: Pat
 @pytest.mark.parametrize("crop_pct", [1.0, 0.8])
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (256, 256)])
 def test_a_mark_comes_back_to_where_it_is_in_the_image(crop_mode: str, crop_pct: float, size: tuple[int, int]) -> None:
-    cfg = {
-        "input_size": [3, 128, 128],
-        "crop_mode": crop_mode,
-        "crop_pct": crop_pct,
-        "mean": (0.0,) * 3,
-        "std": (1.0,) * 3,
-        "interpolation": "bilinear",
-    }
+    cfg = {"input_size": [3, 128, 128], "crop_mode": crop_mode, "crop_pct": crop_pct, "interpolation": "bilinear"}
+    cfg |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
     width, height = size
     spot = (width // 2 + 30, height // 2 - 40)
     pixels = np.zeros((height, width, 3), np.uint8)

@@ -138,23 +138,18 @@ def test_validation_computes_through_them_without_a_cache(monkeypatch: pytest.Mo
     assert compute(predictions.probabilities[:1], predictions.labels[:1])["mean_auc"] is None
 
 
-def test_a_class_without_images_is_null_with_none_behind_it() -> None:
-    drawn = draw_predictions(300, seed=3)
+def test_what_cannot_be_measured_is_null_and_one_image_is_enough_for_a_report() -> None:
+    drawn, one = draw_predictions(300, seed=3), draw_predictions(1)
     report = evaluate_predictions(drawn.select(drawn.labels != 3), split_scheme="s", split="test")
     missing = report.per_class["df"]
     assert missing["sensitivity"].value is missing["auc"].value is missing["average_precision"].value is None
     assert missing["sensitivity"].n == 0
     assert report.overall["balanced_accuracy"].value is not None
-
-
-def test_one_image_is_enough_for_a_report_and_none_is_too_few() -> None:
-    one = draw_predictions(1)
     report = evaluate_predictions(one, split_scheme="s", split="test")
     assert report.overall["accuracy"].value in (0.0, 1.0)
     assert report.overall["mean_auc"].value is None
-    nothing = one.select(np.zeros(0, int))
     with pytest.raises(DataError, match="has no images"):
-        evaluate_predictions(nothing, split_scheme="s", split="test")
+        evaluate_predictions(one.select(np.zeros(0, int)), split_scheme="s", split="test")
     with pytest.raises(DataError, match="not finite"):
         evaluate_predictions(replace(one, logits=np.full((1, 7), np.nan)), split_scheme="s", split="test")
 
