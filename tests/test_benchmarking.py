@@ -12,6 +12,7 @@ from skinvision_hf.errors import RunError
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "benchmark.py"
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--architecture=test_efficientnet", "--init=random", "--image_size=32", "--steps=2"]
     assert call(SCRIPT, "training", "--data=synthetic[:210]", *options) == 0

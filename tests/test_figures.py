@@ -20,7 +20,6 @@ from skinvision_hf.figures.release_plots import draw_release, plot_training
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 CASES = {
-    "fair": draw_predictions(300),
     "one image": draw_predictions(1),
     "two classes": replace(draw_predictions(60), labels=np.arange(60) % 2),
     "always the same answer": replace(draw_predictions(60), logits=np.zeros((60, 7))),
@@ -28,25 +27,23 @@ CASES = {
 
 
 def draw(predictions: Predictions, folder: Path) -> list[Path]:
+    """Draw all figures of a release without a warning, and return them."""
     report = evaluate_predictions(predictions, split_scheme="drawn", split="test")
-    draw_release(folder, predictions, report)
-    return sorted((folder / "figures").iterdir())
-
-
-def assert_drawn(path: Path) -> None:
-    with Image.open(path) as image:
-        assert min(image.size) > 300
-        assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_release(folder, predictions, report)
+    paths = sorted((folder / "figures").iterdir())
+    assert len(paths) == 5
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) > 300
+            assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
+    return paths
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_figures_are_drawn_without_a_warning(case: str, tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        paths = draw(CASES[case], tmp_path)
-    assert len(paths) == 5
-    for path in paths:
-        assert_drawn(path)
+def test_figures_are_drawn_of_next_to_nothing(case: str, tmp_path: Path) -> None:
+    draw(CASES[case], tmp_path)
 
 
 def test_figures_show_the_numbers_they_are_given(tmp_path: Path) -> None:

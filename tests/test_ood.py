@@ -184,6 +184,7 @@ def test_kept_and_unusual_images_are_counted_by_diagnosis(
     assert OODReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_robustness_compares_changed_images_with_the_images_as_they_are(
     fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset], tmp_path: Path
 ) -> None:

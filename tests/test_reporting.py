@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from calling import run
@@ -23,11 +22,12 @@ from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.evaluate import compare_models
-from skinvision_hf.evaluation.logits import predict_dataset, symmetric_views
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import evaluate_predictions
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+
+pytestmark = pytest.mark.slow
 
 SOURCE = "synthetic[:420]"
 SCHEME = "ham10000-v1"
@@ -94,7 +94,6 @@ def test_the_numbers_of_a_release_follow_from_its_predictions(release: Path, dat
         assert again["overall"][name] == pytest.approx(estimate, abs=1e-4), name
 
 
-@pytest.mark.slow
 def test_nothing_is_chosen_on_the_test_split(trained: Path, release: Path, data: DatasetDict, tmp_path: Path) -> None:
     """With other test labels, the numbers change, and nothing that the model does; done again, all is the same."""
     again = finish(trained, data, tmp_path / "again")
@@ -111,7 +110,6 @@ def test_nothing_is_chosen_on_the_test_split(trained: Path, release: Path, data:
     assert changed["overall"]["accuracy"]["value"] != metrics["overall"]["accuracy"]["value"]
 
 
-@pytest.mark.slow
 def test_evaluating_a_release_repeats_the_numbers_in_it(
     release: Path, two_releases: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -131,19 +129,6 @@ def test_evaluating_a_release_repeats_the_numbers_in_it(
         with pytest.raises(DataError, match="has a report on another model; choose another --output_dir"):
             evaluate_model(ref, SOURCE, tmp_path, views=views)
     assert contents(tmp_path) == before
-
-
-def test_several_views_are_the_mean_of_the_answers_to_each(release: Path, data: DatasetDict) -> None:
-    model, few = SkinVisionForImageClassification.from_pretrained(release), data["test"].select(range(5))
-    turned = few.map(lambda row: {"image": row["image"].transpose(Image.Transpose.FLIP_LEFT_RIGHT)})
-    plain, mirrored, both = (
-        predict_dataset(model, images, views=views) for images, views in ((few, 1), (turned, 1), (few, 2))
-    )
-    mean = (plain.probabilities + mirrored.probabilities) / 2
-    np.testing.assert_allclose(both.probabilities, mean, atol=2e-2)
-    pixels = torch.rand(1, 3, 8, 8)
-    assert len({view.numpy().tobytes() for view in symmetric_views(pixels, 8)}) == 8
-    assert torch.equal(next(symmetric_views(pixels, 1)), pixels)
 
 
 def test_a_folder_of_images_by_class_evaluates_too(
@@ -188,7 +173,6 @@ def test_what_cannot_be_used_is_named_before_the_work(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-@pytest.mark.slow
 def test_two_processes_write_the_metrics_of_one(release: Path, tmp_path: Path) -> None:
     """61 images over two processes: neither a multiple of the processes nor of the batches."""
     options = ("--model", str(release), "--data", "synthetic[:427]", "--batch_size", "8")
