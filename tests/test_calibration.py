@@ -192,8 +192,6 @@ def test_a_release_with_scores_gives_sets_that_grow_with_the_coverage(release: P
     assert large.prediction_set[0] == large.label
     assert json.loads(json.dumps(large.to_dict())) == large.to_dict()
     assert without.probabilities == large.probabilities
-    with pytest.raises(ModelError, match="is not between 0 and 1"):
-        vision.predict(draw_lesion(), coverage=95)
 
 
 def test_a_lesion_counts_once_however_often_it_was_photographed() -> None:

@@ -29,11 +29,6 @@ MELANOMA = CODES.index("mel")
 HEADER = "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\n"
 
 
-def with_ties(predictions: Predictions) -> Predictions:
-    """Probabilities of two digits: many images share a score."""
-    return replace(predictions, logits=np.log(np.round(predictions.probabilities, 2) + 1e-3))
-
-
 def sklearn_overall(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     predicted = probabilities.argmax(axis=1)
     common = {"sample_weight": weights}
@@ -57,7 +52,9 @@ def sklearn_overall(labels: np.ndarray, probabilities: np.ndarray, weights: np.n
     }
 
 
-CASES = [draw_predictions(300), with_ties(draw_predictions(300, seed=1))]
+FAIR, DRAWN = draw_predictions(300), draw_predictions(300, seed=1)
+# Of probabilities of two digits, many images share a score.
+CASES = [FAIR, replace(DRAWN, logits=np.log(np.round(DRAWN.probabilities, 2) + 1e-3))]
 
 
 def all_and_resampled(predictions: Predictions) -> np.ndarray:

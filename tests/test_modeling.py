@@ -15,20 +15,18 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
 
 from skinvision_hf.config import ModelConfig
-from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.vision import SkinVision
 
 PICTURES = [draw_lesion(1, (200, 150)), draw_lesion(2, (600, 450)), draw_lesion(3, (97, 211))]
 
 
 def probabilities_here(folder: Path, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
-    model = SkinVisionForImageClassification.from_pretrained(folder)
-    pixels = eval_transform(model.config.pretrained_cfg)(image)[None]
-    with torch.no_grad():
-        return pixels, model(pixels).logits.softmax(1)
+    vision = SkinVision.from_pretrained(folder, device="cpu")
+    return vision.transform(image)[None], torch.tensor([list(vision.predict(image).probabilities.values())])
 
 
 def probabilities_in_transformers(folder: Path, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:

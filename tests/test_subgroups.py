@@ -49,6 +49,7 @@ def test_small_and_unknown_groups_are_shown_and_not_compared() -> None:
     assert report.groups["sex"][2].metrics["accuracy"].value is not None
     assert {name for gap in report.gaps["sex"] for name in (gap.best, gap.worst)} == {"female", "male"}
     assert report.gap("sex", "melanoma_sensitivity") is None, "no two groups have ten melanomas"
+    assert find_gaps(test, np.full(300, "female"), ["female"]) == []
 
 
 def test_gaps_compare_shared_diagnoses_only_and_each_of_them_alike() -> None:
@@ -125,9 +126,3 @@ def test_groups_are_read_from_the_columns_of_a_split() -> None:
         "confirmation": ["histology", "follow-up", *["consensus or confocal"] * 2, "unknown", "unknown"],
     }
     assert "confirmation" not in group_columns(split.remove_columns("dx_type"))
-
-
-@pytest.mark.parametrize("names", [[], ["female"]])
-def test_fewer_than_two_groups_have_no_gaps(names: list[str]) -> None:
-    test = draw_predictions(140)
-    assert find_gaps(test, np.full(140, "female"), names) == []
