@@ -15,16 +15,13 @@ MELANOMA = CODES.index("mel")
 
 
 def test_metrics_of_a_group_are_those_of_its_images_alone() -> None:
-    test, generator, ages = draw_predictions(700, seed=3), np.random.default_rng(0)
+    test, generator = draw_predictions(700, seed=3), np.random.default_rng(0)
     ages = ["under 30", "30 to 44", "45 to 59", "75 and over"]
-    columns = {
-        "sex": generator.choice(["female", "male"], 700).tolist(),
-        "age": generator.choice(ages, 700).tolist(),
-    }
-    report = measure_subgroups(test, columns)
+    sex, age = (generator.choice(groups, 700).tolist() for groups in (["female", "male"], ages))
+    report = measure_subgroups(test, {"sex": sex, "age": age})
     assert [group.name for group in report.groups["age"]] == ages
     female = next(group for group in report.groups["sex"] if group.name == "female")
-    rows = np.array(columns["sex"]) == "female"
+    rows = np.array(sex) == "female"
     alone = evaluate_predictions(test.select(rows), split_scheme="s", split="test").overall
     for name, estimate in female.metrics.items():
         assert estimate.value == pytest.approx(alone[name].value, abs=1e-6), name
