@@ -9,8 +9,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from benchmarks import RunningApp
     from datasets import DatasetDict
     from hub_server import HubServer
+
+    from skinvision_hf.vision import SkinVision
+
+ROOT = Path(__file__).resolve().parents[1]
 
 # Several test processes share the cores, and the networks of most tests are tiny.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -23,7 +28,7 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 @pytest.fixture(scope="session")
 def ham10000_dir() -> Path:
     """The real data set: where SKINVISION_DATA points, or `../shared/data/HAM10000` beside the checkout."""
-    beside = Path(__file__).resolve().parents[2] / "shared" / "data" / "HAM10000"
+    beside = ROOT.parent / "shared" / "data" / "HAM10000"
     folder = Path(os.environ.get("SKINVISION_DATA", beside))
     if not (folder / "HAM10000_metadata.csv").is_file():
         pytest.skip("HAM10000 is not on this machine; set SKINVISION_DATA to its folder")
@@ -90,6 +95,44 @@ def ood_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) ->
     distance = Mahalanobis.fit(features[:100], torch.zeros(100).long())
     OODDetector(distance, distance.closeness(features[100:]).sort().values, refused=0.05, unusual=0.1).save(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def served(ood_release: Path, tmp_path_factory: pytest.TempPathFactory) -> "SkinVision":
+    """The complete release that the demo of these tests serves, with two examples."""
+    from complete_release import complete_release
+    from drawing import draw_lesion
+
+    from skinvision_hf.vision import SkinVision
+
+    folder = complete_release(ood_release, tmp_path_factory.mktemp("served") / "release")
+    (folder / "examples").mkdir()
+    for number in (50, 51):
+        draw_lesion(number).save(folder / "examples" / f"{number}-nv.png")
+    return SkinVision.from_pretrained(folder, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def app(served: "SkinVision") -> "Iterator[RunningApp]":
+    """The demo in a process of its own."""
+    from benchmarks import running_app
+
+    with running_app(ROOT / "space" / "app.py", {"MODEL_ID": str(served.release)}) as page:
+        yield page
+
+
+@pytest.fixture(scope="session")
+def lesion(served: "SkinVision", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn lesion that OOD detection accepts."""
+    from drawing import draw_lesion
+
+    path = tmp_path_factory.mktemp("lesion") / "lesion.png"
+    for seed in range(200, 240):
+        draw_lesion(seed, (400, 300)).save(path)
+        prediction = served.predict(path)
+        if prediction.in_distribution and not prediction.unusual:
+            return path
+    raise AssertionError("OOD detection accepts no drawn lesion")
 
 
 @pytest.fixture

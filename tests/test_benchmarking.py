@@ -1,14 +1,10 @@
 """Benchmarks of inference and training, and what they are made of; that of the page is tested with the page."""
 
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
 from benchmarks import running_app
-from benchmarks.training import PeakMemory
 from calling import call
 
 from skinvision_hf.errors import RunError
@@ -16,6 +12,7 @@ from skinvision_hf.errors import RunError
 SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "benchmark.py"
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--architecture=test_efficientnet", "--init=random", "--image_size=32", "--steps=2"]
     assert call(SCRIPT, "training", "--data=synthetic[:210]", *options) == 0
@@ -43,19 +40,3 @@ def test_a_page_that_does_not_start_is_an_error_with_its_last_words(tmp_path: Pa
     app.write_text("import sys; print('loading'); sys.exit('error: there is no model')")
     with pytest.raises(RunError, match="the page did not start: there is no model"), running_app(app):
         raise AssertionError("the page must not start")
-
-
-def test_the_memory_of_loading_processes_counts() -> None:
-    code = "block = bytearray(b'x' * 300_000_000); import time; time.sleep(60)"
-    with PeakMemory() as alone:
-        pass
-    child = subprocess.Popen([sys.executable, "-c", code])
-    try:
-        deadline = time.monotonic() + 50
-        with PeakMemory() as together:
-            while together.peak < alone.peak + 300_000_000 and time.monotonic() < deadline:
-                time.sleep(0.1)
-    finally:
-        child.kill()
-        child.wait()
-    assert together.peak >= alone.peak + 300_000_000

@@ -14,41 +14,22 @@ from urllib.parse import urlparse
 
 import numpy as np
 import pytest
-from benchmarks import RunningApp, running_app
-from complete_release import complete_release
-from drawing import draw_lesion
+from benchmarks import RunningApp
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from skinvision_hf.demo import MAX_BYTES
 from skinvision_hf.demo.parts import percent
-from skinvision_hf.labels import DIAGNOSES, DISCLAIMER, diagnosis
+from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
 from skinvision_hf.vision import SkinVision
 
 pytestmark = pytest.mark.browser
 
-APP = Path(__file__).resolve().parents[1] / "space" / "app.py"
 PATIENCE = 60_000  # milliseconds: machines that run tests are slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 DARK = DESKTOP | {"color_scheme": "dark"}
 SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-@pytest.fixture(scope="module")
-def release(ood_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete release whose OOD detector knows drawn lesions, with two of them as examples."""
-    folder = complete_release(ood_release, tmp_path_factory.mktemp("browser") / "release")
-    (folder / "examples").mkdir()
-    for number in (50, 51):
-        draw_lesion(number).save(folder / "examples" / f"lesion_{number}-nv.png")
-    return folder
-
-
-@pytest.fixture(scope="module")
-def app(release: Path) -> Iterator[RunningApp]:
-    with running_app(APP, {"MODEL_ID": str(release)}) as page:
-        yield page
 
 
 @pytest.fixture(scope="module")
@@ -84,26 +65,6 @@ def page(browser: Browser, app: RunningApp, hosts: set[str], request: pytest.Fix
     context.close()
 
 
-@pytest.fixture(scope="module")
-def lesion(release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn lesion that OOD detection accepts."""
-    vision = SkinVision.from_pretrained(release, device="cpu")
-    path = tmp_path_factory.mktemp("lesion") / "lesion.png"
-    for seed in range(200, 240):
-        draw_lesion(seed, (400, 300)).save(path)
-        prediction = vision.predict(path)
-        if prediction.in_distribution and not prediction.unusual:
-            return path
-    raise AssertionError("OOD detection accepts no drawn lesion")
-
-
-@pytest.fixture(scope="module")
-def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("noise") / "noise.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)).save(path)
-    return path
-
-
 def upload(page: Page, path: Path) -> None:
     page.locator("#photo input[type=file]").set_input_files(path)
 
@@ -117,10 +78,10 @@ def sideways_scroll(page: Page) -> int:
 
 
 def test_a_visitor_uploads_an_image_and_reads_the_answer(
-    page: Page, release: Path, lesion: Path, hosts: set[str]
+    page: Page, served: SkinVision, lesion: Path, hosts: set[str]
 ) -> None:
     upload(page, lesion)
-    expected = SkinVision.from_pretrained(release, device="cpu").predict(lesion)
+    expected = served.predict(lesion)
     expect(page.locator(".sv-label")).to_contain_text(expected.name)
     expect(page.locator(".sv-label strong")).to_have_text(percent(expected.confidence))
     bars = page.locator(".sv-bars li")
@@ -178,9 +139,7 @@ def test_the_slider_asks_no_model_and_another_diagnosis_gets_another_heat_map(pa
     ("name", "content", "reason"),
     [
         ("broken.jpg", b"This is no image.", "Your image cannot be read as an image; save it as JPEG or PNG."),
-        ("paper.pdf", b"%PDF-1.4", "Your image cannot be read as an image"),
         ("photo.heic", b"\0\0\0\x18ftypheic" + b"\0" * 64, "Your image "),
-        ("no-extension", b"hello", "Your image cannot be read as an image"),
         ("large.png", b"0" * (MAX_BYTES + 9), "Your image has more than 10 MB; save it smaller, or as JPEG."),
     ],
 )
@@ -213,7 +172,7 @@ def test_a_tiff_and_a_file_without_an_extension_are_answered_and_shown(
         expect(page.locator(".sv-waiting")).to_be_visible()
 
 
-def test_a_visitor_pastes_an_image(page: Page, release: Path, lesion: Path) -> None:
+def test_a_visitor_pastes_an_image(page: Page, served: SkinVision, lesion: Path) -> None:
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.evaluate(
         """async data => {
@@ -223,7 +182,7 @@ def test_a_visitor_pastes_an_image(page: Page, release: Path, lesion: Path) -> N
         base64.b64encode(lesion.read_bytes()).decode(),
     )
     page.get_by_label("Paste from clipboard").click()
-    expected = SkinVision.from_pretrained(release, device="cpu").predict(lesion)
+    expected = served.predict(lesion)
     expect(page.locator(".sv-label")).to_contain_text(expected.name)
     expect(page.locator(".sv-label strong")).to_have_text(percent(expected.confidence))
 
@@ -239,8 +198,10 @@ def test_a_visitor_takes_a_photograph(page: Page) -> None:
     assert page.locator("#photo img").evaluate("image => image.naturalWidth") > 100
 
 
-def test_a_picture_of_something_else_gets_no_diagnosis_unless_asked(page: Page, noise: Path, lesion: Path) -> None:
-    upload(page, noise)
+def test_a_picture_of_something_else_gets_no_diagnosis_unless_asked(page: Page, lesion: Path, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (150, 200, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    upload(page, tmp_path / "noise.png")
     expect(page.locator(".sv-notice")).to_contain_text("does not look like the dermatoscopic images")
     expect(page.locator(".sv-label")).to_have_count(0)
     expect(page.locator("#overlay figure")).to_have_count(0)
@@ -364,10 +325,3 @@ def test_everything_is_reached_by_keyboard_and_has_a_name(page: Page, lesion: Pa
     assert page.locator("img:not([alt])").count() == 0
     assert page.locator("#answer").get_attribute("aria-live") == "polite"
     assert page.locator("html").get_attribute("lang")
-
-
-def test_nothing_of_the_visitor_is_told_in_the_log(app: RunningApp) -> None:
-    log = app.log.read_text()
-    assert "Traceback" not in log
-    assert "lesion.png" not in log and "broken.jpg" not in log
-    assert diagnosis("mel").name not in log

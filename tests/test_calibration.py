@@ -1,4 +1,4 @@
-"""Temperature and prediction sets, on predictions whose calibration is known by construction."""
+"""Temperature, prediction sets and calibration errors, on predictions whose calibration is known by construction."""
 
 import json
 import math
@@ -14,8 +14,16 @@ from random_predictions import draw_predictions, predictions_of
 from scipy.special import softmax
 
 from skinvision_hf.errors import DataError, ModelError
-from skinvision_hf.evaluation.calibration import calibrate, fit_temperature, recorded_temperature
+from skinvision_hf.evaluation.bootstrap import AbsoluteSum, bootstrap, lesion_counts
+from skinvision_hf.evaluation.calibration import (
+    calibrate,
+    chance_errors,
+    fit_temperature,
+    measure_calibration,
+    recorded_temperature,
+)
 from skinvision_hf.evaluation.conformal import fit_conformal, measure_conformal, save_conformal
+from skinvision_hf.evaluation.metrics import calibration_error
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.labels import CODES
@@ -31,22 +39,8 @@ def test_a_known_temperature_is_found(temperature: float) -> None:
     assert fit_temperature(predictions.logits, predictions.labels) == pytest.approx(temperature, rel=0.06)
 
 
-def test_the_fitted_temperature_is_the_minimum_of_the_loss() -> None:
-    predictions = draw_predictions(300, temperature=1.7)
-    best = fit_temperature(predictions.logits.astype(np.float32), predictions.labels)
-
-    def loss(temperature: float) -> float:
-        logits = torch.tensor(predictions.logits / temperature)
-        return float(torch.nn.functional.cross_entropy(logits, torch.tensor(predictions.labels)))
-
-    assert loss(best) < min(loss(best * 1.01), loss(best / 1.01))
-
-
-def test_the_temperature_of_a_network_that_is_always_right_stays_finite() -> None:
+def test_logits_that_allow_no_temperature_are_refused_and_right_ones_have_a_finite_one() -> None:
     assert 1 / 20 <= fit_temperature(np.eye(7) * 3, np.arange(7)) < 0.1
-
-
-def test_logits_that_are_not_finite_are_refused() -> None:
     with pytest.raises(DataError, match="finite logits"):
         fit_temperature(np.full((3, 7), np.nan), np.zeros(3, dtype=np.int64))
     with pytest.raises(DataError, match="at least one validation image"):
@@ -76,16 +70,12 @@ def calibrated(release: Path, images: torch.Tensor, labels: np.ndarray) -> float
     return recorded_temperature(model) / earlier
 
 
-def draw_labels(logits: np.ndarray) -> np.ndarray:
-    """Labels of which a network with these logits is too sure."""
-    draws = np.random.default_rng(0).uniform(size=(len(logits), 1))
-    return (softmax(logits / 1.6, axis=1).cumsum(axis=1) < draws).sum(axis=1).clip(0, 6)
-
-
 def test_the_temperature_is_folded_into_the_weights_of_any_loader(release: Path) -> None:
     images = torch.randn(40, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2
     before = predict(release, images)
-    labels = draw_labels(before.logits)
+    # Labels of which the network is too sure.
+    draws = np.random.default_rng(0).uniform(size=(40, 1))
+    labels = (softmax(before.logits / 1.6, axis=1).cumsum(axis=1) < draws).sum(axis=1).clip(0, 6)
     files = {path.name: path.read_bytes() for path in release.iterdir()}
     fitted = calibrated(release, images, labels)
     assert fitted == pytest.approx(fit_temperature(before.logits, labels))
@@ -203,8 +193,6 @@ def test_a_release_with_scores_gives_sets_that_grow_with_the_coverage(release: P
     assert large.prediction_set[0] == large.label
     assert json.loads(json.dumps(large.to_dict())) == large.to_dict()
     assert without.probabilities == large.probabilities
-    with pytest.raises(ModelError, match="is not between 0 and 1"):
-        vision.predict(draw_lesion(), coverage=95)
 
 
 def test_a_lesion_counts_once_however_often_it_was_photographed() -> None:
@@ -217,3 +205,81 @@ def test_a_lesion_counts_once_however_often_it_was_photographed() -> None:
     assert predictor.threshold(0.8) == pytest.approx(ordinary, abs=1e-5)
     unshared = fit_conformal(predictions_of(np.full(109, 4), logits))
     assert unshared.threshold(0.05) == pytest.approx(5 / 7 + 0.03, abs=1e-5)
+
+
+# Calibration errors and their intervals.
+
+
+def test_the_calibration_error_is_that_of_a_plain_loop() -> None:
+    generator = np.random.default_rng(0)
+    confidence = generator.uniform(size=150)
+    happened = generator.uniform(size=150) < confidence**2
+    expected = 0.0
+    for members in np.split(np.argsort(confidence), 15):
+        expected += abs(confidence[members].mean() - happened[members].mean()) * len(members) / 150
+    assert calibration_error(confidence, happened)(np.ones((1, 150)))[0] == pytest.approx(expected)
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_calibrated_predictions_have_small_errors_and_overconfident_ones_large_ones() -> None:
+    report = measure_calibration(draw_predictions(3000, seed=1), temperature=2.0)
+    assert report.after.ece.value is not None and report.after.ece.value < 0.03
+    assert report.before.ece.value is not None and report.before.ece.value > 0.1
+    for name in ("classwise_ece", "log_loss", "brier_score"):
+        assert getattr(report.before, name).value > getattr(report.after, name).value
+    assert report.after.classwise_ece.value == pytest.approx(
+        np.mean([e.value for e in report.after.per_class.values()])
+    )
+    assert len(report.after.bins) == 15
+    assert sum(entry.accuracy.n for entry in report.after.bins) == 3000
+    confidences = [entry.confidence for entry in report.after.bins]
+    assert confidences == sorted(confidences)
+
+
+@pytest.mark.usefixtures("few_resamples")
+@pytest.mark.parametrize("sharpness", [2.0, 0.5])
+def test_overconfidence_is_mean_confidence_less_accuracy(sharpness: float) -> None:
+    test = draw_predictions(2000, seed=1)
+    shifted = replace(test, logits=test.logits * sharpness)
+    report = measure_calibration(shifted, temperature=1.0)
+    gap = shifted.probabilities.max(axis=1).mean() - (shifted.probabilities.argmax(axis=1) == test.labels).mean()
+    assert report.after.overconfidence.value == pytest.approx(gap, abs=1e-6)
+    assert (report.after.overconfidence.value > 0) == (sharpness > 1)
+
+
+@pytest.mark.parametrize("sharpness", [1.0, 1.5])
+def test_intervals_of_calibration_errors_hold_the_truth(sharpness: float) -> None:
+    """Percentile intervals do so for none of 100 calibrated models; these are to for 95 of 100."""
+
+    def error(predictions: Predictions) -> AbsoluteSum:
+        probabilities = predictions.probabilities
+        return calibration_error(probabilities.max(axis=1), probabilities.argmax(axis=1) == predictions.labels)
+
+    many = draw_predictions(200_000, seed=99, temperature=sharpness)
+    truth = 0.0 if sharpness == 1.0 else float(error(many)(np.ones((1, 200_000)))[0])
+    held = 0
+    for seed in range(60):
+        few = draw_predictions(800, seed=seed, temperature=sharpness)
+        estimate = bootstrap(error(few), lesion_counts(few.lesion_ids, resamples=200, seed=seed))
+        assert estimate.low <= estimate.value <= estimate.high
+        held += estimate.low <= truth <= estimate.high
+    assert held >= 52
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_the_errors_of_chance_are_those_that_calibrated_models_show() -> None:
+    errors = [measure_calibration(draw_predictions(500, seed=s), temperature=1.0).after for s in range(12)]
+    chance = chance_errors(draw_predictions(500), draws=200)
+    assert chance.ece.mean == pytest.approx(np.mean([e.ece.value for e in errors]), rel=0.25)
+    assert chance.classwise_ece.mean == pytest.approx(np.mean([e.classwise_ece.value for e in errors]), rel=0.15)
+    assert chance.ece.high > chance.ece.mean
+
+
+@pytest.mark.usefixtures("few_resamples")
+def test_the_mean_probability_of_each_diagnosis_stands_beside_its_frequency() -> None:
+    test = draw_predictions(2000, seed=3)
+    weighted = replace(test, logits=test.logits - 1.5 * np.eye(7)[CODES.index("nv")])
+    report = measure_calibration(weighted, temperature=1.0)
+    assert report.frequency["nv"] == pytest.approx((test.labels == CODES.index("nv")).mean())
+    assert report.mean_probability["nv"] == pytest.approx(weighted.probabilities[:, CODES.index("nv")].mean())
+    assert report.mean_probability["nv"] < report.frequency["nv"] - 0.05

@@ -209,13 +209,11 @@ def test_a_release_that_started_from_another_names_its_base_model(release: Path)
     [
         (lambda r: (r / "metrics.json").unlink(), "has no metrics.json; train and evaluate"),
         (lambda r: (r / "metrics.json").write_text("{"), "metrics.json is not valid JSON"),
-        (lambda r: (r / "metrics.json").write_text("[]"), "is not a valid metrics.json"),
         (lambda r: change_json(r / "metrics.json", lambda m: m.pop("split")), "split is missing"),
         (lambda r: change_json(r / "metrics.json", lambda m: m["per_class"].pop("mel")), "needs a value .*'mel'"),
         (lambda r: change_json(r / "metrics.json", lambda m: m.update(overall=3)), "overall is not valid"),
         (lambda r: change_json(r / "training.json", lambda t: t.pop("images")), "training.json: images is missing"),
         (lambda r: change_json(r / "config.json", lambda c: c.pop("architecture")), "has no 'architecture'"),
-        (lambda r: (r / "model.safetensors").write_bytes(b"no weights"), "model.safetensors is damaged"),
     ],
 )
 def test_a_damaged_release_is_refused_in_one_line(

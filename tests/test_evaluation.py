@@ -8,12 +8,13 @@ import pytest
 import torch
 from datasets import DatasetDict
 from ham10000_folder import some_rows, write_metadata, write_pictures
+from PIL import Image
 
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.data.loaders import make_loader
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
-from skinvision_hf.evaluation.evaluate import collect_logits, predict_dataset
+from skinvision_hf.evaluation.evaluate import collect_logits, predict_dataset, symmetric_views
 from skinvision_hf.evaluation.report import write_metrics
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
@@ -59,13 +60,10 @@ def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
     np.testing.assert_allclose(small.logits[2], third[0].numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_a_network_comes_back_in_the_mode_it_was_in_after_a_failure_too(
+def test_a_network_comes_back_in_the_mode_it_was_in_after_a_failure(
     model: SkinVisionForImageClassification, data: DatasetDict
 ) -> None:
     loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
-    for training in (True, False):
-        collect_logits(model.train(training), loader)
-        assert model.training is training
     model.freeze_backbone()
     model.train()
     before = [module.training for module in model.modules()]
@@ -86,3 +84,18 @@ def test_sections_of_other_commands_stay_in_the_metrics(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is not a valid metrics\.json"):
         write_metrics(tmp_path, {"a": 1})
     assert (tmp_path / "metrics.json").read_text() == "not json"
+
+
+def test_several_views_are_the_mean_of_the_answers_to_each(
+    model: SkinVisionForImageClassification, data: DatasetDict
+) -> None:
+    few = data["test"].select(range(5))
+    turned = few.map(lambda row: {"image": row["image"].transpose(Image.Transpose.FLIP_LEFT_RIGHT)})
+    plain, mirrored, both = (
+        predict_dataset(model, images, views=views) for images, views in ((few, 1), (turned, 1), (few, 2))
+    )
+    mean = (plain.probabilities + mirrored.probabilities) / 2
+    np.testing.assert_allclose(both.probabilities, mean, atol=2e-2)
+    pixels = torch.rand(1, 3, 8, 8)
+    assert len({view.numpy().tobytes() for view in symmetric_views(pixels, 8)}) == 8
+    assert torch.equal(next(symmetric_views(pixels, 1)), pixels)

@@ -10,13 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-import timm
 import torch
 from drawing import draw_lesion
 from PIL import Image
 from pytorch_grad_cam import EigenCAM, GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from torch import nn
 
 from skinvision_hf.config import CAM_METHODS, ModelConfig
 from skinvision_hf.data.transforms import crop_box, eval_transform
@@ -36,42 +34,24 @@ def vision(tiny_release: Path) -> SkinVision:
     return SkinVision.from_pretrained(tiny_release, device="cpu")
 
 
-def features(vision: SkinVision, count: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
-    """Pixels at twice the input size, for maps of 4 x 4 cells, and the feature maps."""
-    cfg = vision.model.config.pretrained_cfg | {"input_size": [3, 128, 128]}
-    transform = eval_transform(cfg)
-    pixels = torch.stack([transform(draw_lesion(seed)) for seed in range(count)])
-    with torch.no_grad():
-        return pixels, vision.model.timm_model.forward_features(pixels)
-
-
-def stretched(maps: np.ndarray) -> np.ndarray:
-    low, high = maps.min(axis=(1, 2), keepdims=True), maps.max(axis=(1, 2), keepdims=True)
-    return (maps - low) / (high - low)
-
-
-class Logits(torch.nn.Module):
-    def __init__(self, model: torch.nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.model(pixels).logits
-
-
 @pytest.mark.parametrize(
     ("method", "stock"), list(zip(CAM_METHODS, [GradCAM, GradCAMPlusPlus, LayerCAM, HiResCAM, EigenCAM], strict=True))
 )
 def test_maps_are_those_of_pytorch_grad_cam_on_the_whole_network(
     vision: SkinVision, method: str, stock: Callable[..., Any]
 ) -> None:
-    pixels, maps = features(vision)
+    # Pixels at twice the input size, for maps of 4 x 4 cells.
+    transform = eval_transform(vision.model.config.pretrained_cfg | {"input_size": [3, 128, 128]})
+    pixels = torch.stack([transform(draw_lesion(seed)) for seed in range(4)])
+    with torch.no_grad():
+        maps = vision.model.timm_model.forward_features(pixels)
     targets = [0, 2, 4, 5]
-    with stock(Logits(vision.model), [vision.model.timm_model.bn2]) as cam:
+    with stock(vision.model.timm_model, [vision.model.timm_model.bn2]) as cam:
         expected = cam(pixels, [ClassifierOutputTarget(k) for k in targets])
     got = heat_maps(vision.model.timm_model, maps, targets, method)
     large = np.stack([cv2.resize(heat, (128, 128)) for heat in got])
-    np.testing.assert_allclose(stretched(large), expected, atol=1e-4)
+    stretched = [(heat - heat.min()) / np.ptp(heat) for heat in large]
+    np.testing.assert_allclose(stretched, expected, atol=1e-4)
     assert np.ptp(got, axis=(1, 2)).min() > 0.9
 
 
@@ -116,8 +96,12 @@ def test_unknown_diagnoses_and_methods_are_refused_with_the_known_ones(vision: S
 
 
 @pytest.mark.parametrize("method", CAM_METHODS)
-def test_the_callers_grad_mode_changes_nothing_and_autocast_only_rounds(vision: SkinVision, method: str) -> None:
+def test_the_callers_grad_mode_changes_nothing_and_autocast_only_rounds(
+    vision: SkinVision, tiny_release: Path, method: str
+) -> None:
     expected = vision.explain(draw_lesion(), method=method).heatmap
+    with torch.inference_mode():
+        vision = SkinVision.from_pretrained(tiny_release, device="cpu")
     for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
         with mode():
             heatmap = vision.explain(draw_lesion(), method=method).heatmap
@@ -128,57 +112,19 @@ def test_the_callers_grad_mode_changes_nothing_and_autocast_only_rounds(vision: 
     assert np.corrcoef(heatmap.ravel(), expected.ravel())[0, 1] > 0.8
 
 
-def test_a_network_that_was_loaded_in_inference_mode_can_be_explained(tiny_release: Path, vision: SkinVision) -> None:
-    with torch.inference_mode():
-        other = SkinVision.from_pretrained(tiny_release, device="cpu")
-    np.testing.assert_array_equal(other.explain(draw_lesion()).heatmap, vision.explain(draw_lesion()).heatmap)
-
-
-@pytest.mark.parametrize("method", CAM_METHODS)
-def test_the_model_is_handed_back_as_it_was_found(vision: SkinVision, method: str) -> None:
-    model = vision.model
-    model.train()
-    model.timm_model.bn2.eval()
-    parameters = list(model.parameters())
-    parameters[0].requires_grad_(False)
-    parameters[-1].grad = torch.full_like(parameters[-1], 0.5)
-    modes = [module.training for module in model.modules()]
-    state = {key: value.clone() for key, value in model.state_dict().items()}
-
-    vision.explain(draw_lesion(), method=method)
-
-    assert [module.training for module in model.modules()] == modes
-    assert [p.requires_grad for p in parameters] == [False] + [True] * (len(parameters) - 1)
-    assert [p.grad is None for p in parameters] == [True] * (len(parameters) - 1) + [False]
-    assert torch.equal(parameters[-1].grad, torch.full_like(parameters[-1], 0.5))
-    assert all(not module._forward_hooks and not module._backward_hooks for module in model.modules())
-    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())
-
-
-def test_changed_weights_are_explained_at_once(vision: SkinVision) -> None:
-    before = vision.explain(draw_lesion(), target="mel").heatmap
-    with torch.no_grad():
-        vision.model.timm_model.get_classifier().weight.neg_()
-    assert np.abs(vision.explain(draw_lesion(), target="mel").heatmap - before).max() > 0.1
-
-
 def test_threads_that_explain_and_predict_at_once_get_the_answers_of_one_thread(vision: SkinVision) -> None:
     images = [draw_lesion(seed) for seed in range(8)]
-    jobs = [(n % 8, CAM_METHODS[n % 5], CODES[n % 7]) for n in range(160)]
-    heat = {job: vision.explain(images[job[0]], method=job[1], target=job[2]).heatmap for job in set(jobs)}
-    answers = [vision.predict(image).probabilities for image in images]
 
-    def work(number: int) -> float:
-        image, method, target = jobs[number]
-        if number % 2:
-            got = list(vision.predict(images[image]).probabilities.values())
-            return float(np.abs(np.array(got) - list(answers[image].values())).max())
-        explanation = vision.explain(images[image], method=method, target=target)
-        return float(np.abs(explanation.heatmap - heat[jobs[number]]).max())
+    def work(number: int) -> np.ndarray:
+        image = images[number % 8]
+        explanation = vision.explain(image, method=CAM_METHODS[number % 5], target=CODES[number % 7])
+        return np.append(explanation.heatmap, list(vision.predict(image).probabilities.values()))
 
+    expected = [work(number) for number in range(40)]
+    vision.model.train()
     with ThreadPoolExecutor(12) as pool:
-        assert max(pool.map(work, range(len(jobs)))) < 1e-4
-    assert not vision.model.training
+        np.testing.assert_allclose(list(pool.map(work, range(40))), expected, atol=1e-4)
+    assert vision.model.training
     assert all(p.grad is None for p in vision.model.parameters())
 
 
@@ -215,14 +161,8 @@ def test_networks_without_feature_maps_are_refused_with_the_remedy(tmp_path: Pat
 @pytest.mark.parametrize("crop_pct", [1.0, 0.8])
 @pytest.mark.parametrize("size", [(300, 200), (200, 300), (256, 256)])
 def test_a_mark_comes_back_to_where_it_is_in_the_image(crop_mode: str, crop_pct: float, size: tuple[int, int]) -> None:
-    cfg = {
-        "input_size": [3, 128, 128],
-        "crop_mode": crop_mode,
-        "crop_pct": crop_pct,
-        "mean": (0.0,) * 3,
-        "std": (1.0,) * 3,
-        "interpolation": "bilinear",
-    }
+    cfg = {"input_size": [3, 128, 128], "crop_mode": crop_mode, "crop_pct": crop_pct, "interpolation": "bilinear"}
+    cfg |= {"mean": (0.0,) * 3, "std": (1.0,) * 3}
     width, height = size
     spot = (width // 2 + 30, height // 2 - 40)
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -232,30 +172,15 @@ def test_a_mark_comes_back_to_where_it_is_in_the_image(crop_mode: str, crop_pct:
     assert heatmap.shape == (height, width)
     y, x = (np.average(grid, weights=heatmap) + 0.5 for grid in np.indices(heatmap.shape))
     # timm resizes and pads to whole pixels of the input, so one of those is as near as it gets.
-    left, _, right, _ = crop_box(cfg, size)
+    left, top, right, _ = crop_box(cfg, size)
     pixel = (right - left) / 128
     assert abs(x - spot[0]) < pixel
     assert abs(y - spot[1]) < pixel
     assert heatmap.max() > 0.9
+    outside = heatmap[:, : max(0, int(left))], heatmap[: max(0, int(top))]
+    assert not any(strip.any() for strip in outside), "the network did not see these"
     if crop_mode == "squash" and crop_pct == 1:
         assert np.abs(heatmap - pixels[..., 0] / 255).mean() < 0.01
-
-
-def test_outside_of_what_the_network_saw_the_map_is_zero() -> None:
-    heat = np.ones((1, 5, 5), np.float32)
-    placed = place_maps(heat, (50.0, 0.0, 250.0, 200.0), (300, 200), target=(300, 200))[0]
-    np.testing.assert_allclose(placed[:, 50:250], 1, atol=1e-6)
-    assert not placed[:, :50].any()
-    assert not placed[:, 250:].any()
-
-
-def test_interpolation_is_bicubic_as_pillow_has_it_and_never_negative() -> None:
-    heat = np.random.default_rng(0).random((7, 7)).astype(np.float32)
-    expected = np.asarray(Image.fromarray(heat).resize((210, 140), Image.Resampling.BICUBIC))
-    placed = place_maps(heat, (0, 0, 210, 140), (210, 140), target=(210, 140))
-    np.testing.assert_allclose(placed[40:-40, 60:-60], expected.clip(min=0)[40:-40, 60:-60], atol=1e-4)
-    assert placed.min() >= 0
-    assert np.array_equal(place_maps(np.ones((1, 1)), (0, 0, 9, 9), (9, 9), target=(9, 9)), np.ones((9, 9)))
 
 
 def test_opacity_goes_from_the_image_to_the_colours(vision: SkinVision) -> None:
@@ -323,6 +248,7 @@ def untrained(architecture: str, size: int) -> Any:
         ("test_efficientnet", 33, [0.5, 32.5]),
         ("tf_efficientnet_lite0", 64, [31.5, 63.5]),  # TensorFlow's padding lies on the far side
         ("test_convnext", 64, [16.0, 48.0]),  # windows that do not overlap share the image evenly
+        ("resnetblur18", 64, [16.0, 48.0]),  # a function, which cannot be followed, makes the image smaller
     ],
 )
 def test_the_positions_of_cells_are_known_numbers(architecture: str, size: int, expected: list[float]) -> None:
@@ -332,38 +258,6 @@ def test_the_positions_of_cells_are_known_numbers(architecture: str, size: int, 
     np.testing.assert_allclose(across * size, expected)
     with torch.no_grad():
         assert model.timm_model.forward_features(torch.zeros(1, 3, size, size)).shape[-2:] == (len(down), len(across))
-
-
-def test_cells_are_spread_evenly_where_the_layers_cannot_be_followed() -> None:
-    model = untrained("resnetblur18", 64)  # becomes smaller by a function, not by a layer
-    np.testing.assert_allclose(cell_centres(model)[0] * 64, [16, 48])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("architecture", ["efficientnet_lite0", "tf_efficientnet_lite0", "resnet18"])
-def test_the_cells_beside_a_mark_see_as_much_of_it(architecture: str) -> None:
-    """Layers that only blur pass a mark in the middle of a cell on to both sides alike; anywhere else they cannot."""
-    size, cell = 256, 4
-    row, column = (int(centres[cell] * size) for centres in cell_centres(untrained(architecture, size)))
-    network = timm.create_model(architecture).eval().double()  # little light is left in the end
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.constant_(module.weight, 1 / module.weight[0].numel())
-        if isinstance(module, nn.BatchNorm2d):
-            nn.init.ones_(module.weight)  # timm starts the last one of each residual block at 0
-
-    def imbalance(row: int, column: int) -> float:
-        pixels = torch.zeros(2, 3, size, size, dtype=torch.float64)
-        pixels[0, :, row, column] = 1
-        with torch.no_grad():
-            mark, nothing = network.forward_features(pixels).mean(dim=1)
-        light = mark - nothing
-        down, across = light[cell - 1 : cell + 2, cell], light[cell, cell - 1 : cell + 2]
-        return max(float(abs(line[0] - line[2]) / line[1]) for line in (down, across))
-
-    assert imbalance(row, column) < 0.02
-    assert imbalance(row + 16, column) > 0.1
-    assert imbalance(row, column + 16) > 0.1
 
 
 def test_an_explanation_lays_its_cells_where_they_look(vision: SkinVision) -> None:

@@ -13,18 +13,13 @@ from random_predictions import draw_predictions
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.predictions import Predictions
-from skinvision_hf.evaluation.report import EvalReport, evaluate_predictions
-from skinvision_hf.explain.explanation_report import ExplanationReport
+from skinvision_hf.evaluation.report import evaluate_predictions
 from skinvision_hf.figures.evaluation_plots import plot_confidence, plot_misclassified
-from skinvision_hf.figures.explanation_plots import draw_explanation_scores
 from skinvision_hf.figures.release_plots import draw_release, plot_training
-from skinvision_hf.models.release import bundled_release
-from skinvision_hf.ood.ood_report import OODReport
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
 
 CASES = {
-    "fair": draw_predictions(300),
     "one image": draw_predictions(1),
     "two classes": replace(draw_predictions(60), labels=np.arange(60) % 2),
     "always the same answer": replace(draw_predictions(60), logits=np.zeros((60, 7))),
@@ -32,25 +27,23 @@ CASES = {
 
 
 def draw(predictions: Predictions, folder: Path) -> list[Path]:
+    """Draw all figures of a release without a warning, and return them."""
     report = evaluate_predictions(predictions, split_scheme="drawn", split="test")
-    draw_release(folder, predictions, report)
-    return sorted((folder / "figures").iterdir())
-
-
-def assert_drawn(path: Path) -> None:
-    with Image.open(path) as image:
-        assert min(image.size) > 300
-        assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_release(folder, predictions, report)
+    paths = sorted((folder / "figures").iterdir())
+    assert len(paths) == 5
+    for path in paths:
+        with Image.open(path) as image:
+            assert min(image.size) > 300
+            assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
+    return paths
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_figures_are_drawn_without_a_warning(case: str, tmp_path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        paths = draw(CASES[case], tmp_path)
-    assert len(paths) == 5
-    for path in paths:
-        assert_drawn(path)
+def test_figures_are_drawn_of_next_to_nothing(case: str, tmp_path: Path) -> None:
+    draw(CASES[case], tmp_path)
 
 
 def test_figures_show_the_numbers_they_are_given(tmp_path: Path) -> None:
@@ -60,21 +53,6 @@ def test_figures_show_the_numbers_they_are_given(tmp_path: Path) -> None:
         assert one.read_bytes() != two.read_bytes()
     again = plot_confidence(first, tmp_path / "again.png")
     assert again.read_bytes() == (tmp_path / "a" / "figures" / "confidence.png").read_bytes()
-
-
-def test_all_figures_of_the_bundled_release_are_drawn_from_its_report(tmp_path: Path) -> None:
-    bundled = bundled_release()
-    metrics = json.loads((bundled / "metrics.json").read_text(encoding="utf-8"))
-    report, ood = EvalReport.from_dict(metrics), OODReport.from_dict(metrics["ood"])
-    (tmp_path / "history.jsonl").write_bytes((bundled / "history.jsonl").read_bytes())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        draw_release(tmp_path, Predictions.from_csv(bundled / "predictions.csv"), report, ood=ood)
-        draw_explanation_scores(ExplanationReport.from_dict(metrics["explanations"]), tmp_path / "figures")
-    drawn = {path.name for path in (tmp_path / "figures").iterdir()}
-    assert drawn == {path.name for path in (bundled / "figures").iterdir()}
-    for name in drawn:
-        assert_drawn(tmp_path / "figures" / name)
 
 
 def test_wrong_answers_are_shown_and_right_ones_are_not(tmp_path: Path) -> None:

@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from benchmarks.far_images import AMBIGUOUS, FAR, far_images
+from benchmarks.ood import measure_far
+from benchmarks.photographs import photographs
 from datasets import Dataset
 from drawing import draw_lesion
 from PIL import Image
 
 from skinvision_hf.data import load_ham10000
-from skinvision_hf.errors import ModelError
+from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.figures.release_plots import plot_robustness
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import OOD_FILE
@@ -109,16 +112,6 @@ def test_a_detector_survives_its_file(detector: OODDetector, tmp_path: Path) -> 
         OODDetector.load(tmp_path, dimension=7)
 
 
-def test_pooled_features_are_those_of_prediction(tiny_release: Path) -> None:
-    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
-    model.train()
-    features, logits = pooled_features(model, (draw_lesion(seed) for seed in range(70)))
-    assert model.training, "the network is handed back in the mode it was in"
-    torch.testing.assert_close(model.timm_model.get_classifier()(features), logits)
-    expected = SkinVision.from_pretrained(tiny_release, device="cpu").predict(draw_lesion(69)).probabilities
-    torch.testing.assert_close(logits[69].softmax(dim=0), torch.tensor(list(expected.values())), rtol=1e-4, atol=1e-5)
-
-
 @pytest.mark.parametrize("stage", [3, None])
 def test_a_prediction_pools_the_stage_that_the_detector_reads(
     stage: int | None, tiny_release: Path, tmp_path: Path
@@ -191,6 +184,7 @@ def test_kept_and_unusual_images_are_counted_by_diagnosis(
     assert OODReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_robustness_compares_changed_images_with_the_images_as_they_are(
     fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset], tmp_path: Path
 ) -> None:
@@ -213,3 +207,34 @@ def test_robustness_compares_changed_images_with_the_images_as_they_are(
     for number, drawn in enumerate((report, without)):
         with Image.open(plot_robustness(drawn, tmp_path / f"{number}.png")) as image:
             assert min(image.size) > 300
+
+
+# Images of other things, on which OOD detection is measured.
+
+
+@pytest.mark.parametrize("kinds", [FAR, AMBIGUOUS], ids=["far", "ambiguous"])
+def test_images_of_one_seed_are_the_same_and_of_another_seed_are_not(kinds: dict) -> None:
+    first, again, other = (list(far_images(kinds, count=2, seed=seed)) for seed in (0, 0, 1))
+    assert [image.kind for image in first] == [kind for kind in kinds for _ in range(2)]
+    for one, two, three in zip(first, again, other, strict=True):
+        assert (one.image.mode, one.image.size, one.source) == ("RGB", (600, 450), two.source)
+        np.testing.assert_array_equal(one.image, two.image)
+        if one.kind not in ("photographs", "graphics"):
+            assert not np.array_equal(one.image, three.image)
+
+
+def test_a_photograph_that_is_not_installed_is_named() -> None:
+    with pytest.raises(DataError, match=r"no_such_package/cat\.png is missing; pip install scikit-image"):
+        photographs(("no_such_package/cat.png",))(0, np.random.default_rng(0))
+
+
+def test_refusals_are_measured_by_kind(ood_release: Path, splits: dict[str, Dataset]) -> None:
+    vision = SkinVision.from_pretrained(ood_release, device="cpu")
+    assert vision.detector is not None
+    test = splits["test"]
+    report = measure_far(vision.model, vision.detector, test, count=2)
+    assert report.far is not None and list(report.far) == [*FAR, "all"]
+    assert report.far["all"].accepted.n == report.far["all"].auroc.n == 2 * len(FAR)
+    assert (report.far["uniform noise"].auroc.value or 0) > 0.8
+    assert report.kept.n == len(test)
+    assert OODReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report

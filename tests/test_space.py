@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ import mcp
 import numpy as np
 import pytest
 from benchmarks import RunningApp, bad_uploads, running_app
-from complete_release import complete_release
 from drawing import draw_lesion
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -34,31 +32,8 @@ META = {"meta": {"_type": "gradio.FileData"}}
 
 
 @pytest.fixture(scope="module")
-def release(ood_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return complete_release(ood_release, tmp_path_factory.mktemp("space") / "release")
-
-
-@pytest.fixture(scope="module")
-def vision(release: Path) -> SkinVision:
-    return SkinVision.from_pretrained(release, device="cpu")
-
-
-@pytest.fixture(scope="module")
-def app(release: Path) -> Iterator[RunningApp]:
-    with running_app(SPACE / "app.py", {"MODEL_ID": str(release)}) as page:
-        yield page
-
-
-@pytest.fixture(scope="module")
 def client(app: RunningApp, tmp_path_factory: pytest.TempPathFactory) -> Client:
     return Client(app.url, verbose=False, download_files=tmp_path_factory.mktemp("answers"))
-
-
-@pytest.fixture
-def lesion(tmp_path: Path) -> Path:
-    path = tmp_path / "lesion.png"
-    draw_lesion(3, (320, 240)).save(path)
-    return path
 
 
 def call(app: RunningApp, endpoint: str, data: list[Any]) -> tuple[int, str]:
@@ -71,7 +46,7 @@ def call(app: RunningApp, endpoint: str, data: list[Any]) -> tuple[int, str]:
 
 
 def test_the_api_answers_what_the_package_answers(
-    client: Client, vision: SkinVision, lesion: Path, tmp_path: Path
+    client: Client, served: SkinVision, lesion: Path, tmp_path: Path
 ) -> None:
     offered = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
     names = {name: [p["parameter_name"] for p in entry["parameters"]] for name, entry in offered.items()}
@@ -79,28 +54,28 @@ def test_the_api_answers_what_the_package_answers(
     [target] = [p for p in offered["/explain"]["parameters"] if p["parameter_name"] == "target"]
     assert all(code in str(target["type"]) for code in CODES)
     answer = client.predict(image=handle_file(lesion), api_name="/predict")
-    expected = vision.predict(lesion)
+    expected = served.predict(lesion)
     assert list(answer["probabilities"]) == list(CODES)
     assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
     assert {"label", "suspicious", "operating_point", "in_distribution"} <= set(answer)
     assert answer["disclaimer"] == DISCLAIMER
     for target in ("", " MEL "):
         answer, picture = client.predict(image=handle_file(lesion), target=target, api_name="/explain")
-        explained = vision.explain(lesion, target=target.strip().lower() or None)
+        explained = served.explain(lesion, target=target.strip().lower() or None)
         assert answer["target"] == explained.target
         overlay = np.asarray(Image.open(picture).convert("RGB"), dtype=int)
         assert np.abs(overlay - np.asarray(explained.overlay(0.6), dtype=int)).max() <= 2
     draw_lesion(3, (320, 240)).resize((4000, 3000)).save(tmp_path / "photograph.jpg")
     photograph = handle_file(tmp_path / "photograph.jpg")
     answer, picture = client.predict(image=photograph, insist=True, api_name="/explain")
-    expected = vision.predict(tmp_path / "photograph.jpg")
+    expected = served.predict(tmp_path / "photograph.jpg")
     assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
     assert Image.open(picture).size == (LARGEST_SIDE, LARGEST_SIDE * 3 // 4), "as large as a screen shows"
 
 
-def test_an_image_may_be_inside_the_request(app: RunningApp, vision: SkinVision, lesion: Path) -> None:
+def test_an_image_may_be_inside_the_request(app: RunningApp, served: SkinVision, lesion: Path) -> None:
     uri = "data:image/png;base64," + base64.b64encode(lesion.read_bytes()).decode()
-    expected = vision.predict(lesion).probabilities
+    expected = served.predict(lesion).probabilities
     for image in ({"url": uri}, {"url": uri} | META):
         status, text = call(app, "predict", [image, True])
         [answer] = json.loads(text.partition("data: ")[2].partition("\n")[0])
@@ -161,12 +136,12 @@ def files_in(folder: Path) -> list[str]:
 
 
 def test_uploads_are_deleted_after_their_time_and_when_the_app_is_stopped(
-    release: Path, lesion: Path, tmp_path: Path
+    served: SkinVision, lesion: Path, tmp_path: Path
 ) -> None:
     script, uploads = tmp_path / "changed.py", tmp_path / "uploads"
     uploads.mkdir()
     script.write_text(SETTINGS_SCRIPT.format(folder=str(SPACE)))
-    with running_app(script, {"MODEL_ID": str(release), "GRADIO_TEMP_DIR": str(uploads)}) as page:
+    with running_app(script, {"MODEL_ID": str(served.release), "GRADIO_TEMP_DIR": str(uploads)}) as page:
         client = Client(page.url, verbose=False, download_files=False)
         client.predict(image=handle_file(lesion), insist=True, api_name="/explain")
         assert lesion.name in files_in(uploads)
@@ -182,7 +157,7 @@ def test_uploads_are_deleted_after_their_time_and_when_the_app_is_stopped(
 
 
 def test_visitors_at_the_same_time_get_their_own_answers_and_whole_heat_maps(
-    app: RunningApp, vision: SkinVision, tmp_path: Path
+    app: RunningApp, served: SkinVision, tmp_path: Path
 ) -> None:
     paths = [tmp_path / f"{seed}.png" for seed in (0, 1, 2, 0)]
     for path in paths:
@@ -196,7 +171,7 @@ def test_visitors_at_the_same_time_get_their_own_answers_and_whole_heat_maps(
     with ThreadPoolExecutor(len(paths)) as pool:
         visits = list(pool.map(visit, range(len(paths))))
     for path, answers in zip(paths, visits, strict=True):
-        expected = vision.predict(path).probabilities
+        expected = served.predict(path).probabilities
         assert all(probabilities == pytest.approx(expected, abs=1e-5) for probabilities, _ in answers)
     assert len({picture for _, picture in visits[0] + visits[3]}) == 1, "of one image, also at the same time"
 
