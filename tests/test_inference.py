@@ -2,7 +2,9 @@
 
 import copy
 import json
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import FrozenInstanceError
 from pathlib import Path
 
@@ -130,6 +132,18 @@ def test_copies_give_the_same_answers(ood_release: Path) -> None:
         assert twin.predict(image) == expected, "the copy guards its own network, not the original"
     assert pickle.loads(pickle.dumps(expected)) == expected
     assert pickle.loads(pickle.dumps(vision.explain(image))).prediction == expected
+
+
+def confidence(vision: SkinVision, image: Image.Image) -> float:
+    return vision.predict(image).confidence
+
+
+@pytest.mark.slow
+def test_a_process_that_is_spawned_gives_the_same_answer(vision: SkinVision) -> None:
+    image = draw_lesion()
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        found = pool.submit(confidence, vision, image).result(240)
+    assert found == pytest.approx(confidence(vision, image), abs=1e-6)
 
 
 class FixedDetector:
