@@ -140,12 +140,6 @@ def test_an_unreadable_exif_block_does_not_spoil_the_picture() -> None:
     assert np.array_equal(np.asarray(image), PIXELS)
 
 
-def test_opaque_modes_become_what_pillow_makes_of_them() -> None:
-    for mode in ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"):
-        image = draw_lesion().convert(mode)
-        assert np.array_equal(np.asarray(open_image(image)), np.asarray(image.convert("RGB"))), mode
-
-
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "La"])
 def test_transparency_is_laid_over_white(mode: str) -> None:
     image = Image.new("RGBA", (64, 48), (0, 0, 0, 255))
