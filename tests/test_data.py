@@ -197,9 +197,6 @@ def test_a_hub_copy_with_repeated_images_and_long_names_becomes_the_same_data(la
 def test_a_data_set_that_is_not_ham10000_says_what_it_lacks() -> None:
     with pytest.raises(DataError, match=r"user/copy has no column image or lesion_id or label \(found: image_id\)"):
         unify(Dataset.from_dict({"image_id": ["a"]}), "user/copy")
-    strange = Dataset.from_dict({"image": ["a.png"], "image_id": ["a"], "lesion_id": ["L"], "dx": ["wart"]})
-    with pytest.raises(DataError, match=r"user/copy: 1 of 1 images have none of the diagnoses .*: wart \(1\)"):
-        unify(strange, "user/copy")
 
 
 @pytest.mark.parametrize("kind", ["undecoded", "bytes", "struct"])
@@ -295,12 +292,10 @@ def test_missing_columns_are_named(layout: Path) -> None:
 
 
 def test_a_wrong_source_is_said_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("x")
     for source, message in (
         (tmp_path / "nowhere", "there is no folder"),
-        (tmp_path / "empty", "holds no HAM10000_metadata"),
         (tmp_path / "other", r"holds no HAM10000_metadata\.csv"),
         (tmp_path / "other" / "notes.txt", "is a file"),
         ("synthetic[:20]", r"ask for at least synthetic\[:210\]"),

@@ -65,10 +65,8 @@ def test_a_hub_that_is_gone_leaves_the_warm_cache_and_the_command_says_so_in_sec
 ) -> None:
     upload(tiny_release)
     loaded = SkinVision.from_pretrained(REPO)
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(server.url, "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:9")
+    server.port = 9
+    server.speak_here(monkeypatch)
     assert SkinVision.from_pretrained(REPO).release == loaded.release
     draw_lesion().save(tmp_path / "photo.png")
     capsys.readouterr()

@@ -190,12 +190,10 @@ def test_larger_images_are_made_smaller_when_asked(tmp_path: Path, drawn: Datase
 
 
 def test_a_wrong_source_or_folder_is_one_line_and_changes_nothing(tmp_path: Path, capsys: Captured) -> None:
-    (tmp_path / "empty").mkdir()
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.txt").write_text("years of work")
     for source, folder, message in (
         ("nowhere", "data", "there is no file or folder nowhere"),
-        (tmp_path / "empty", "data", "empty"),
         (tmp_path / "thesis", "data", "thesis"),
         ("synthetic[:210]", "thesis", "is not a prepared data set; choose another --output_dir"),
         ("synthetic[:210]", "thesis/thesis.txt", "is not a prepared data set; choose another --output_dir"),
@@ -203,7 +201,7 @@ def test_a_wrong_source_or_folder_is_one_line_and_changes_nothing(tmp_path: Path
         assert prepare(source, tmp_path / folder) == 2
         error = capsys.readouterr().err
         assert message in error and error.startswith("error: ") and error.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["empty", "thesis", "thesis.txt"]
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["thesis", "thesis.txt"]
     assert (tmp_path / "thesis" / "thesis.txt").read_text() == "years of work"
 
 

@@ -1,6 +1,5 @@
 """Training pixels: images are decoded once, all crops and symmetries are reached, colours change as in torchvision."""
 
-import copy
 import pickle
 import random
 from dataclasses import replace
@@ -181,10 +180,10 @@ def test_a_copy_of_the_decoder_carries_no_pixels() -> None:
     (kept,) = decoded(image["image_id"], image["image"])
     assert decoded(image["image_id"], image["image"])[0] is kept
     assert len(pickle.dumps(decoded)) < 200
-    for copied in (copy.deepcopy(decoded), pickle.loads(pickle.dumps(decoded))):
-        (first,) = copied(image["image_id"], image["image"])
-        assert first is not kept
-        assert copied(image["image_id"], image["image"])[0] is first  # with the same room
+    copied = pickle.loads(pickle.dumps(decoded))
+    (first,) = copied(image["image_id"], image["image"])
+    assert first is not kept
+    assert copied(image["image_id"], image["image"])[0] is first  # with the same room
 
 
 @pytest.mark.parametrize("kind", ["16 bits", "transparent"])
