@@ -35,7 +35,6 @@ TOKENS: dict[str, dict[str, Any]] = {
     "hf_readsecret": {"name": "ann", "role": "read"},
 }
 LFS_SUFFIXES = (".safetensors", ".parquet", ".png", ".jpg")
-POINTER_SIZE = 133
 
 
 class Refusal(Exception):
@@ -71,7 +70,7 @@ def add_commit(repository: dict[str, Any], title: str, files: dict[str, Any]) ->
 def tree_item(path: str, entry: dict[str, Any]) -> dict[str, Any]:
     item = {"type": "file", "path": path, "oid": entry["oid"], "size": entry["size"]}
     if entry["lfs"]:
-        item["lfs"] = {"oid": entry["lfs"], "size": entry["size"], "pointerSize": POINTER_SIZE}
+        item["lfs"] = {"oid": entry["lfs"], "size": entry["size"], "pointerSize": 133}
     return item
 
 

@@ -210,7 +210,6 @@ WRONG = [
     (["diagnose", "x.jpg"], "invalid choice: 'diagnose'"),
     (["predict"], "required: IMAGE"),
     (["predict", "x.jpg", "--fast"], "unrecognized arguments: --fast"),
-    (["predict", "x.jpg", "--coverage", "abc"], "'abc' is not a number between 0 and 1, such as 0.95"),
     (["predict", "x.jpg", "--coverage", "95"], "'95' is not a number between 0 and 1, such as 0.95"),
     (["predict", "x.jpg", "--output", "answers.xls"], "'answers.xls' is not a file name that ends in .csv"),
     (["predict", "nowhere.jpg"], "there is no file nowhere.jpg; check the path"),

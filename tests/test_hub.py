@@ -324,7 +324,8 @@ def state(server: HubServer, kind: str) -> tuple[dict[str, bytes], int]:
     return server.files(kind, PLACE), len(server.history(kind, PLACE))
 
 
-def assert_complete(server: HubServer, kind: str) -> None:
+def assert_complete(server: HubServer, publish: Callable[..., hub.Published], kind: str) -> None:
+    assert not publish(kind, new=True).changed
     repository = server.repository(kind, PLACE)
     if kind == "space":
         assert repository["variables"]["MODEL_REVISION"] == {"value": "new"}
@@ -357,8 +358,7 @@ def test_after_a_fault_the_repository_is_old_or_new_and_the_next_try_completes_i
     assert before != final
     assert after in (before, final) or (first and set(after) == {".gitattributes"})
     assert number == commits + 1
-    assert not publish(kind, new=True).changed
-    assert_complete(server, kind)
+    assert_complete(server, publish, kind)
 
 
 def test_a_commit_that_comes_first_is_not_overwritten(server: HubServer, publish: Callable[..., hub.Published]) -> None:
@@ -371,8 +371,7 @@ def test_a_commit_that_comes_first_is_not_overwritten(server: HubServer, publish
     server.faults.clear()
     publish("model", new=True)
     assert state(server, "model")[0]["theirs.txt"] == b"theirs"
-    assert not publish("model", new=True).changed
-    assert_complete(server, "model")
+    assert_complete(server, publish, "model")
 
 
 def test_no_network_is_one_line(

@@ -352,8 +352,9 @@ def test_a_grouped_split_keeps_groups_whole_and_gives_every_split_its_share(draw
         inside = Counter(label for label, s in zip(labels, splits, strict=True) if s == name)
         for code, count in Counter(labels).items():
             assert inside[code] / count == pytest.approx(share, abs=0.12), (name, code)
-    assert grouped_split(labels, groups) == splits
-    assert grouped_split(labels, groups, seed=1) != splits
+    few = labels[:600], groups[:600]
+    first, again, other = (grouped_split(*few, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
 
 
 def test_duplicates_share_a_group_even_through_a_third() -> None:
