@@ -197,9 +197,6 @@ def test_a_hub_copy_with_repeated_images_and_long_names_becomes_the_same_data(la
 def test_a_data_set_that_is_not_ham10000_says_what_it_lacks() -> None:
     with pytest.raises(DataError, match=r"user/copy has no column image or lesion_id or label \(found: image_id\)"):
         unify(Dataset.from_dict({"image_id": ["a"]}), "user/copy")
-    strange = Dataset.from_dict({"image": ["a.png"], "image_id": ["a"], "lesion_id": ["L"], "dx": ["wart"]})
-    with pytest.raises(DataError, match=r"user/copy: 1 of 1 images have none of the diagnoses .*: wart \(1\)"):
-        unify(strange, "user/copy")
 
 
 @pytest.mark.parametrize("kind", ["undecoded", "bytes", "struct"])
@@ -263,12 +260,6 @@ def test_unreadable_images_are_all_found_when_asked(layout: Path) -> None:
     assert all(file.stem in str(caught.value) for file in broken)
 
 
-def change(layout: Path, **values: str) -> None:
-    rows = some_rows()
-    rows[4] |= values
-    write_metadata(layout / "HAM10000_metadata.csv", rows)
-
-
 @pytest.mark.parametrize(
     ("values", "message"),
     [
@@ -276,10 +267,14 @@ def change(layout: Path, **values: str) -> None:
         ({"image_id": some_rows()[0]["image_id"]}, "1 image_ids occur more than once"),
         ({"age": "old"}, "the age 'old'"),
         ({"lesion_id": ""}, "1 rows are incomplete, the first in line 6"),
+        ({"image_id": "ISIC_9999999"}, "1 images are not in the split scheme ham10000-v1: ISIC_9999999"),
     ],
 )
 def test_wrong_metadata_is_named(layout: Path, values: dict[str, str], message: str) -> None:
-    change(layout, **values)
+    rows = some_rows()
+    rows[4] |= values
+    write_metadata(layout / "HAM10000_metadata.csv", rows)
+    draw_image("nv", 0)[0].save(layout / "ISIC_9999999.jpg")
     with pytest.raises(DataError, match=message):
         load_ham10000(layout)
 
@@ -296,20 +291,11 @@ def test_missing_columns_are_named(layout: Path) -> None:
         load_ham10000(layout)
 
 
-def test_images_of_another_data_set_are_not_in_the_manifest(layout: Path) -> None:
-    change(layout, image_id="ISIC_9999999")
-    draw_image("nv", 0)[0].save(layout / "ISIC_9999999.jpg")
-    with pytest.raises(DataError, match="1 images are not in the split scheme ham10000-v1: ISIC_9999999"):
-        load_ham10000(layout)
-
-
 def test_a_wrong_source_is_said_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "notes.txt").write_text("x")
     for source, message in (
         (tmp_path / "nowhere", "there is no folder"),
-        (tmp_path / "empty", "holds no HAM10000_metadata"),
         (tmp_path / "other", r"holds no HAM10000_metadata\.csv"),
         (tmp_path / "other" / "notes.txt", "is a file"),
         ("synthetic[:20]", r"ask for at least synthetic\[:210\]"),

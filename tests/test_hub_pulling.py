@@ -1,14 +1,12 @@
 """Pulling a published release: by name, revision and token, from a warm cache, or a clear line why it cannot be."""
 
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from calling import run
 from drawing import draw_lesion
 from hub_server import REPO, TOKEN, Fault, HubServer
 from huggingface_hub import HfApi, constants, hf_hub_download
@@ -17,6 +15,8 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import list_parts
 from skinvision_hf.vision import SkinVision
+
+Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture
@@ -60,30 +60,22 @@ def test_a_warm_cache_needs_no_request(
         SkinVision.from_pretrained(REPO, cache_dir=tmp_path / "cold", local_files_only=True)
 
 
-def test_a_hub_that_is_gone_leaves_the_warm_cache(
-    server: HubServer, tiny_release: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_hub_that_is_gone_leaves_the_warm_cache_and_the_command_says_so_in_seconds(
+    server: HubServer, tiny_release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     upload(tiny_release)
     loaded = SkinVision.from_pretrained(REPO)
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(server.url, "http://127.0.0.1:9")
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", "http://127.0.0.1:9")
+    server.port = 9
+    server.speak_here(monkeypatch)
     assert SkinVision.from_pretrained(REPO).release == loaded.release
-    with pytest.raises(ModelError, match="is not in the local cache and the Hub cannot be reached"):
-        SkinVision.from_pretrained("ann/other")
-
-
-def test_the_command_names_a_model_that_cannot_be_reached_in_seconds(tmp_path: Path) -> None:
     draw_lesion().save(tmp_path / "photo.png")
-    away = {**os.environ, "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    command = [sys.executable, "-m", "skinvision_hf.cli.main", "predict", "photo.png", "--model", "ann/none"]
+    capsys.readouterr()
     start = time.monotonic()
-    ended = subprocess.run(command, cwd=tmp_path, env=away, capture_output=True, text=True)
+    assert run("predict", tmp_path / "photo.png", "--model", "ann/none") == 2
     assert time.monotonic() - start < 10
-    assert ended.returncode == 2
-    assert len(ended.stderr.splitlines()) == 1, ended.stderr
-    assert ended.stderr.startswith("error: ann/none is not in the local cache and the Hub cannot be reached")
+    error = capsys.readouterr().err
+    assert error.startswith("error: ann/none is not in the local cache and the Hub cannot be reached")
+    assert error.count("\n") == 1
 
 
 def test_only_the_files_of_a_release_are_downloaded(server: HubServer, tiny_release: Path, tmp_path: Path) -> None:

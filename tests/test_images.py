@@ -140,12 +140,6 @@ def test_an_unreadable_exif_block_does_not_spoil_the_picture() -> None:
     assert np.array_equal(np.asarray(image), PIXELS)
 
 
-def test_opaque_modes_become_what_pillow_makes_of_them() -> None:
-    for mode in ("1", "L", "P", "RGB", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"):
-        image = draw_lesion().convert(mode)
-        assert np.array_equal(np.asarray(open_image(image)), np.asarray(image.convert("RGB"))), mode
-
-
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "RGBa", "La"])
 def test_transparency_is_laid_over_white(mode: str) -> None:
     image = Image.new("RGBA", (64, 48), (0, 0, 0, 255))
@@ -155,18 +149,11 @@ def test_transparency_is_laid_over_white(mode: str) -> None:
     assert (pixels[:, :32] == 255).all()
     assert (pixels[:, 41:] == 0).all()
     assert pixels[10, 40].tolist() == [127, 127, 127]
-
-
-def test_a_transparent_palette_colour_and_a_fourth_channel_are_laid_over_white() -> None:
-    image = Image.new("P", (64, 48), 1)
-    image.putpalette([200, 0, 0, 0, 0, 200])
-    image.paste(0, (0, 0, 32, 48))
-    array = np.zeros((48, 64, 4))
-    array[:, 32:] = [0, 0, 200 / 255, 1]
-    for source in (encode(image, "PNG", transparency=0), array):
+    # So are a transparent colour of a palette and the fourth channel of an array.
+    palette = image.getchannel("A").point(lambda value: 255 - value).convert("P")
+    for source in (encode(palette, "PNG", transparency=255), np.asarray(image) / 255):
         pixels = np.asarray(open_image(source))
-        assert (pixels[:, :32] == 255).all()
-        assert (pixels[:, 32:] == [0, 0, 200]).all()
+        assert (pixels[:, :32] == 255).all() and (pixels[:, 41:] == 0).all()
 
 
 def test_greyscale_of_any_depth_keeps_its_brightness() -> None:
@@ -195,11 +182,10 @@ def test_of_an_animation_the_first_frame_is_used_and_a_pil_image_is_left_as_it_w
         ("empty.jpg", b"", "{path} is empty; download or export it again"),
         ("text.jpg", b"Dear doctor,\n" * 50, "{path} cannot be read as an image; save it as JPEG or PNG"),
         ("runs.eps", encode(draw_lesion(), "EPS"), "{path} cannot be read as an image; save it as JPEG or PNG"),
-        ("huge.png", png_header(10_000, 9_000), "{path} has more than 50 megapixels; crop it to the lesion"),
         ("bomb.png", png_header(60_000, 60_000), "{path} has more than 50 megapixels; crop it to the lesion"),
         ("one.png", encode(Image.new("RGB", (1, 1))), "{path} is only 1 x 1 pixels; give an image with sides of at le"),
     ],
-    ids=["missing", "empty", "text", "a program", "warned about", "bomb", "1x1"],
+    ids=["missing", "empty", "text", "a program", "bomb", "1x1"],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_a_bad_file_is_named_with_its_remedy(name: str, content: bytes | None, expected: str, tmp_path: Path) -> None:
@@ -230,17 +216,10 @@ def test_a_folder_a_web_address_and_an_empty_path_are_refused(tmp_path: Path) ->
     assert "is not a regular file" in message(tmp_path / "pipe.jpg")
 
 
-def test_an_array_with_values_that_are_not_finite_is_refused() -> None:
-    for bad in (np.nan, np.inf, -np.inf):
-        array = PIXELS / 255
-        array[3, 4, 1] = bad
-        assert "NaN or infinite" in message(array)
-        assert "NaN or infinite" in message(Image.fromarray(array[:, :, 1].astype(np.float32)))
-
-
 @pytest.mark.parametrize(
     ("array", "expected"),
     [
+        *((np.where(np.eye(150, 200)[:, :, None], bad, PIXELS / 255), "NaN") for bad in (np.nan, np.inf, -np.inf)),
         (PIXELS.astype(np.float64), "scale them to 0..1"),
         (PIXELS / 255 - 0.5, "float values from -0."),
         (PIXELS.astype(object), "an array of object; give uint8"),
@@ -255,6 +234,7 @@ def test_an_unusable_array_is_refused_with_what_to_give_instead(array: np.ndarra
 
 
 def test_other_values_types_closed_files_and_text_files_are_refused(tmp_path: Path) -> None:
+    assert "NaN or infinite" in message(Image.new("F", (64, 64), float("nan")))
     for mode, value in (("F", -0.5), ("F", 70_000.0), ("I", -5), ("I", 70_000)):
         assert "scale them to 0..255" in message(Image.new(mode, (64, 64), value))
     assert "of type int; give a path" in message(3)

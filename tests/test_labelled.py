@@ -141,11 +141,7 @@ def test_a_table_groups_lesions_and_names_what_is_missing(tmp_path: Path) -> Non
     draw(tmp_path / "a.jpg")
     table = write_table(tmp_path / "labels.tsv", "image\tlabel\tlesion_id", "a.jpg\tmelanoma\tL1")
     assert load_labelled(table)["lesion_id"][:] == ["L1"]
-    table = write_table(tmp_path / "labels.csv", "image,label", "a.jpg,melanoma", "b.jpg,nv")
-    with pytest.raises(
-        DataError, match=r"1 of 2 images of .* are not on disk: b\.jpg; give the folder that holds both"
-    ):
-        load_labelled(table)
+    write_table(tmp_path / "labels.csv", "image,label", "a.jpg,melanoma")
     with pytest.raises(DataError, match="holds several tables of labels"):
         load_labelled(tmp_path)
     with pytest.raises(DataError, match=r"there is no .*; give a table of labels"):
@@ -176,7 +172,7 @@ def test_a_path_that_is_missing_is_never_taken_for_another_image_of_the_same_nam
     for number, patient in enumerate(("patient2", "patient3", "patient4")):
         draw(tmp_path / patient / "img.1.png", number % 2)
     table = write_table(tmp_path / "labels.csv", "image,label", "patient1/img.1.png,nv", "patient2/img.1.png,nv")
-    with pytest.raises(DataError, match=r"1 of 2 images of .* are not on disk: patient1/img\.1\.png"):
+    with pytest.raises(DataError, match=r"1 of 2 images of .* are not on disk: patient1/img\.1\.png; give the fold"):
         load_labelled(table)
     write_table(table, "image,label", "img.1,nv")
     with pytest.raises(DataError, match=r"several images are named img\.1: .*; give their paths"):

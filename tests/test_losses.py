@@ -29,28 +29,16 @@ def make_loss(**settings: float | str) -> ClassificationLoss:
     return ClassificationLoss(LABELS, 4, replace(plain, **settings))
 
 
-def test_the_loss_is_the_mean_of_weighted_cross_entropies() -> None:
-    loss, logits, labels = make_loss(), torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
-    _, targets = loss.targets(torch.zeros(6, 3, 8, 8), labels, mix=False)
-    each = cross_entropy(logits, labels, reduction="none") * loss.weights[labels]
-    torch.testing.assert_close(loss(logits, targets), each.mean())
-
-
-def test_batches_of_equal_size_add_up_to_the_loss_of_all() -> None:
-    """With several processes each one averages its own share; the mean of means must be the whole."""
-    loss, logits, labels = make_loss(label_smoothing=0.1), torch.randn(8, 4), torch.arange(8) % 4
-    _, targets = loss.targets(torch.zeros(8, 3, 8, 8), labels, mix=False)
-    halves = (loss(logits[:4], targets[:4]) + loss(logits[4:], targets[4:])) / 2
-    torch.testing.assert_close(loss(logits, targets), halves)
-
-
-def test_label_smoothing_raises_the_loss_of_a_certain_answer() -> None:
-    labels = torch.tensor([0, 1])
-    logits = 20.0 * torch.nn.functional.one_hot(labels, 4).float()
-    for smoothing, certain in ((0.0, True), (0.1, False)):
-        loss = make_loss(label_smoothing=smoothing)
-        value = float(loss(logits, loss.targets(torch.zeros(2, 3, 8, 8), labels, mix=False)[1]))
-        assert (value < 1e-6) == certain
+def test_the_loss_is_the_mean_of_weighted_or_smoothed_cross_entropies() -> None:
+    logits, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 3, 0, 1])
+    weighted, smoothed = make_loss(), make_loss(class_weights="none", label_smoothing=0.1)
+    each = cross_entropy(logits, labels, reduction="none") * weighted.weights[labels]
+    expected = (each.mean(), cross_entropy(logits, labels, label_smoothing=0.1))
+    for loss, value in zip((weighted, smoothed), expected, strict=True):
+        pixels = torch.rand(6, 3, 8, 8)
+        unmixed, targets = loss.targets(pixels, labels, mix=False)
+        assert torch.equal(unmixed, pixels)
+        torch.testing.assert_close(loss(logits, targets), value)
 
 
 def mix(**alphas: float) -> tuple[bool, torch.Tensor]:
@@ -65,20 +53,12 @@ def mix(**alphas: float) -> tuple[bool, torch.Tensor]:
 
 def test_mixup_and_cutmix_mix_targets_as_they_mix_images_and_take_turns() -> None:
     torch.manual_seed(1)
+    assert mix(mixup_alpha=0.0, cutmix_alpha=0.0)[1] == 0, "neither, so images stay as they are"
     pasted, share = mix(mixup_alpha=1.0, cutmix_alpha=0.0)
     assert not pasted and 0 < share < 1
     pasted, share = mix(mixup_alpha=0.0, cutmix_alpha=1.0)
     assert pasted and 0 < share < 1
     assert {mix(mixup_alpha=1.0, cutmix_alpha=1.0)[0] for _ in range(20)} == {False, True}
-
-
-@pytest.mark.parametrize(("mix", "alpha"), [(False, 0.5), (True, 0.0)])
-def test_without_mixing_images_stay_as_they_are(mix: bool, alpha: float) -> None:
-    pixels = torch.rand(3, 3, 8, 8)
-    loss = make_loss(mixup_alpha=alpha, cutmix_alpha=alpha)
-    mixed, targets = loss.targets(pixels, torch.tensor([0, 1, 2]), mix=mix)
-    assert torch.equal(mixed, pixels)
-    assert torch.equal(targets, torch.eye(4)[:3])
 
 
 def test_logit_adjustment_lets_the_network_learn_as_if_all_classes_were_equally_frequent() -> None:

@@ -15,18 +15,11 @@ from calling import call
 from drawing import draw_lesion
 from gradio_client import Client, handle_file
 from hub_server import TOKEN, HubServer
+from tiny_training import ROOT, TINY, TRAIN
 
 from skinvision_hf.labels import CODES
 
-ROOT = Path(__file__).resolve().parents[1]
-TRAIN = ROOT / "scripts" / "train.py"
 REPO, DATASET, SPACE = "ann/skinvision-tiny", "ann/ham10000-leak-free", "ann/skinvision"
-# fmt: off
-TRAINING = [
-    "--data", "synthetic", "--model.architecture", "test_efficientnet", "--model.image_size", "64", "--head.epochs",
-    "1", "--finetune.epochs", "1", "--num_workers", "0", "--batch_size", "16", "--limit", "40",
-]
-# fmt: on
 
 
 def run(
@@ -57,7 +50,8 @@ def published(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     """Train on drawn lesions, from weights that tell them apart, then publish all three with one command."""
     folder = tmp_path_factory.mktemp("published")
     release = folder / "release"
-    assert call(TRAIN, *TRAINING, "--model.init", tiny_release, "--output_dir", release) == 0
+    options = ["--data=synthetic", "--model.image_size=64", "--finetune.epochs=1", "--limit=40"]
+    assert call(TRAIN, *TINY, *options, "--model.init", tiny_release, "--output_dir", release) == 0
     with HubServer(folder / "server", tokens={TOKEN: {"name": "ann", "role": "write"}}).running() as server:
         environment = server.environment(folder / "homes" / "publisher", TOKEN)
         options = ["--all", "--release", release, "--dataset", "synthetic", "--repo_id", REPO, "--tag", "v1.0"]

@@ -1,9 +1,9 @@
-"""Training end to end on tiny networks and drawn lesions."""
+"""Training end to end on tiny networks and drawn lesions; a run that was killed anywhere goes on."""
 
 import ctypes
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -16,14 +16,15 @@ from ham10000_folder import some_rows, write_metadata, write_pictures
 from safetensors.torch import load_file
 from tiny_training import history, run_training, tiny_config
 
-from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig
+from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.data.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.errors import DataError, ModelError, RunError
 from skinvision_hf.evaluation.evaluate import predict_dataset
 from skinvision_hf.evaluation.evaluate_metrics import compute
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.training import setup
+from skinvision_hf.training import setup, trainer
+from skinvision_hf.training.checkpoints import Checkpoints, assert_same_settings
 from skinvision_hf.training.loop import Outputs
 from skinvision_hf.training.losses import ClassificationLoss, lesion_focus_loss
 from skinvision_hf.training.trainer import Trainer, load_training_data
@@ -38,7 +39,7 @@ def fresh_state() -> None:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetDict, SkinVisionForImageClassification]:
     """The folder, the data and the network of one short run."""
-    config = tiny_config(tmp_path_factory.mktemp("trained") / "run")
+    config = tiny_config(tmp_path_factory.mktemp("trained") / "run", limit=64)
     data = load_training_data(config)
     return Path(config.output_dir), data, Trainer(config, data).train()
 
@@ -51,8 +52,8 @@ def without_masks(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_both_phases_run_and_leave_a_release_that_loads(trained: tuple) -> None:
-    folder, _, network = trained
+def test_both_phases_run_and_the_last_epoch_is_a_release_that_loads(trained: tuple) -> None:
+    folder, data, network = trained
     records = history(folder)
     assert [(r["phase"], r["epoch"]) for r in records] == [("head", 1), ("finetune", 1), ("finetune", 2)]
     assert all(np.isfinite(r["train_loss"]) and 0 <= r["validation_balanced_accuracy"] <= 1 for r in records)
@@ -63,14 +64,10 @@ def test_both_phases_run_and_leave_a_release_that_loads(trained: tuple) -> None:
     saved = load_file(folder / "model.safetensors")
     assert not network.training
     assert all(torch.equal(v, saved[name].to(v.dtype)) for name, v in network.timm_model.state_dict().items())
-
-
-def test_the_head_phase_leaves_the_backbone_as_it_was(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path / "run", finetune=PhaseConfig(epochs=0), seed=3)
-    state = load_file(run_training(config) / "model.safetensors")
-    # Batch-norm statistics of a network that never trained are still those it was made with.
-    assert all(float(v.sum()) == 0 for k, v in state.items() if k.endswith("num_batches_tracked"))
-    assert all(bool((v == 0).all()) for k, v in state.items() if k.endswith("running_mean"))
+    assert records[-1]["learning_rate"] == 0.0, "a cosine ends at 0"
+    predictions = predict_dataset(SkinVisionForImageClassification.from_pretrained(folder), data["validation"])
+    measured = compute(predictions.probabilities, predictions.labels)
+    assert measured["log_loss"] == pytest.approx(records[-1]["validation_log_loss"], abs=1e-3)
 
 
 def test_a_network_learns_the_drawn_lesions(tmp_path: Path) -> None:
@@ -81,18 +78,9 @@ def test_a_network_learns_the_drawn_lesions(tmp_path: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_gives_others(trained: tuple, tmp_path: Path) -> None:
-    again, other = (run_training(tiny_config(tmp_path / str(seed), seed=seed)) for seed in (0, 1))
+    again, other = (run_training(tiny_config(tmp_path / str(seed), seed=seed, limit=64)) for seed in (0, 1))
     weights = [(folder / "model.safetensors").read_bytes() for folder in (trained[0], again, other)]
     assert weights[0] == weights[1] != weights[2]
-
-
-def test_the_last_epoch_is_the_release_and_a_cosine_ends_at_0(trained: tuple) -> None:
-    folder, data, _ = trained
-    last = history(folder)[-1]
-    assert last["learning_rate"] == 0.0
-    predictions = predict_dataset(SkinVisionForImageClassification.from_pretrained(folder), data["validation"])
-    measured = compute(predictions.probabilities, predictions.labels)
-    assert measured["log_loss"] == pytest.approx(last["validation_log_loss"], abs=1e-3)
 
 
 def test_gradients_of_small_batches_add_up_to_those_of_a_large_one(
@@ -136,18 +124,17 @@ def test_crops_grow_over_the_epochs_of_a_phase(tmp_path: Path, monkeypatch: pyte
     assert list(dict.fromkeys(sides)) == [16, 24, 32]
 
 
-def test_bf16_trains_and_leaves_weights_in_float32(tmp_path: Path) -> None:
-    folder = run_training(tiny_config(tmp_path / "run", mixed_precision="bf16", finetune=PhaseConfig(epochs=1)))
-    assert all(np.isfinite(r["train_loss"]) for r in history(folder))
-    assert {p.dtype for p in SkinVisionForImageClassification.from_pretrained(folder).parameters()} == {torch.float32}
-
-
-def test_a_release_tells_every_training_that_its_weights_went_through(tmp_path: Path) -> None:
+def test_a_head_phase_leaves_the_backbone_and_a_release_tells_all_trainings_of_its_weights(tmp_path: Path) -> None:
     init, records = "random", []
     for number in range(3):
         model = ModelConfig(architecture="test_efficientnet", init=init, image_size=32)
-        folder = run_training(tiny_config(tmp_path / f"run{number}", model=model, finetune=PhaseConfig(epochs=0)))
+        config = tiny_config(tmp_path / f"run{number}", model=model, finetune=PhaseConfig(epochs=0), limit=32)
+        folder = run_training(config)
         records.append(json.loads((folder / "training.json").read_text()))
+        state = load_file(folder / "model.safetensors")
+        # Batch-norm statistics of a network that never trained are still those it was made with.
+        assert all(float(v.sum()) == 0 for k, v in state.items() if k.endswith("num_batches_tracked"))
+        assert all(bool((v == 0).all()) for k, v in state.items() if k.endswith("running_mean"))
         init = str(folder)
     assert [record.pop("previous") for record in records] == [[], records[:1], records[:2]]
     assert set(records[0]) >= {"command", "config", "seconds", "processes", "dynamo", "hardware", "split"}
@@ -162,12 +149,6 @@ def test_a_tracker_gets_the_settings_and_the_metrics(tmp_path: Path) -> None:
     (settings,) = (folder / "logs").rglob("hparams.yml")
     assert "head.learning_rate: 0.001" in settings.read_text()
     assert str(tmp_path) not in settings.read_text()
-
-
-def test_a_tracker_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "wandb", None)
-    with pytest.raises(DataError, match="--report_to wandb needs: pip install wandb"):
-        run_training(tiny_config(tmp_path / "run", report_to="wandb"))
 
 
 def test_a_damaged_image_is_named_before_training_starts(without_masks: Path, tmp_path: Path) -> None:
@@ -186,13 +167,6 @@ def test_a_finished_release_and_a_stopped_run_are_not_overwritten(trained: tuple
     (stopped / "checkpoints" / "phase-0-epoch-0001").mkdir(parents=True)
     with pytest.raises(DataError, match="add --resume to continue it"):
         run_training(tiny_config(stopped))
-
-
-def test_weights_that_cannot_be_had_are_an_error_before_anything_is_written(tmp_path: Path) -> None:
-    model = ModelConfig(architecture="test_efficientnet", init="timm", image_size=32)
-    with pytest.raises(ModelError, match="connect to the network, or start from"):
-        run_training(tiny_config(tmp_path / "run", model=model))
-    assert not (tmp_path / "run" / "history.jsonl").exists()
 
 
 def test_a_loss_of_nan_ends_the_run_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,12 +190,9 @@ def test_the_lesion_term_draws_class_activation_maps_to_the_lesion(tiny_release:
     torch.testing.assert_close(maps.mean(dim=(2, 3)) + bias, logits, atol=1e-4, rtol=1e-4)
     before = lesion_focus_loss(maps, targets, masks)
     before.backward()
-    parameters = [p for p in model.parameters() if p.grad is not None]
-    length = torch.stack([p.grad.norm() for p in parameters]).norm()
-    with torch.no_grad():
-        for parameter in parameters:
-            parameter -= 1e-3 * parameter.grad / length
-        after = lesion_focus_loss(model(pixels)[1], targets, masks)
+    length = torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
+    torch.optim.SGD(model.parameters(), lr=1.0).step()
+    after = lesion_focus_loss(model(pixels)[1], targets, masks)
     assert after < before - 3e-4 * length, "a small step down the gradient moves heat to the lesion"
 
 
@@ -230,12 +201,6 @@ def test_masks_that_a_data_set_lacks_are_one_line_with_the_remedy(without_masks:
     with pytest.raises(DataError, match=r"--loss\.mask_weight 0"):
         load_training_data(config)
     assert "mask" not in load_training_data(replace(config, loss=LossConfig(mask_weight=0.0)))["train"].column_names
-
-
-def test_a_network_without_class_activation_maps_says_how_to_train_it(tmp_path: Path) -> None:
-    model = ModelConfig("mobilenetv3_small_050", "random", image_size=32)
-    with pytest.raises(ModelError, match=r"has no class activation maps.* train with --loss\.mask_weight 0"):
-        run_training(tiny_config(tmp_path / "run", model=model))
 
 
 @pytest.mark.parametrize(
@@ -267,7 +232,8 @@ def test_settings_of_the_launcher_are_trained_with_recorded_and_compared(
     config = tiny_config(tmp_path / "run", finetune=PhaseConfig(epochs=1))
     folder = run_training(config)
     record = json.loads((folder / "training.json").read_text())
-    assert history(folder)[-1]["learning_rate"] == 0.0
+    assert history(folder)[-1]["learning_rate"] == 0.0 and np.isfinite(history(folder)[-1]["train_loss"])
+    assert {p.dtype for p in SkinVisionForImageClassification.from_pretrained(folder).parameters()} == {torch.float32}
     assert record["config"]["gradient_accumulation_steps"] == 4
     assert record["config"]["mixed_precision"] == record["precision"] == "bf16"
     AcceleratorState._reset_state(True)
@@ -284,3 +250,102 @@ def test_training_on_cpus_keeps_freed_memory_where_the_c_library_can(
         monkeypatch.setattr(ctypes, "CDLL", Mock(return_value=found))
         accelerator = setup.start_accelerator(tiny_config(tmp_path))
     assert library.mallopt.called == (accelerator.device.type == "cpu")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"report_to": "wandb"}, "--report_to wandb needs: pip install wandb"),
+        ({"model": ModelConfig("test_efficientnet", "timm", 32)}, "connect to the network, or start from"),
+        (
+            {"model": ModelConfig("mobilenetv3_small_050", "random", 32)},
+            r"has no class activation maps.* train with --loss\.mask_weight 0",
+        ),
+    ],
+)
+def test_what_is_missing_is_named_before_anything_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, object], message: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "wandb", None)
+    with pytest.raises((DataError, ModelError), match=message):
+        run_training(tiny_config(tmp_path / "run", **changes))
+    assert not list((tmp_path / "run").glob("*.json*"))
+
+
+class Killed(BaseException):
+    """Ends a run where it stands, as a kill does."""
+
+
+def kill_training(config: TrainConfig) -> None:
+    """Train, and kill the run before it saves a second epoch."""
+    save = Checkpoints.save
+
+    def save_once(self: Checkpoints, *arguments: object, **options: int) -> None:
+        if self.newest():
+            raise Killed
+        save(self, *arguments, **options)  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Checkpoints, "save", save_once)
+        run_training(config)
+
+
+def test_folders_may_move_and_settings_without_influence_may_change(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path, data="/old/HAM10000", model=ModelConfig(init="/old/first"))
+    moved = replace(config, data="/new/HAM10000/", model=ModelConfig(init="first"), output_dir="elsewhere")
+    assert_same_settings(replace(moved, report_to="tensorboard", num_workers=9, cache_gb=0.0), {}, asdict(config))
+    with pytest.raises(DataError, match=r"started with --data /old/HAM10000 .now /new/other., --batch_size 16 .now 8"):
+        assert_same_settings(replace(moved, data="/new/other", batch_size=8), {}, asdict(config))
+    older = asdict(config)
+    del older["loss"]["cutmix_alpha"]
+    assert_same_settings(config, {"processes": 1}, older)
+
+
+def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run", head=PhaseConfig(epochs=2), finetune=PhaseConfig(epochs=0), limit=64)
+    kill_training(config)
+    with pytest.raises(
+        DataError, match=r"--seed 0 .now 1.; resume it with these settings, or choose another --output_dir"
+    ):
+        run_training(replace(config, seed=1), resume=True)
+    path = tmp_path / "run" / "checkpoints" / "settings.json"
+    settings = json.loads(path.read_text())
+    path.write_text(json.dumps(settings | {"processes": 4}))
+    with pytest.raises(DataError, match=r"was started with processes 4 .now 1.; resume it with these settings"):
+        run_training(config, resume=True)
+    path.write_text(json.dumps(settings))
+    assert len(history(run_training(config, resume=True))) == 2
+    assert run_training(config, resume=True)
+    with pytest.raises(DataError, match=r"--seed 0 .now 1"):
+        run_training(replace(config, seed=1), resume=True)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_kill_between_two_phases_does_no_harm(tmp_path: Path, num_workers: int) -> None:
+    """The second phase starts from the average of the first one, also when it has begun before."""
+    # A process that loads images has randomness of its own.
+    settings = {"head": PhaseConfig(epochs=1, ema_decay=0.9), "num_workers": num_workers, "limit": 64}
+    whole = run_training(tiny_config(tmp_path / "whole", **settings))
+    kill_training(tiny_config(tmp_path / "killed", **settings))
+    killed = run_training(tiny_config(tmp_path / "killed", **settings), resume=True)
+    assert (killed / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
+    assert [r["train_loss"] for r in history(killed)] == [r["train_loss"] for r in history(whole)]
+
+
+def test_a_run_that_was_killed_while_it_wrote_its_release_is_finished_by_resuming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(tmp_path / "run", limit=64)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(trainer, "training_record", Mock(side_effect=Killed))
+        run_training(config)
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+    assert (run_training(config, resume=True) / "training.json").is_file()
+
+
+def test_what_a_run_left_that_died_before_its_first_checkpoint_is_no_hindrance(tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "run", head=PhaseConfig(epochs=1), finetune=PhaseConfig(epochs=0))
+    stale = tmp_path / "run" / "checkpoints" / "settings.json"
+    stale.parent.mkdir(parents=True)
+    stale.write_text(json.dumps(asdict(config) | {"seed": 7, "processes": 4, "mixed_precision": "bf16"}))
+    assert len(history(run_training(config))) == 1

@@ -1,20 +1,28 @@
-"""Training pixels: all crops and symmetries are reached, colours change as in torchvision, sizes grow as asked."""
+"""Training pixels: images are decoded once, all crops and symmetries are reached, colours change as in torchvision."""
 
+import pickle
 import random
-from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from datasets import Image as ImageFeature
 from drawing import draw_lesion
 from PIL import Image, ImageDraw
+from tiny_training import run_training, tiny_config
 from torchvision.transforms.v2 import functional
 
 from skinvision_hf.config import AugmentConfig
-from skinvision_hf.data.acquisition import ARTIFACTS, Acquisition
+from skinvision_hf.data import load_ham10000, loaders
+from skinvision_hf.data.acquisition import Acquisition
 from skinvision_hf.data.augmentation import BatchAugmentation, TrainTransform
+from skinvision_hf.data.images import open_image
+from skinvision_hf.data.loaders import DecodedImages, make_loader
 from skinvision_hf.data.transforms import eval_transform
+from skinvision_hf.training.trainer import load_training_data
 
 CFG = {"input_size": [3, 64, 64], "interpolation": "bilinear", "crop_pct": 1.0, "crop_mode": "squash"}
 CFG |= {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.25, 0.3]}
@@ -38,15 +46,6 @@ def test_without_changes_training_pixels_are_those_of_evaluation() -> None:
     expected = torch.stack([eval_transform(CFG)(image) for image in images])
     crops = torch.stack([functional.pil_to_tensor(image) for image in images])
     torch.testing.assert_close(augment(crops, cfg=CFG), expected)
-
-
-@pytest.mark.parametrize(("first", "sides"), [(0.5, [32, 40, 48]), (0.0, [48, 48, 48])])
-def test_crops_grow_evenly_from_the_first_epoch_to_the_last(first: float, sides: list[int]) -> None:
-    transform = TrainTransform(CFG, AugmentConfig(first_resolution=first, resolution=0.75))
-    assert transform(draw_lesion(0)).dtype == torch.uint8
-    for progress, side in zip((0.0, 0.5, 1.0), sides, strict=True):
-        transform.set_progress(progress)
-        assert transform(draw_lesion(0)).shape == (3, side, side)
 
 
 def test_rotations_and_flips_reach_all_eight_symmetries_equally() -> None:
@@ -140,11 +139,57 @@ def test_acquisition_changes_an_image_but_not_what_it_shows(degrade: float, arti
         assert np.array_equal(changed, acquire(degrade, artifact, seed=seed))
 
 
-@pytest.mark.parametrize("artifact", ARTIFACTS, ids=lambda artifact: artifact.__name__.strip("_"))
-def test_every_artifact_covers_a_part_of_the_image(artifact: Callable[[Image.Image], Image.Image]) -> None:
-    shares = []
-    for seed in range(20):
-        random.seed(seed)
-        drawn = np.asarray(artifact(draw_lesion(0))).astype(int)
-        shares.append((np.abs(drawn - np.asarray(draw_lesion(0))).max(axis=2) > 12).mean())
-    assert 0.002 < np.mean(shares) < 0.6
+@pytest.fixture
+def decode(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Counts the images that are decoded."""
+    counted = Mock(side_effect=loaders.decode_image)
+    monkeypatch.setattr(loaders, "decode_image", counted)
+    return counted
+
+
+@pytest.mark.parametrize("masks", [False, True])
+def test_kept_images_save_decoding_and_change_no_pixel(decode: Mock, masks: bool) -> None:
+    images = load_ham10000("synthetic[:210]", masks=masks)["train"].select(range(40))
+    image, pictures = images[0]["image"], 1 + masks
+    size = (4 + masks) * image.width * image.height
+    expected: list[torch.Tensor] = []
+    for room, count in ((0, 80), (1e9, 40), (10 * size, 70), (size - 1, 80)):
+        decode.reset_mock()
+        transform = TrainTransform(CFG, AugmentConfig())
+        loader = make_loader(images, transform, batch_size=8, masks=masks, cache_gb=room / 1e9)
+        torch.manual_seed(0)
+        random.seed(0)
+        batches = [batch["pixel_values"] for _ in range(2) for batch in loader]
+        assert batches[0].shape[1] == 3 + masks
+        assert decode.call_count == pictures * count
+        expected = expected or batches
+        assert all(torch.equal(a, b) for a, b in zip(batches, expected, strict=True))
+
+
+def test_a_run_decodes_each_training_image_once_for_both_phases(tmp_path: Path, decode: Mock) -> None:
+    config = tiny_config(tmp_path, batch_size=10, limit=40)
+    run_training(config)
+    images = load_training_data(config)
+    assert decode.call_count == 2 * len(images["train"]) + 3 * len(images["validation"])
+
+
+def test_a_copy_of_the_decoder_carries_no_pixels() -> None:
+    """What hashes a data set or sends it to other processes pickles all that it uses."""
+    image = load_ham10000("synthetic[:210]")["train"].cast_column("image", ImageFeature(decode=False))[0]
+    decoded = DecodedImages(1e9)
+    (kept,) = decoded(image["image_id"], image["image"])
+    assert decoded(image["image_id"], image["image"])[0] is kept
+    assert len(pickle.dumps(decoded)) < 200
+    copied = pickle.loads(pickle.dumps(decoded))
+    (first,) = copied(image["image_id"], image["image"])
+    assert first is not kept
+    assert copied(image["image_id"], image["image"])[0] is first  # with the same room
+
+
+@pytest.mark.parametrize("kind", ["16 bits", "transparent"])
+def test_evaluation_sees_the_pixels_that_prediction_sees(kind: str, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 2**16, (40, 40, 4), dtype=np.uint16)
+    image = Image.fromarray(pixels[..., 0]) if kind == "16 bits" else Image.fromarray((pixels >> 8).astype(np.uint8))
+    image.save(tmp_path / "a.png")
+    (seen,) = DecodedImages()("a", {"path": str(tmp_path / "a.png"), "bytes": None})
+    assert np.array_equal(seen, open_image(tmp_path / "a.png"))

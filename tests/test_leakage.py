@@ -1,10 +1,10 @@
-"""`skinvision audit` finds every leak that was planted, and none where there is none."""
+"""Split schemes put no lesion into two splits, and `skinvision audit` finds every one that was planted there."""
 
 import csv
 import json
 import re
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -15,10 +15,20 @@ from drawing import draw_lesion
 from make_lesion_table import lesion_table
 from PIL import Image
 
-from skinvision_hf.data.image_lists import image_id_of, lesion_groups
-from skinvision_hf.data.split_schemes import assert_leak_free, duplicate_pairs, image_level_split, load_manifest
+from skinvision_hf.config import SPLITS
+from skinvision_hf.data.image_lists import lesion_groups
+from skinvision_hf.data.split_schemes import (
+    assert_leak_free,
+    duplicate_pairs,
+    grouped_split,
+    image_level_split,
+    load_manifest,
+    merge_duplicates,
+)
+from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.audit import AuditReport
 from skinvision_hf.evaluation.predictions import Predictions
+from skinvision_hf.labels import CODES
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFESTS = ROOT / "skinvision_hf" / "data" / "manifests"
@@ -35,10 +45,15 @@ def members() -> dict[str, list[str]]:
     return {lesion: images for lesion, images in found.items() if len(images) > 1}
 
 
+def clean_splits() -> Splits:
+    """The training and test images of our manifest."""
+    return {image: split for image, split in load_manifest().items() if split != "validation"}
+
+
 @pytest.fixture(scope="module")
 def planted(members: dict[str, list[str]]) -> tuple[Splits, set[str]]:
     """Training and test images, of which 7 lesions have an image on the wrong side; and these lesions."""
-    splits = {image: split for image, split in load_manifest().items() if split != "validation"}
+    splits = clean_splits()
     leaking = [lesion for lesion, images in members.items() if images[0] in splits][:70:10]
     for lesion in leaking:
         image = members[lesion][0]
@@ -62,7 +77,9 @@ def as_table(folder: Path, splits: Splits) -> list[Path]:
 
 def as_foreign_table(folder: Path, splits: Splits) -> list[Path]:
     names = {"train": "Training", "test": "TST"}
-    rows = [(str(n), f"C:\\ham\\{i.lower()}.JPG", names[split]) for n, (i, split) in enumerate(splits.items())]
+    forms = ("C:\\ham\\isic_{}.JPG", "a/b/ISIC_{}_segmentation.png", "x\\Isic-{}.JPEG", "ISIC {}", "isic_{}.jpg")
+    paths = [forms[n % 5].format(image.removeprefix("ISIC_")) for n, image in enumerate(splits)]
+    rows = [(str(n), path, names[splits[image]]) for n, (path, image) in enumerate(zip(paths, splits, strict=True))]
     path = write_rows(folder / "a.csv", ",filepath,Data_Split", rows)
     path.write_text(path.read_text().replace(",", ";"), encoding="utf-16")
     return [path]
@@ -87,9 +104,11 @@ LAYOUTS = [as_table, as_foreign_table, as_paths, as_two_files, as_two_tables_wit
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_planted_leak_is_found_in_every_layout(
+def test_every_planted_leak_and_no_other_is_found_in_every_layout(
     layout: Callable[[Path, Splits], list[Path]], planted: tuple[Splits, set[str]], tmp_path: Path, capsys: Captured
 ) -> None:
+    assert run("audit", *layout(tmp_path, clean_splits())) == 0
+    assert capsys.readouterr().out.endswith("\nNo leak: no lesions are both in train and in test.\n")
     splits, leaking = planted
     code, report = audited(tmp_path, *layout(tmp_path, splits))
     assert code == 3 and set(report.leaks) == leaking and not report.unknown
@@ -105,15 +124,6 @@ def test_every_planted_leak_is_found_in_every_layout(
     assert {counts.shared_lesions for counts in report.splits.values()} == {7}
     verdict = f"Leak: 7 lesions with {shared} images are both in train and in test."
     assert verdict in capsys.readouterr().out.splitlines()
-
-
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_none_is_found_where_there_is_none(
-    layout: Callable[[Path, Splits], list[Path]], tmp_path: Path, capsys: Captured
-) -> None:
-    splits = {image: split for image, split in load_manifest().items() if split != "validation"}
-    assert run("audit", *layout(tmp_path, splits)) == 0
-    assert capsys.readouterr().out.endswith("\nNo leak: no lesions are both in train and in test.\n")
 
 
 def test_our_own_manifest_does_not_leak_and_three_splits_or_folds_may(tmp_path: Path, capsys: Captured) -> None:
@@ -179,19 +189,13 @@ def test_unknown_ids_are_reported_and_the_others_checked(tmp_path: Path, capsys:
     assert expected in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "name",
-    ["ISIC_0024306", "isic_0024306.jpg", "a/b/ISIC_0024306_segmentation.png", "x\\Isic-0024306.JPEG", "ISIC 0024306"],
-)
-def test_image_ids_are_found_in_names(name: str) -> None:
-    assert image_id_of(name) == "ISIC_0024306"
-
-
 def test_the_lesions_are_whole_credited_small_and_agree_with_the_splits() -> None:
-    groups, manifest = lesion_groups(), load_manifest()
+    groups, manifest, pairs = lesion_groups(), load_manifest(), duplicate_pairs()
+    assert Counter(manifest.values()) == {"train": 7_014, "validation": 1_500, "test": 1_501}
+    assert len(pairs) == len(set(pairs)) == 18
     assert list(groups) == sorted(manifest)
     assert len(groups) == 10_015 and len(set(groups.values())) == 7_452
-    assert all(groups[one] == groups[other] for one, other in duplicate_pairs())
+    assert all(groups[one] == groups[other] for one, other in pairs)
     assert_leak_free(list(groups), list(groups.values()), [manifest[image] for image in groups])
     content = (MANIFESTS / "ham10000-lesions.csv").read_text(encoding="utf-8")
     assert len(content) < 300_000 and "ViDIR Group" in content[:200] and "CC BY-NC 4.0" in content[:200]
@@ -210,7 +214,9 @@ def with_answers(images: Sequence[str], right: np.ndarray) -> Predictions:
     return Predictions(tuple(images), tuple(images), labels, logits)
 
 
-def test_metrics_are_measured_with_and_without_the_siblings(members: dict[str, list[str]], tmp_path: Path) -> None:
+def test_metrics_are_measured_with_and_without_the_siblings(
+    members: dict[str, list[str]], tmp_path: Path, capsys: Captured
+) -> None:
     """The model knows every lesion that was trained on, and half of the others."""
     leaked, clean = list(members.values())[:60], list(members.values())[60:120]
     images = [image for pair in leaked for image in pair[1:]] + [image for pair in clean for image in pair]
@@ -230,39 +236,27 @@ def test_metrics_are_measured_with_and_without_the_siblings(members: dict[str, l
     for name, metric in metrics.items():
         assert metric.on_all.value is not None and metric.on_clean.value is not None
         assert metric.difference.value == pytest.approx(metric.on_clean.value - metric.on_all.value), name
-
-
-def test_where_all_images_have_siblings_nothing_is_left_to_measure(
-    members: dict[str, list[str]], tmp_path: Path, capsys: Captured
-) -> None:
+    # Where all images have siblings, nothing is left to measure.
     images = [images[0] for images in members.values()][:70]
     path = with_answers(images, np.ones(70, dtype=bool)).to_csv(tmp_path / "a.csv")
+    capsys.readouterr()
     assert run("audit", path) == 3
     assert "| accuracy | 1.000 (0.949 to 1.000) | n/a | n/a |" in capsys.readouterr().out
 
 
+PROBABILITIES = "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc"
 WRONG = {
     "nowhere": (None, "cannot read"),
     "empty": ("", "no column of image ids (found: nothing)"),
     "header only": ("image_id,split\n", "has no images"),
     "not text": (b"\x89PNG\r\n\x1a\n\xff\xfe", "not a text file in UTF-8"),
     "no ids": ("age,sex\n3,male\n", "no column of image ids (found: age, sex)"),
-    "unknown ids": ("image_id,split\na,train\nb,test\n", "no image in train has an id of HAM10000"),
-    "one split unknown": ("image_id,split\nISIC_0024306,train\nb,test\n", "no image in test has an id"),
+    "unknown ids": ("image_id,split\nISIC_0024306,train\nb,test\n", "no image in test has an id of HAM10000"),
     "no split": ("image_id,split\nISIC_0024306,train\nISIC_0024307,\n", "some images have no split: ISIC_0024307;"),
     "no id": ("image_id,split\nISIC_0024306,train\n,test\n", "rows without an image id"),
-    "label": (
-        "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\nISIC_0024306,,wart,1,0,0,0,0,0,0\n",
-        "is not a table of predictions",
-    ),
-    "sum": (
-        "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\nISIC_0024306,,nv,1,0,0,0,0,1,0\n",
-        "do not add up to 1",
-    ),
-    "nan": (
-        "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc\nISIC_0024306,,nv,nan,0,0,0,0,1,0\n",
-        "do not add up to 1",
-    ),
+    "label": (f"{PROBABILITIES}\nISIC_0024306,,wart,1,0,0,0,0,0,0\n", "is not a table of predictions"),
+    "sum": (f"{PROBABILITIES}\nISIC_0024306,,nv,1,0,0,0,0,1,0\n", "do not add up to 1"),
+    "nan": (f"{PROBABILITIES}\nISIC_0024306,,nv,nan,0,0,0,0,1,0\n", "do not add up to 1"),
 }
 
 
@@ -282,9 +276,6 @@ def test_a_training_list_without_training_images_is_refused(tmp_path: Path, caps
     table = write_rows(tmp_path / "a.csv", "image_id,split", [("ISIC_0024306", "val"), ("ISIC_0024307", "test")])
     assert run("audit", table, "--train", table) == 2
     assert "has splits, but none is train; give the train images alone" in capsys.readouterr().err
-    (tmp_path / "empty").mkdir()
-    assert run("audit", tmp_path / "empty") == 2
-    assert "has no images" in capsys.readouterr().err
 
 
 def draw_folder(folder: Path, seeds: Iterable[int]) -> Path:
@@ -336,3 +327,65 @@ def test_the_benchmark_counts_pairs_by_lesion_and_finds_copies(
     report = json.loads(capsys.readouterr().out)
     assert report["images"] == 3 and report["by_distance"]["40"]["precision"] == 1
     assert report["by_distance"]["40"]["recall"] == report["copies_found"]["half the size"] == 1
+
+
+@pytest.fixture(scope="module")
+def drawn() -> tuple[list[str], list[str]]:
+    """Labels and groups of 3,000 images: groups of one to four, classes as unequal as HAM10000's."""
+    generator = np.random.default_rng(0)
+    labels, groups = [], []
+    for group in range(1_600):
+        label = str(generator.choice(CODES, p=[0.03, 0.05, 0.11, 0.015, 0.11, 0.67, 0.015]))
+        for _ in range(generator.integers(1, 5)):
+            labels.append(label)
+            groups.append(f"G{group:04d}")
+    return labels[:3_000], groups[:3_000]
+
+
+def test_a_grouped_split_keeps_groups_whole_and_gives_every_split_its_share(drawn: tuple[list[str], list[str]]) -> None:
+    labels, groups = drawn
+    splits = grouped_split(labels, groups)
+    assert_leak_free([str(n) for n in range(len(labels))], groups, splits)
+    sizes = Counter(splits)
+    for name, share in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
+        assert sizes[name] / len(splits) == pytest.approx(share, abs=0.01)
+        inside = Counter(label for label, s in zip(labels, splits, strict=True) if s == name)
+        for code, count in Counter(labels).items():
+            assert inside[code] / count == pytest.approx(share, abs=0.12), (name, code)
+    few = labels[:600], groups[:600]
+    first, again, other = (grouped_split(*few, seed=seed) for seed in (0, 0, 1))
+    assert first == again != other
+
+
+def test_duplicates_share_a_group_even_through_a_third() -> None:
+    images, lesions = ["a", "b", "c", "d", "e"], ["L1", "L2", "L3", "L4", "L1"]
+    assert merge_duplicates(images, lesions, [("b", "c"), ("a", "c"), ("d", "elsewhere")]) == [
+        "L1", "L1", "L1", "L4", "L1",
+    ]  # fmt: skip
+    assert merge_duplicates(images, lesions, []) == lesions
+
+
+def test_offenders_are_counted_and_named_with_their_splits() -> None:
+    with pytest.raises(DataError, match=r"1 lesions are in more than one split: L1 \(test and train\)"):
+        assert_leak_free(["a", "b", "c"], ["L1", "L1", "L2"], ["train", "test", "test"])
+    with pytest.raises(DataError, match=r"1 images are in more than one split: a \(test and validation\)"):
+        assert_leak_free(["a", "a"], ["L1", "L2"], ["validation", "test"])
+
+
+def test_the_image_level_split_has_the_shares_of_older_work(drawn: tuple[list[str], list[str]]) -> None:
+    splits = image_level_split(drawn[0])
+    assert Counter(splits) == {"train": 2101, "validation": 449, "test": 450}
+    assert splits == image_level_split(drawn[0])
+
+
+@pytest.mark.real_data
+def test_the_manifest_is_what_the_code_makes_of_the_real_data(ham10000_dir: Path) -> None:
+    with (ham10000_dir / "HAM10000_metadata.csv").open(newline="") as file:
+        rows = sorted(csv.DictReader(file), key=lambda row: row["image_id"])
+    images, lesions = [row["image_id"] for row in rows], [row["lesion_id"] for row in rows]
+    groups = merge_duplicates(images, lesions, duplicate_pairs())
+    assert len(set(lesions)) == 7_470 and len(set(groups)) < len(set(lesions))
+    splits = grouped_split([row["dx"] for row in rows], groups)
+    manifest = load_manifest()
+    assert_leak_free(images, groups, [manifest[image] for image in images])
+    assert dict(zip(images, splits, strict=True)) == manifest
