@@ -75,13 +75,9 @@ def without_folders(argument: str) -> str:
     What is published says what was used, but not where it lay on some machine.
 
     Args:
-        argument: A setting or an argument of a command: `PATH`, `--flag=PATH`, the same with `[PATH, PATH]`, or other
-            text.
+        argument: A setting or an argument of a command: `PATH`, `--flag=PATH`, or other text.
     """
     flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
-    if value.startswith("[") and value.endswith("]"):
-        items = (without_folders(item.strip(" \"'")) for item in value[1:-1].split(","))
-        return f"{flag}{equals}[{', '.join(items)}]"
     path = Path(value)
     outside = path.is_absolute() or ".." in path.parts
     return flag + equals + (path.name if outside else value)

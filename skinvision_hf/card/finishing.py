@@ -8,14 +8,14 @@ import torch
 from datasets import DatasetDict
 
 from skinvision_hf.card.model_card import write_card
-from skinvision_hf.card.release_report import Measurements, ReleaseReport
+from skinvision_hf.card.release_report import Measurements
 from skinvision_hf.data import scheme_name
 from skinvision_hf.errors import ModelError
 from skinvision_hf.evaluation.calibration import calibrate
 from skinvision_hf.evaluation.conformal import fit_conformal, save_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.evaluation.evaluate import evaluate_release, predict_dataset
-from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_predictions
+from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_predictions, read_metrics
 from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
@@ -71,9 +71,11 @@ def finish_release(
     measured = Measurements(
         ood=measure_ood(model, detector, data["test"]), robustness=measure_robustness(model, detector, data["test"])
     )
-    write_json(folder / METRICS_FILE, evaluation.to_dict() | measured.to_dict())
+    sections, present = evaluation.to_dict() | measured.to_dict(), read_metrics(folder)
+    # What other commands measured stays, as long as it is about these weights.
+    write_json(folder / METRICS_FILE, (present if present.get("model") == sections["model"] else {}) | sections)
     draw_release(folder, test, evaluation, ood=measured.ood, robustness=measured.robustness)
-    write_card(folder, report=ReleaseReport.compose(folder, evaluation, measured))
+    write_card(folder)
     return evaluation
 
 

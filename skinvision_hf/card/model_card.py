@@ -73,12 +73,11 @@ MAIN_METRICS = (
 )
 
 
-def write_card(folder: str | Path, *, report: ReleaseReport | None = None, links: Links = NO_LINKS) -> Path:
+def write_card(folder: str | Path, *, links: Links = NO_LINKS) -> Path:
     """Write the README.md and EVALUATION.md of a release into its folder.
 
     Args:
         folder: The release.
-        report: What is known about it; read from the folder when None.
         links: See `render_page`.
 
     Returns:
@@ -87,7 +86,7 @@ def write_card(folder: str | Path, *, report: ReleaseReport | None = None, links
     Raises:
         ModelError: If the release lacks a file or a field that the pages need.
     """
-    report = report or ReleaseReport.read(folder)
+    report = ReleaseReport.read(folder)
     atomic_write(Path(folder) / EVALUATION_FILE, render_page("evaluation.md", report, links=links))
     return atomic_write(Path(folder) / CARD_FILE, render_card(report, links=links).content)
 

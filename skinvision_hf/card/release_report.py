@@ -16,7 +16,7 @@ from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.explain.explanation_report import ExplanationReport
 from skinvision_hf.labels import DIAGNOSES
-from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE
+from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE, release_files
 from skinvision_hf.ood.ood_report import OODReport, RobustnessReport
 from skinvision_hf.records import Record
 
@@ -85,22 +85,13 @@ class ReleaseReport:
         Raises:
             ModelError: If one of its files is missing, damaged, or lacks a field.
         """
-        path = Path(folder) / METRICS_FILE
+        folder = Path(folder)
+        path = folder / METRICS_FILE
         metrics = _read_json(path)
         try:
             evaluation, measured = EvalReport.from_dict(metrics, source=str(path)), Measurements.from_dict(metrics)
         except DataError as error:
             raise ModelError(f"{error}") from error
-        return cls.compose(folder, evaluation, measured)
-
-    @classmethod
-    def compose(cls, folder: str | Path, evaluation: EvalReport, measured: Measurements) -> "ReleaseReport":
-        """Put together what was measured and what the other files of a release folder say.
-
-        Raises:
-            ModelError: If one of these files is missing, damaged, or lacks a field.
-        """
-        folder = Path(folder)
         config = _read_json(folder / CONFIG_FILE)
         try:
             training = TrainingStep.from_dict(_read_json(folder / TRAINING_FILE))
@@ -120,7 +111,7 @@ class ReleaseReport:
             evaluation=evaluation,
             **vars(measured),
             training=training,
-            files=tuple(sorted(path.name for path in folder.iterdir() if path.is_file())),
+            files=tuple(path.relative_to(folder).as_posix() for path in release_files(folder)),
             figures=tuple(sorted(path.stem for path in (folder / "figures").glob("*.png"))),
             examples=tuple(sorted(f"examples/{path.name}" for path in (folder / "examples").glob("*.png"))),
         )

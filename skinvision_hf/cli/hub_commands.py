@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from skinvision_hf.cli.options import make_parser, release, source
+from skinvision_hf.cli.options import make_parser, positive, release, source
 
 # What is handed on to the functions of `skinvision_hf.hub` by its own name.
 SHARED = {"private", "dry_run", "overwrite"}
@@ -62,7 +62,7 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--dataset_id", metavar="ID", help="data set that cards link to; with --all, its repository")
     add("--space_id", metavar="ID", help="Space that cards link to; with --all, its repository")
     add("--tag", help="tag for the model or the data set, such as v1.0")
-    add("--examples", type=int, default=0, metavar="N", help="example images to add to the model (default: 0)")
+    add("--examples", type=positive, default=0, metavar="N", help="example images to add to the model (default: 0)")
     add("--examples_from", default="synthetic", metavar="SOURCE", help="their data set (default: synthetic)")
     add("--package", metavar="REQ", help="package that the Space installs (default: this version from PyPI)")
     add("--private", action="store_true", help="make new repositories private")

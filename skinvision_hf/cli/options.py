@@ -15,7 +15,7 @@ from skinvision_hf.labels import DISCLAIMER
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 SHARE = re.compile(r"0?\.\d*[1-9]\d*")
 SYNTHETIC = re.compile(r"synthetic(\[:\d+\])?")
-TRAINING_LIBRARIES = ("accelerate", "jsonargparse", "psutil")
+TRAINING_LIBRARIES = ("accelerate", "jsonargparse", "onnx", "onnxruntime")
 
 
 def make_parser(name: str, description: str, *, example: str) -> argparse.ArgumentParser:
