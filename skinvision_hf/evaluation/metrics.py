@@ -116,18 +116,6 @@ def roc_rates(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> t
     return false, true
 
 
-def roc_points(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates of the images as they are, for drawing."""
-    false, true = roc_rates(scores, positive, np.ones((1, len(scores))))
-    return false[0], true[0]
-
-
-def precision_recall_points(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision of the images as they are, for drawing."""
-    false, true = _counts(scores, positive, np.ones((1, len(scores))))
-    return true[0] / true[0, -1], true[0] / (true[0] + false[0])
-
-
 def calibration_error(confidence: np.ndarray, happened: np.ndarray) -> AbsoluteSum:
     """Make the statistic that is the expected calibration error of probabilities (n,) of events (n,) bool.
 

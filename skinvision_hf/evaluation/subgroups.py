@@ -121,12 +121,7 @@ def group_columns(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def measure_subgroups(test: Predictions, columns: Mapping[str, Sequence[str]]) -> SubgroupReport:
-    """Measure the main metrics of every group, and the largest gaps between groups.
-
-    Args:
-        test: Predictions.
-        columns: Group of each image, by attribute; see `group_columns`.
-    """
+    """Measure the main metrics of every group, and the largest gaps between groups; see `group_columns`."""
     groups, gaps = {}, {}
     for attribute, names in columns.items():
         group = np.asarray(names)
@@ -161,12 +156,9 @@ def _in_order(names: Sequence[str]) -> list[str]:
 
 
 def find_gaps(test: Predictions, names: np.ndarray, groups: Sequence[str]) -> list[Gap]:
-    """Find the largest gap of each of `GAP_METRICS`; metrics without two comparable groups are left out.
+    """Find the largest gap of each of `GAP_METRICS` among some groups, where `names` (n,) is the group of each image.
 
-    Args:
-        test: Predictions.
-        names: Group of each image (n,).
-        groups: Those to compare.
+    Metrics without two comparable groups are left out.
     """
     if len(groups) < 2:
         return []

@@ -11,8 +11,7 @@ from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.placement import place_maps, shrink
+from skinvision_hf.explain.placement import cell_centres, place_maps, shrink
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction

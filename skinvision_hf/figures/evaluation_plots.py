@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
+from sklearn.metrics import precision_recall_curve, roc_curve
 
 from skinvision_hf.data.images import to_rgb
-from skinvision_hf.evaluation.metrics import CLASS_METRICS, metric_title, precision_recall_points, roc_points
+from skinvision_hf.evaluation.metrics import CLASS_METRICS, metric_title
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.evaluation.subgroups import SMALL_GROUP, SubgroupReport
@@ -31,19 +32,10 @@ MISCLASSIFIED_IMAGES = 4
 """Images a diagnosis."""
 
 SUBGROUP_METRIC = "balanced_accuracy"
-ROC = {
-    "title": "ROC curve of each diagnosis",
-    "xlabel": "False positive rate (1 - specificity)",
-    "ylabel": "Sensitivity",
-}
-PRECISION_RECALL = {
-    "title": "Precision and recall of each diagnosis",
-    "xlabel": "Sensitivity (recall)",
-    "ylabel": "Precision",
-}
+# The area's short name, the title, and the names of both axes.
 CURVES = {
-    "auc": (roc_points, "AUC", ROC),
-    "average_precision": (precision_recall_points, "AP", PRECISION_RECALL),
+    "auc": ("AUC", "ROC curve of each diagnosis", "False positive rate (1 - specificity)", "Sensitivity"),
+    "average_precision": ("AP", "Precision and recall of each diagnosis", "Sensitivity (recall)", "Precision"),
 }
 
 
@@ -65,17 +57,21 @@ def plot_confusion(report: EvalReport, path: str | Path) -> Path:
 
 def plot_curves(predictions: Predictions, report: EvalReport, metric: str, path: str | Path) -> Path:
     """Draw a curve of each diagnosis against the rest: the one whose area is the metric, a key of `CURVES`."""
-    points, short, labels = CURVES[metric]
+    short, title, xlabel, ylabel = CURVES[metric]
     with new_figure(7.5, 5) as figure:
         axis = figure.subplots()
         for k, code in enumerate(CODES):
             estimate = report.per_class[code][metric]
             if estimate.value is not None:
-                x, y = points(predictions.probabilities[:, k], predictions.labels == k)
+                positive, scores = predictions.labels == k, predictions.probabilities[:, k]
+                if metric == "auc":
+                    x, y, _ = roc_curve(positive, scores)
+                else:  # scikit-learn adds a last point, which belongs to no threshold
+                    y, x = (values[:-1] for values in precision_recall_curve(positive, scores)[:2])
                 axis.plot(x, y, color=COLOURS[code], label=f"{code}: {short} {estimate}")
         if metric == "auc":
             axis.plot([0, 1], [0, 1], color=MUTED, linestyle=":", label="chance")
-        axis.set(aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), **labels)
+        axis.set(aspect="equal", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), title=title, xlabel=xlabel, ylabel=ylabel)
         figure.legend(loc="outside right upper", fontsize=8)
         return save_figure(figure, path)
 

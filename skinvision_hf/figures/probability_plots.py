@@ -8,8 +8,8 @@ from skinvision_hf.evaluation.calibration import CalibrationReport
 from skinvision_hf.evaluation.conformal import ConformalReport
 from skinvision_hf.evaluation.decisions import Abstention, Curve, DecisionReport
 from skinvision_hf.figures.style import ACCENT, MAIN, MUTED, new_figure, save_figure, with_error_bars
+from skinvision_hf.models.prediction import COVERAGE
 
-COVERAGE = 0.9
 TITLES = {"malignant": "Malignant or benign", "melanoma": "Melanoma or anything else"}
 MARKED_LEVELS = (0.8, 0.9, 0.95)
 

@@ -107,10 +107,6 @@ class Checkpoints:
             raise RunError(f"not all machines see {self.folder}; give an --output_dir that they share")
         assert_same_settings(config, launch, json.loads(path.read_text(encoding="utf-8")))
 
-    def phase_of(self, checkpoint: Path) -> int:
-        """The phase that a checkpoint belongs to."""
-        return int(checkpoint.name.split("-")[1])
-
     def save(self, accelerator: "Accelerator", *, phase: int, epoch: int) -> None:
         """Save the state of all processes after an epoch and drop older checkpoints; RunError if the disk is full."""
         final = self.folder / f"phase-{phase}-epoch-{epoch:04d}"

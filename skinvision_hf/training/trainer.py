@@ -108,7 +108,7 @@ class Trainer:
         self._verify_images()
         accelerator.init_trackers("skinvision", config=flatten(portable_settings(config)))
         try:
-            first = self.checkpoints.phase_of(checkpoint) if checkpoint else 0
+            first = int(checkpoint.name.split("-")[1]) if checkpoint else 0
             for index in range(first, len(PHASES)):
                 self._run_phase(index, checkpoint if index == first else None)
             if accelerator.is_main_process:
