@@ -127,6 +127,7 @@ def _errors(test: Predictions) -> CalibrationErrors:
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     overall = overall_statistics(labels, probabilities)
     terms = [calibration_error(probabilities[:, k], labels == k) for k in range(len(CODES))]
+    classwise = AbsoluteSum(lambda c: np.concatenate([term.gaps(c) for term in terms], axis=1) / len(terms))
     bins = [
         ReliabilityBin(float(confidence[members].mean()), bootstrap(Mean(right, members), counts))
         for members in equal_bins(confidence).T
@@ -135,9 +136,7 @@ def _errors(test: Predictions) -> CalibrationErrors:
     return CalibrationErrors(
         ece=bootstrap(overall["ece"], counts),
         overconfidence=bootstrap(Mean(confidence - right), counts),
-        classwise_ece=bootstrap(
-            AbsoluteSum(lambda c: np.concatenate([term.gaps(c) for term in terms], axis=1) / len(terms)), counts
-        ),
+        classwise_ece=bootstrap(classwise, counts),
         brier_score=bootstrap(overall["brier_score"], counts),
         log_loss=bootstrap(overall["log_loss"], counts),
         per_class={code: bootstrap(term, counts) for code, term in zip(CODES, terms, strict=True)},

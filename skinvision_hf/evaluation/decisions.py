@@ -108,23 +108,18 @@ class DecisionReport(Record):
 
 
 def measure_decisions(validation: Predictions, test: Predictions) -> DecisionReport:
-    """Choose thresholds on validation and measure them, and the curves, on test.
-
-    Args:
-        validation: Calibrated predictions of the validation split.
-        test: Calibrated predictions of the test split.
+    """Choose thresholds on validation and measure them, and the curves, on test, both from calibrated predictions.
 
     Raises:
         DataError: If a split has no positive or no negative image for a task.
     """
     probabilities, counts = test.probabilities, test.counts
     confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != test.labels
+    aurc = bootstrap(area_under_risk(confidence, wrong), counts)
     return DecisionReport(
         malignant=_measure_task("malignant", validation, test),
         melanoma=_measure_task("melanoma", validation, test),
-        abstention=Abstention(
-            bootstrap(area_under_risk(confidence, wrong), counts), risk_curve(confidence, wrong, counts)
-        ),
+        abstention=Abstention(aurc, risk_curve(confidence, wrong, counts)),
     )
 
 

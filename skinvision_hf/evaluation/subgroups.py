@@ -102,14 +102,7 @@ class SubgroupReport(Record):
 
 
 def group_columns(dataset: Dataset) -> dict[str, list[str]]:
-    """Read the group of each image for each attribute that a split has.
-
-    Args:
-        dataset: A split with the columns age, sex and localization and, for the confirmation type, dx_type.
-
-    Returns:
-        Names of groups, by `sex`, `age`, `body site` and `confirmation`, in the order of the split.
-    """
+    """Read the group of each image, by `sex`, `age`, `body site` and, with a column dx_type, `confirmation`."""
     columns = {
         "sex": [sex or UNKNOWN for sex in dataset["sex"]],
         "age": [_age_band(age) for age in dataset["age"]],

@@ -75,11 +75,7 @@ def heat_layer(heatmap: np.ndarray) -> Image.Image:
 
 
 def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
-    """Reject a diagnosis or a method that does not exist.
-
-    Raises:
-        ModelError: If it does not exist.
-    """
+    """Raise ModelError for a diagnosis or a method that does not exist."""
     if target is not None and target not in CODES:
         raise ModelError(f"there is no diagnosis {target!r}; choose one of {', '.join(CODES)}")
     if method not in CAM_METHODS:

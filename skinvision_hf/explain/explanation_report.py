@@ -67,12 +67,7 @@ class ExplanationReport(Record):
     maps: tuple[MapScores, ...]
 
     def find(self, name: str, network: str = TRAINED) -> MapScores:
-        """Return the scores of one kind of heat map.
-
-        Args:
-            name: A method or a baseline.
-            network: The network that is explained.
-        """
+        """Return the scores of a method or a baseline, by the network that is explained."""
         return next(entry for entry in self.maps if (entry.map, entry.network) == (name, network))
 
     def __str__(self) -> str:

@@ -74,14 +74,8 @@ def score_dataset(
 ) -> ScoredMaps:
     """Explain the predicted diagnosis of every image in every way, and score the maps against the masks.
 
-    Args:
-        model: The network, in evaluation mode.
-        dataset: A split with the columns image, mask, label and lesion_id.
-        others: Networks by name that are explained on the same images and for the same diagnoses.
-        seed: Seed of the noise.
-
-    Raises:
-        DataError: If there is no usable mask.
+    The network is in evaluation mode; `others` are networks by name that are explained on the same images and for the
+    same diagnoses; `seed` is that of the noise. DataError is raised if there is no usable mask.
     """
     if "mask" not in dataset.column_names:
         remedy = "use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"

@@ -41,9 +41,8 @@ def plot_prediction_sets(report: ConformalReport, path: str | Path) -> Path:
             value, bars = with_error_bars(getattr(entry, name) for entry in sets.values())
             axis.errorbar(list(sets), value, bars, fmt="o", color=MAIN, capsize=2, markersize=5)
         left.axhline(COVERAGE, color=MUTED, linestyle=":")
-        left.set(
-            title=f"Sets that contain the ground truth (target: {COVERAGE:.0%})", ylabel="Coverage", ylim=(0, 1.04)
-        )
+        title = f"Sets that contain the ground truth (target: {COVERAGE:.0%})"
+        left.set(title=title, ylabel="Coverage", ylim=(0, 1.04))
         right.set(title="Diagnoses in a set", ylabel="Mean size", ylim=(0, 7.2))
         return save_figure(figure, path)
 

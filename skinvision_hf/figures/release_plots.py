@@ -95,11 +95,7 @@ def plot_robustness(report: RobustnessReport, path: str | Path) -> Path:
 
 
 def plot_training(history: str | Path, path: str | Path) -> Path:
-    """Draw loss, validation metrics and learning rate over the epochs in the `history.jsonl` of a release.
-
-    Raises:
-        DataError: If the history cannot be read.
-    """
+    """Draw loss, validation metrics and learning rate over the epochs of a history.jsonl; DataError if damaged."""
     try:
         records = [json.loads(line) for line in Path(history).read_text(encoding="utf-8").splitlines()]
         loss = {"train": [r["train_loss"] for r in records], "validation": [r["validation_log_loss"] for r in records]}

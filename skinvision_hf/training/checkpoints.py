@@ -36,15 +36,10 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def assert_same_settings(config: TrainConfig, launch: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
-    """Check that a resumed run has the settings that it was started with.
+    """Check that a resumed run has the settings, as launched, and the launcher's settings that it was started with.
 
-    Args:
-        config: The settings now, as launched.
-        launch: The launcher's settings now.
-        recorded: Both at the start, in one dictionary, nested or flat; missing settings are not compared.
-
-    Raises:
-        DataError: If a setting that changes the result differs; names all of them.
+    `recorded` holds both, nested or flat; missing settings are not compared. DataError names all settings that differ
+    and change the result.
     """
     before, now = flatten(recorded), flatten(asdict(config)) | {name: launch[name] for name in launch}
     differing = [

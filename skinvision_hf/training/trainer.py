@@ -35,13 +35,9 @@ logger = logging.getLogger(__name__)
 
 
 def load_training_data(config: TrainConfig) -> DatasetDict:
-    """Load the splits of a run, cut to `config.limit` images each.
+    """Load the splits of a run, cut to `config.limit` images each; DataError if they cannot be loaded.
 
-    Returns:
-        The splits with the column `dx_type`, for the report, and `mask` where the loss uses lesion masks.
-
-    Raises:
-        DataError: If they cannot be loaded.
+    They have the column `dx_type`, for the report, and `mask` where the loss uses lesion masks.
     """
     masks = config.loss.mask_weight > 0
     try:
