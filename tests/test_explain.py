@@ -20,9 +20,8 @@ from skinvision_hf.config import CAM_METHODS, ModelConfig
 from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.explanation import explain_image, heat_layer
-from skinvision_hf.explain.placement import place_maps
+from skinvision_hf.explain.placement import cell_centres, place_maps
 from skinvision_hf.figures.explanation_figure import draw_explanation
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model

@@ -1,7 +1,7 @@
 """Images of a split to batches of tensors."""
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -38,17 +38,11 @@ class DecodedImages:
         return decoded
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """From rows of a split to tensors; a class, since processes that load images must be able to pickle it."""
-
-    decode: DecodedImages
-    transform: Callable[..., Tensor]
-    pictures: tuple[str, ...]
-
-    def __call__(self, rows: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        decoded = map(self.decode, rows["image_id"], *(rows[name] for name in self.pictures))
-        return {"pixel_values": [self.transform(*images) for images in decoded], "labels": rows["label"]}
+def _to_tensors(
+    decode: DecodedImages, transform: Callable[..., Tensor], pictures: Sequence[str], rows: dict[str, list[Any]]
+) -> dict[str, list[Any]]:
+    decoded = map(decode, rows["image_id"], *(rows[name] for name in pictures))
+    return {"pixel_values": [transform(*images) for images in decoded], "labels": rows["label"]}
 
 
 def make_loader(
@@ -76,7 +70,7 @@ def make_loader(
     columns = undecoded(dataset.select_columns(["label", "image_id", *pictures]))
     decode = DecodedImages(0.0 if num_workers else 1e9 * cache_gb)
     return DataLoader(
-        columns.with_transform(_Rows(decode, transform, pictures)),
+        columns.with_transform(partial(_to_tensors, decode, transform, pictures)),
         batch_size=batch_size,
         shuffle=shuffle,
         drop_last=shuffle and len(dataset) >= batch_size,

@@ -22,9 +22,7 @@ ORIENTATIONS = (None, *Image.Transpose)
 def near_duplicates(paths: Sequence[str]) -> dict[str, str]:
     """Group pictures that are near-duplicates of each other: the first picture of its group, for each path.
 
-    Raises:
-        ImageError: If a picture cannot be read.
-        SkinVisionError: If imagehash is not installed.
+    ImageError is raised if a picture cannot be read, SkinVisionError if imagehash is not installed.
     """
     pairs = [(paths[first], paths[second]) for first, second, _ in close_pairs(paths)]
     return dict(zip(paths, merge_duplicates(paths, paths, pairs), strict=True))

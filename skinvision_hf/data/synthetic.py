@@ -83,15 +83,9 @@ def is_drawn(image_ids: Sequence[str]) -> bool:
 
 
 def draw_image(code: str, lesion: int, *, view: int = 1) -> tuple[Image.Image, Image.Image]:
-    """Draw one photograph of a lesion and its mask.
+    """Draw one photograph, in RGB, and the mask, of 0 and 255, of a lesion of a diagnosis, both 200 x 150 pixels.
 
-    Args:
-        code: Its diagnosis.
-        lesion: Number of the lesion; seeds its shape and colours.
-        view: Number of the photograph; seeds its position and noise.
-
-    Returns:
-        An RGB image and a mask of 0 and 255, both 200 x 150 pixels.
+    The number of the lesion seeds its shape and colours, that of the view its position and noise.
     """
     shape, photo = np.random.default_rng([CODES.index(code), lesion]), np.random.default_rng([lesion, view, 1])
     (_, hue, ragged, spots), (width, height) = LOOKS[code], SIZE

@@ -119,7 +119,8 @@ def _audit(
 ) -> AuditReport:
     """Find the groups of images by name, lesions or near-duplicates, that are in more than one split."""
     members: dict[str, dict[str, tuple[str, ...]]] = defaultdict(lambda: defaultdict(tuple))
-    ordered = sorted(set(images), key=_order)
+    # Training, validation and test before others.
+    ordered = sorted(set(images), key=lambda i: ([*SPLITS, i.split].index(i.split), i.split, i.name))
     for name, split in ordered:
         if name in groups:
             members[groups[name]][split] += (name,)
@@ -131,11 +132,6 @@ def _audit(
         metrics=_measure(predictions, leaks) if predictions else None,
         kind=kind,
     )
-
-
-def _order(image: ListedImage) -> tuple[int, str, str]:
-    """Training, validation and test before others."""
-    return [*SPLITS, image.split].index(image.split), image.split, image.name
 
 
 def _count(split: str, members: Mapping[str, Mapping[str, tuple[str, ...]]]) -> SplitCounts:

@@ -109,12 +109,7 @@ class CalibrationReport(Record):
 
 
 def measure_calibration(test: Predictions, *, temperature: float) -> CalibrationReport:
-    """Measure calibration with and without the temperature that is folded into the network.
-
-    Args:
-        test: Predictions of the calibrated network.
-        temperature: The temperature in it; see `recorded_temperature`.
-    """
+    """Measure a calibrated network with and without its temperature; see `recorded_temperature`."""
     raw = replace(test, logits=test.logits.astype(np.float64) * temperature)
     shares = np.bincount(test.labels, minlength=len(CODES)) / len(test.labels)
     return CalibrationReport(
@@ -132,6 +127,7 @@ def _errors(test: Predictions) -> CalibrationErrors:
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     overall = overall_statistics(labels, probabilities)
     terms = [calibration_error(probabilities[:, k], labels == k) for k in range(len(CODES))]
+    classwise = AbsoluteSum(lambda c: np.concatenate([term.gaps(c) for term in terms], axis=1) / len(terms))
     bins = [
         ReliabilityBin(float(confidence[members].mean()), bootstrap(Mean(right, members), counts))
         for members in equal_bins(confidence).T
@@ -140,9 +136,7 @@ def _errors(test: Predictions) -> CalibrationErrors:
     return CalibrationErrors(
         ece=bootstrap(overall["ece"], counts),
         overconfidence=bootstrap(Mean(confidence - right), counts),
-        classwise_ece=bootstrap(
-            AbsoluteSum(lambda c: np.concatenate([term.gaps(c) for term in terms], axis=1) / len(terms)), counts
-        ),
+        classwise_ece=bootstrap(classwise, counts),
         brier_score=bootstrap(overall["brier_score"], counts),
         log_loss=bootstrap(overall["log_loss"], counts),
         per_class={code: bootstrap(term, counts) for code, term in zip(CODES, terms, strict=True)},
@@ -177,17 +171,10 @@ def _range(values: np.ndarray) -> ErrorRange:
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Find the temperature that makes the labels most likely (Guo et al. 2017, arXiv:1706.04599).
+    """Find the temperature that makes the labels (n,) of validation images most likely (Guo et al. 2017).
 
-    Args:
-        logits: Of validation images (n, 7).
-        labels: Their classes (n,).
-
-    Returns:
-        The temperature, between 1/20 and 20: above 1 for an overconfident network, below 1 for an underconfident one.
-
-    Raises:
-        DataError: If there is no image, or a logit is not finite.
+    The paper is arXiv:1706.04599. The temperature, between 1/20 and 20, is above 1 for an overconfident network.
+    DataError is raised if there is no image, or one of the logits (n, 7) is not finite.
     """
     if not len(labels) or not np.isfinite(logits).all():
         raise DataError("a temperature needs finite logits of at least one validation image; evaluate again")
@@ -204,14 +191,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def calibrate(model: SkinVisionForImageClassification, validation: Predictions) -> None:
     """Fit a temperature and divide the classifier by it, so that every library's loader gives calibrated probabilities.
 
-    A network that is calibrated already stays as it is.
-
-    Args:
-        model: The network; it is changed in place.
-        validation: Its predictions of the validation split.
-
-    Raises:
-        DataError: If the predictions cannot be used.
+    The network is changed in place; one that is calibrated already stays as it is. `validation` are its predictions of
+    that split; if they cannot be used, DataError is raised.
     """
     temperature = fit_temperature(validation.logits, validation.labels)
     if abs(temperature - 1) < NEGLIGIBLE:

@@ -55,12 +55,7 @@ class Comparison(Record):
 
 
 def compare(first: Predictions, second: Predictions, *, resamples: int = RESAMPLES) -> Comparison:
-    """Compare two models image by image.
-
-    Args:
-        first: Predictions of one model.
-        second: Predictions of the other on the same images, in any order.
-        resamples: Bootstrap resamples of lesions, the same for both.
+    """Compare the predictions of two models on the same images, in any order, in the same resamples of lesions.
 
     Raises:
         DataError: If the two are not about the same images with the same labels.

@@ -88,12 +88,7 @@ def save_conformal(predictor: ConformalPredictor, folder: Path) -> None:
 
 
 def measure_conformal(predictor: ConformalPredictor, test: Predictions) -> ConformalReport:
-    """Measure how often prediction sets contain the ground truth, and how large they are.
-
-    Args:
-        predictor: Fitted on validation.
-        test: Predictions of images that the predictor has not seen.
-    """
+    """Measure how often prediction sets contain the ground truth, and how large they are, on images not fitted on."""
     return ConformalReport(tuple(_set_quality(predictor, test, target) for target in COVERAGES))
 
 

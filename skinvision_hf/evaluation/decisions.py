@@ -4,6 +4,8 @@ Curves have 95 % bootstrap bands; each is computed for all resamples at once.
 """
 
 from dataclasses import dataclass
+from itertools import product
+from typing import get_args
 
 import numpy as np
 
@@ -106,23 +108,18 @@ class DecisionReport(Record):
 
 
 def measure_decisions(validation: Predictions, test: Predictions) -> DecisionReport:
-    """Choose thresholds on validation and measure them, and the curves, on test.
-
-    Args:
-        validation: Calibrated predictions of the validation split.
-        test: Calibrated predictions of the test split.
+    """Choose thresholds on validation and measure them, and the curves, on test, both from calibrated predictions.
 
     Raises:
         DataError: If a split has no positive or no negative image for a task.
     """
     probabilities, counts = test.probabilities, test.counts
     confidence, wrong = probabilities.max(axis=1), probabilities.argmax(axis=1) != test.labels
+    aurc = bootstrap(area_under_risk(confidence, wrong), counts)
     return DecisionReport(
         malignant=_measure_task("malignant", validation, test),
         melanoma=_measure_task("melanoma", validation, test),
-        abstention=Abstention(
-            bootstrap(area_under_risk(confidence, wrong), counts), risk_curve(confidence, wrong, counts)
-        ),
+        abstention=Abstention(aurc, risk_curve(confidence, wrong, counts)),
     )
 
 
@@ -133,16 +130,10 @@ def task_scores(task: str, predictions: Predictions) -> tuple[np.ndarray, np.nda
 
 
 def choose_threshold(scores: np.ndarray, positive: np.ndarray, *, fixed: Kind, level: float) -> float:
-    """Choose the threshold that reaches one rate and serves the other rate best.
+    """The highest threshold with which a sensitivity, or the lowest with which a specificity, reaches a level.
 
-    Args:
-        scores: Of validation images (n,).
-        positive: Their ground truth (n,) bool, with both values present.
-        fixed: The rate that must be reached.
-        level: What it must reach, in (0, 1].
-
-    Returns:
-        The highest threshold that reaches a sensitivity, or the lowest that reaches a specificity.
+    Scores are those of validation images (n,), with their truth (n,) bool, in which both values are present; the level
+    is in (0, 1].
     """
     values = np.sort(scores[positive == (fixed == "sensitivity")])
     needed = int(np.ceil(level * len(values) - 1e-9))
@@ -155,22 +146,19 @@ def _measure_task(task: str, validation: Predictions, test: Predictions) -> Task
     (tuning, tuning_truth), (scores, positive) = (task_scores(task, split) for split in (validation, test))
     for name, truth in (("validation", tuning_truth), ("test", positive)):
         if truth.all() or not truth.any():
-            raise DataError(
-                f"the {name} split needs images with and without {' or '.join(TASKS[task])}; use more images"
-            )
+            needed = f"images with and without {' or '.join(TASKS[task])}"
+            raise DataError(f"the {name} split needs {needed}; use more images")
     prevalence = float(positive.mean())
     odds = DECISION_THRESHOLDS / (1 - DECISION_THRESHOLDS)
-    kinds: tuple[Kind, ...] = ("sensitivity", "specificity")
-    thresholds = {
-        (fixed, level): choose_threshold(tuning, tuning_truth, fixed=fixed, level=level)
-        for fixed in kinds
-        for level in LEVELS
-    }
+    points = []
+    for fixed, level in product(get_args(Kind), LEVELS):
+        threshold = choose_threshold(tuning, tuning_truth, fixed=fixed, level=level)
+        points.append(measure_point(task, fixed, level, threshold, test))
     return TaskReport(
         codes=TASKS[task],
         prevalence=prevalence,
         auc=bootstrap(area_under_roc(scores, positive), test.counts),
-        points=tuple(measure_point(task, *kind, threshold, test) for kind, threshold in thresholds.items()),
+        points=tuple(points),
         roc=roc_curve(scores, positive, test.counts),
         net_benefit=net_benefit_curve(scores, positive, DECISION_THRESHOLDS, test.counts),
         net_benefit_of_all=tuple(np.round(prevalence - (1 - prevalence) * odds, 4).tolist()),
@@ -194,13 +182,7 @@ def measure_point(task: str, fixed: Kind, level: float, threshold: float, test: 
 
 
 def roc_curve(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> Curve:
-    """Sensitivity against the false positive rate.
-
-    Args:
-        scores: Higher means more likely positive (n,).
-        positive: The ground truth (n,) bool.
-        counts: Bootstrap counts (R, n).
-    """
+    """Sensitivity against the false positive rate of scores (n,) of the truth (n,) bool, with counts (R, n)."""
 
     def statistic(counts: np.ndarray) -> np.ndarray:
         rates = zip(*roc_rates(scores, positive, counts), strict=True)
@@ -213,13 +195,8 @@ def net_benefit_curve(scores: np.ndarray, positive: np.ndarray, thresholds: np.n
     """Net benefit per image of acting on every score from a threshold on (Vickers and Elkin 2006).
 
     Net benefit is the share of true positives, minus the share of false positives times the odds of the threshold: the
-    number of false alarms that someone accepts for one find.
-
-    Args:
-        scores: Probabilities (n,).
-        positive: The ground truth (n,) bool.
-        thresholds: Probabilities in (0, 1) (m,).
-        counts: Bootstrap counts (R, n).
+    number of false alarms that someone accepts for one find. The scores are probabilities (n,) of the truth (n,) bool;
+    thresholds (m,) are in (0, 1); counts are (R, n).
     """
     gain = np.where(positive[:, None], 1.0, -thresholds / (1 - thresholds)) * (scores[:, None] >= thresholds)
 
@@ -232,10 +209,7 @@ def net_benefit_curve(scores: np.ndarray, positive: np.ndarray, thresholds: np.n
 def risk_curve(confidence: np.ndarray, wrong: np.ndarray, counts: np.ndarray) -> Curve:
     """Error rate among the most confident images against the share of images that are answered.
 
-    Args:
-        confidence: Higher means answered earlier (n,).
-        wrong: Whether the answer is wrong (n,) bool.
-        counts: Bootstrap counts (R, n).
+    `confidence` (n,) says which are answered first, `wrong` (n,) bool which answers are wrong; counts are (R, n).
     """
 
     def statistic(counts: np.ndarray) -> np.ndarray:

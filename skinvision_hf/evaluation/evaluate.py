@@ -81,17 +81,14 @@ def predict_dataset(
     batch_size: int = 64,
     accelerator: "Accelerator | None" = None,
 ) -> Predictions:
-    """Predict every image of a split.
+    """Predict every image of a split with the columns image, label, image_id and lesion_id, in its order.
 
     Args:
         model: The network; its own `pretrained_cfg` decides how images are prepared.
-        dataset: A split with the columns image, label, image_id and lesion_id.
+        dataset: The split.
         views: How many right-angle symmetries of each image the answer is the mean over.
         batch_size: Images a batch.
         accelerator: Shares the work over processes; every process returns the same predictions.
-
-    Returns:
-        The predictions, in the order of the data set.
     """
     loader = make_loader(dataset, eval_transform(model.config.pretrained_cfg), batch_size=batch_size)
     if accelerator is not None:

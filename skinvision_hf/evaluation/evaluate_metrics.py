@@ -30,17 +30,9 @@ class SkinLesionMetrics(evaluate.Metric):
         known = ("default", *OVERALL_METRICS, *(f"{code}_{name}" for code in CODES for name in CLASS_METRICS))
         if self.config_name not in known:
             raise DataError(f"there is no metric {self.config_name!r}; known are {', '.join(known)}")
-        return evaluate.MetricInfo(
-            description=str(self.__doc__),
-            citation="",
-            inputs_description="",
-            features=datasets.Features(
-                {
-                    "predictions": datasets.Sequence(datasets.Value("float64")),
-                    "references": datasets.Value("int64"),
-                }
-            ),
-        )
+        probabilities, label = datasets.Sequence(datasets.Value("float64")), datasets.Value("int64")
+        features = datasets.Features({"predictions": probabilities, "references": label})
+        return evaluate.MetricInfo(description=str(self.__doc__), citation="", inputs_description="", features=features)
 
     def _compute(self, predictions: Any, references: Any) -> dict[str, float | None]:
         probabilities, labels = np.asarray(predictions, dtype=np.float64), np.asarray(references)

@@ -106,26 +106,11 @@ def average_precision(scores: np.ndarray, positive: np.ndarray) -> Statistic:
 def roc_rates(scores: np.ndarray, positive: np.ndarray, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates (R, 1 + distinct scores) for falling thresholds, from (0, 0) to (1, 1).
 
-    Args:
-        scores: Higher means more likely positive (n,).
-        positive: The truth (n,) bool.
-        counts: Resamples (R, n).
+    They are those of scores (n,) of the truth (n,) bool in resamples with counts (R, n).
     """
     with np.errstate(invalid="ignore"):
         false, true = (np.pad(c / c[:, -1:], ((0, 0), (1, 0))) for c in _counts(scores, positive, counts))
     return false, true
-
-
-def roc_points(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates of the images as they are, for drawing."""
-    false, true = roc_rates(scores, positive, np.ones((1, len(scores))))
-    return false[0], true[0]
-
-
-def precision_recall_points(scores: np.ndarray, positive: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Recall and precision of the images as they are, for drawing."""
-    false, true = _counts(scores, positive, np.ones((1, len(scores))))
-    return true[0] / true[0, -1], true[0] / (true[0] + false[0])
 
 
 def calibration_error(confidence: np.ndarray, happened: np.ndarray) -> AbsoluteSum:

@@ -156,11 +156,6 @@ class EvalReport(Record):
 def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: str) -> EvalReport:
     """Measure the overall metrics, those of each diagnosis and the confusion matrix.
 
-    Args:
-        predictions: Of all images of the split.
-        split_scheme: Name of the split scheme.
-        split: Name of the split.
-
     Raises:
         DataError: If there are no predictions, or some are not finite.
     """

@@ -102,14 +102,7 @@ class SubgroupReport(Record):
 
 
 def group_columns(dataset: Dataset) -> dict[str, list[str]]:
-    """Read the group of each image for each attribute that a split has.
-
-    Args:
-        dataset: A split with the columns age, sex and localization and, for the confirmation type, dx_type.
-
-    Returns:
-        Names of groups, by `sex`, `age`, `body site` and `confirmation`, in the order of the split.
-    """
+    """Read the group of each image, by `sex`, `age`, `body site` and, with a column dx_type, `confirmation`."""
     columns = {
         "sex": [sex or UNKNOWN for sex in dataset["sex"]],
         "age": [_age_band(age) for age in dataset["age"]],
@@ -121,12 +114,7 @@ def group_columns(dataset: Dataset) -> dict[str, list[str]]:
 
 
 def measure_subgroups(test: Predictions, columns: Mapping[str, Sequence[str]]) -> SubgroupReport:
-    """Measure the main metrics of every group, and the largest gaps between groups.
-
-    Args:
-        test: Predictions.
-        columns: Group of each image, by attribute; see `group_columns`.
-    """
+    """Measure the main metrics of every group, and the largest gaps between groups; see `group_columns`."""
     groups, gaps = {}, {}
     for attribute, names in columns.items():
         group = np.asarray(names)
@@ -161,12 +149,9 @@ def _in_order(names: Sequence[str]) -> list[str]:
 
 
 def find_gaps(test: Predictions, names: np.ndarray, groups: Sequence[str]) -> list[Gap]:
-    """Find the largest gap of each of `GAP_METRICS`; metrics without two comparable groups are left out.
+    """Find the largest gap of each of `GAP_METRICS` among some groups, where `names` (n,) is the group of each image.
 
-    Args:
-        test: Predictions.
-        names: Group of each image (n,).
-        groups: Those to compare.
+    Metrics without two comparable groups are left out.
     """
     if len(groups) < 2:
         return []

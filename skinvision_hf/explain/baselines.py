@@ -1,4 +1,4 @@
-"""What heat maps must beat: the centre-bias baseline, noise, and networks with random weights."""
+"""What heat maps must beat: the centre-bias baseline, and networks with random weights."""
 
 import copy
 
@@ -13,18 +13,12 @@ SPREAD = 0.25
 
 
 def centre_prior(size: tuple[int, int]) -> np.ndarray:
-    """The centre-bias baseline: a Gaussian in the middle, the same for every image, since photographers centre lesions.
+    """The centre-bias baseline for an image of this width and height: a map (height, width) float32 in [0, 1].
 
-    Returns:
-        For an image of this width and height, a map (height, width) float32 in [0, 1].
+    It is a Gaussian in the middle, the same for every image, since photographers centre lesions.
     """
     across, down = (np.exp(-((((np.arange(n) + 0.5) / n - 0.5) / SPREAD) ** 2) / 2) for n in size)
     return np.outer(down, across).astype(np.float32)
-
-
-def noise_maps(count: int, shape: tuple[int, int], generator: np.random.Generator) -> np.ndarray:
-    """Uniform noise (count, h, w) float32 in [0, 1], as coarse as the heat maps that it is compared with."""
-    return generator.random((count, *shape), dtype=np.float32)
 
 
 def randomise(

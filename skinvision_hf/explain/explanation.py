@@ -11,8 +11,7 @@ from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.cells import cell_centres
-from skinvision_hf.explain.placement import place_maps, shrink
+from skinvision_hf.explain.placement import cell_centres, place_maps, shrink
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
@@ -76,11 +75,7 @@ def heat_layer(heatmap: np.ndarray) -> Image.Image:
 
 
 def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
-    """Reject a diagnosis or a method that does not exist.
-
-    Raises:
-        ModelError: If it does not exist.
-    """
+    """Raise ModelError for a diagnosis or a method that does not exist."""
     if target is not None and target not in CODES:
         raise ModelError(f"there is no diagnosis {target!r}; choose one of {', '.join(CODES)}")
     if method not in CAM_METHODS:

@@ -72,10 +72,7 @@ def evaluate_explanations(
 def summarise(
     scored: ScoredMaps, road: Mapping[str, np.ndarray], *, road_lesions: list[str], split_scheme: str, split: str
 ) -> ExplanationReport:
-    """Estimate how good each kind of heat map is, from scores of n images and ROAD scores (m,) by method and baseline.
-
-    `road_lesions` are the lesions of the m images.
-    """
+    """Estimate how good each kind of map is, from scores and, for the images of `road_lesions`, ROAD scores by name."""
     counts, road_counts = lesion_counts(scored.lesion_ids), lesion_counts(road_lesions)
     right = scored.predicted == scored.labels
     groups = {code: scored.labels == k for k, code in enumerate(CODES)}

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from skinvision_hf.records import Estimate, Record
+from skinvision_hf.records import Estimate, Record, markdown_table
 
 TRAINED, NO_NETWORK = "trained", "none"
 RANDOMISATIONS = ("classifier", "all")
@@ -67,27 +67,16 @@ class ExplanationReport(Record):
     maps: tuple[MapScores, ...]
 
     def find(self, name: str, network: str = TRAINED) -> MapScores:
-        """Return the scores of one kind of heat map.
-
-        Args:
-            name: A method or a baseline.
-            network: The network that is explained.
-        """
+        """Return the scores of a method or a baseline, by the network that is explained."""
         return next(entry for entry in self.maps if (entry.map, entry.network) == (name, network))
 
     def __str__(self) -> str:
         """A Markdown table of all maps."""
         columns = ("pointing_game", "energy_inside", "corner", "road", "rank_correlation")
-        titles = ("pointing game", "energy inside", "hottest in a corner", "ROAD", "rank correlation")
-        lines = [
-            f"{self.split_scheme}, {self.split}: {self.images} images of {self.lesions} lesions; "
-            "95 % confidence intervals over lesions",
-            "",
-            f"| map | weights | {' | '.join(titles)} |",
-            f"| --- | --- |{' --- |' * len(titles)}",
-        ]
+        titles = ("map", "weights", "pointing game", "energy inside", "hottest in a corner", "ROAD", "rank correlation")
+        rows: list[tuple[object, ...]] = []
         for entry in self.maps:
             weights = f"random: {entry.network}" if entry.network in RANDOMISATIONS else entry.network
-            cells = [str(value) if (value := getattr(entry, name)) else "" for name in columns]
-            lines.append(f"| {entry.map} | {weights} | {' | '.join(cells)} |")
-        return "\n".join(lines)
+            rows.append((entry.map, weights, *(getattr(entry, name) or "" for name in columns)))
+        counted = f"{self.split_scheme}, {self.split}: {self.images} images of {self.lesions} lesions"
+        return "\n".join([f"{counted}; 95 % confidence intervals over lesions", "", *markdown_table(titles, *rows)])

@@ -11,11 +11,10 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from skinvision_hf.explain.baselines import centre_prior, noise_maps
-from skinvision_hf.explain.cells import cell_centres
+from skinvision_hf.explain.baselines import centre_prior
 from skinvision_hf.explain.explanation_report import CENTRE, NOISE, TRAINED
-from skinvision_hf.explain.localisation import Kind, explain_batch, network_input
-from skinvision_hf.explain.placement import place_maps
+from skinvision_hf.explain.localisation import explain_batch, network_input
+from skinvision_hf.explain.placement import cell_centres, place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 KEPT_PERCENTAGES = (50, 70, 90)
@@ -27,12 +26,9 @@ BATCH_SIZE = 8
 def collect_faithfulness(
     model: SkinVisionForImageClassification, dataset: Dataset, *, seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Measure how faithful every kind of heat map is to the network, for the predicted diagnosis of each image.
+    """ROAD scores (n,) of the predicted diagnosis by method and by baseline; see `road_scores`.
 
     The network is in evaluation mode; each image takes seconds.
-
-    Returns:
-        ROAD scores (n,) by method and by baseline; see `road_scores`.
     """
     generator, centres = np.random.default_rng(seed), cell_centres(model)
     view = dataset.select_columns(["image"])
@@ -43,11 +39,9 @@ def collect_faithfulness(
         targets, by_kind = explain_batch({TRAINED: model}, pixels)
         size = pixels.shape[3], pixels.shape[2]
         coarse = {kind.map: maps for kind, maps in by_kind.items()}
-        coarse[NOISE] = noise_maps(len(images), by_kind[Kind("gradcam")].shape[1:], generator)
-        maps = {
-            name: place_maps(values, (0, 0, *size), size, target=size, centres=centres)
-            for name, values in coarse.items()
-        }
+        coarse[NOISE] = generator.random(coarse["gradcam"].shape, dtype=np.float32)
+        box = (0, 0, *size)
+        maps = {name: place_maps(heat, box, size, target=size, centres=centres) for name, heat in coarse.items()}
         maps[CENTRE] = np.stack([centre_prior(size)] * len(images))
         for name, heat in maps.items():
             # Grad-CAM and HiResCAM are the same map behind a pooled linear classifier.
@@ -64,18 +58,13 @@ def road_scores(
 ) -> np.ndarray:
     """Remove the most and the least important pixels and compare (ROAD, Rong et al. 2022, arXiv:2202.00449).
 
-    Removed pixels are filled in from their neighbours, so that the network sees no gaps.
-
-    Args:
-        network: A timm network in evaluation mode.
-        pixels: Normalised images (n, 3, height, width).
-        maps: Heat (n, height, width); only the order of the pixels counts.
-        targets: Class of each image whose probability is watched.
-        seed: Seed of the noise in what is filled in, and of the order of equally hot pixels.
+    Removed pixels of the normalised images (n, 3, height, width) are filled in from their neighbours, so that the timm
+    network, in evaluation mode, sees no gaps. Of the maps (n, height, width), only the order of the pixels counts;
+    `seed` is that of the noise in what is filled in, and of the order of equally hot pixels.
 
     Returns:
-        Half the difference in lost probability (n,) between removing the most and the least important pixels, in
-        [-0.5, 0.5]; about 0 for noise.
+        Half the difference in the lost probability of the targets (n,) between removing the most and the least
+        important pixels, in [-0.5, 0.5]; about 0 for noise.
     """
     generator = np.random.default_rng(seed)
     ranks = np.stack([_ranks(heat, generator) for heat in maps])

@@ -16,11 +16,10 @@ from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import DataError
-from skinvision_hf.explain.baselines import centre_prior, noise_maps
+from skinvision_hf.explain.baselines import centre_prior
 from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.cells import cell_centres
 from skinvision_hf.explain.explanation_report import CENTRE, NO_NETWORK, NOISE, TRAINED
-from skinvision_hf.explain.placement import place_maps
+from skinvision_hf.explain.placement import cell_centres, place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 BATCH_SIZE = 32
@@ -75,19 +74,12 @@ def score_dataset(
 ) -> ScoredMaps:
     """Explain the predicted diagnosis of every image in every way, and score the maps against the masks.
 
-    Args:
-        model: The network, in evaluation mode.
-        dataset: A split with the columns image, mask, label and lesion_id.
-        others: Networks by name that are explained on the same images and for the same diagnoses.
-        seed: Seed of the noise.
-
-    Raises:
-        DataError: If there is no usable mask.
+    The network is in evaluation mode; `others` are networks by name that are explained on the same images and for the
+    same diagnoses; `seed` is that of the noise. DataError is raised if there is no usable mask.
     """
     if "mask" not in dataset.column_names:
-        raise DataError(
-            "these images have no masks; use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"
-        )
+        remedy = "use HAM10000 with its folder HAM10000_segmentations_lesion_tschandl"
+        raise DataError(f"these images have no masks; {remedy}")
     lesions = (_lesion(record["mask"]) for record in dataset.select_columns(["mask"]))
     rows = [row for row, lesion in enumerate(lesions) if lesion.any() and not lesion.all()]
     if not rows:
@@ -121,7 +113,7 @@ def _score_batch(
     model = networks[TRAINED]
     cfg, centres = model.config.pretrained_cfg, cell_centres(model)
     targets, maps = explain_batch(networks, network_input(model, images))
-    noise = noise_maps(len(targets), maps[Kind(CAM_METHODS[0])].shape[1:], generator)
+    noise = generator.random(maps[Kind(CAM_METHODS[0])].shape, dtype=np.float32)  # as coarse as the heat maps
     scores = []
     for heat, image, lesion in zip(np.stack([*maps.values(), noise], axis=1), images, lesions, strict=True):
         size = lesion.shape[::-1]

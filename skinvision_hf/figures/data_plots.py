@@ -54,9 +54,8 @@ def plot_ages(data: DatasetDict, path: Path) -> Path:
         axis = figure.subplots()
         draw_boxes(axis, known)
         axis.axvline(len(CODES) + 0.5, color="black", linewidth=1)
-        axis.set(
-            ylabel="age in years", title=f"Age by diagnosis and split; unknown for {unknown:,} of {images:,} images"
-        )
+        title = f"Age by diagnosis and split; unknown for {unknown:,} of {images:,} images"
+        axis.set(ylabel="age in years", title=title)
         return save_figure(figure, path)
 
 

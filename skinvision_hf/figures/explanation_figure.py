@@ -11,11 +11,7 @@ from skinvision_hf.labels import DISCLAIMER, diagnosis
 
 
 def draw_explanation(explanation: Explanation) -> Image.Image:
-    """Draw the image, its heat map and both together, with the prediction and the disclaimer.
-
-    Returns:
-        An RGB image of fixed width.
-    """
+    """Draw the image, its heat map and both together, with the prediction and the disclaimer, as RGB of fixed width."""
     prediction, target = explanation.prediction, diagnosis(explanation.target)
     image, share = explanation.image, prediction.probabilities[explanation.target]
     with new_figure(11, 1.7 + min(3.3 * image.height / image.width, 6)) as figure:
@@ -27,9 +23,8 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
             axis.set_title(title)
             axis.set_axis_off()
         figure.colorbar(shown, ax=axes, fraction=0.02, label="relative to the hottest pixel")
-        figure.suptitle(
-            f"Prediction: {prediction}\nExplained: {target.name}, probability {share:.1%}, {explanation.method}"
-        )
+        explained = f"{target.name}, probability {share:.1%}, {explanation.method}"
+        figure.suptitle(f"Prediction: {prediction}\nExplained: {explained}")
         figure.supxlabel("\n".join(textwrap.wrap(DISCLAIMER, 150)), fontsize=8, color=MUTED)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")

@@ -13,28 +13,17 @@ from skinvision_hf.data.images import to_rgb
 from skinvision_hf.explain.explanation import explain_image
 from skinvision_hf.explain.explanation_report import CENTRE, NO_NETWORK, NOISE, TRAINED, ExplanationReport
 from skinvision_hf.explain.localisation import ScoredMaps
-from skinvision_hf.figures.style import (
-    ACCENT,
-    INTERVAL_NOTE,
-    MAIN,
-    MUTED,
-    PALETTE,
-    Row,
-    new_figure,
-    save_figure,
-    save_grid,
-    with_error_bars,
-)
+from skinvision_hf.figures import style
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 TITLES = {"pointing_game": "Pointing game", "energy_inside": "Energy inside", "road": "ROAD"}
 MAPS = {method: method for method in CAM_METHODS} | {CENTRE: "centre bias", NOISE: "noise"}
 NETWORKS = {
-    TRAINED: ("trained network", MAIN, -0.27),
-    "classifier": ("random classifier", PALETTE[1], 0.0),
-    "all": ("random in all layers", PALETTE[6], 0.27),
-    NO_NETWORK: ("no network", MUTED, 0.0),
+    TRAINED: ("trained network", style.MAIN, -0.27),
+    "classifier": ("random classifier", style.PALETTE[1], 0.0),
+    "all": ("random in all layers", style.PALETTE[6], 0.27),
+    NO_NETWORK: ("no network", style.MUTED, 0.0),
 }
 """Name, colour and place of the bars of each network."""
 
@@ -52,23 +41,23 @@ def draw_explanation_scores(report: ExplanationReport, folder: str | Path) -> No
 def _plot_scores(report: ExplanationReport, path: Path) -> None:
     """Each score of each method on the trained and on random networks, and of the baselines."""
     chance = {"energy_inside": report.lesion_area.value, "road": 0.0}
-    with new_figure(11, 5.4) as figure:
+    with style.new_figure(11, 5.4) as figure:
         axes = figure.subplots(1, len(TITLES), sharey=True)
         for axis, (name, title) in zip(axes, TITLES.items(), strict=True):
             _draw_bars(axis, report, name)
             if name in chance:
-                axis.axvline(chance[name], color=ACCENT, linestyle=":", linewidth=1.3)
+                axis.axvline(chance[name], color=style.ACCENT, linestyle=":", linewidth=1.3)
             axis.set_title(title)
         axes[0].set_yticks(range(len(MAPS)), MAPS.values())
         axes[0].invert_yaxis()
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=4, fontsize=9)
         figure.suptitle(f"Heat maps of {report.images:,} {report.split} images; dotted: a map without contrast")
-        save_figure(figure, path, note=INTERVAL_NOTE)
+        style.save_figure(figure, path, note=style.INTERVAL_NOTE)
 
 
 def _plot_randomisation(report: ExplanationReport, path: Path) -> None:
     """How much the maps of random networks resemble those of the trained one."""
-    with new_figure(7.5, 3.9) as figure:
+    with style.new_figure(7.5, 3.9) as figure:
         axis = figure.subplots()
         _draw_bars(axis, report, "rank_correlation")
         axis.set_yticks(range(len(CAM_METHODS)), CAM_METHODS)
@@ -76,7 +65,7 @@ def _plot_randomisation(report: ExplanationReport, path: Path) -> None:
         axis.set(xlabel="Rank correlation with the map of the trained network", xlim=(None, 1.02))
         axis.set_title("Do heat maps depend on the weights? (near 0: yes)")
         figure.legend(loc="outside upper center", ncols=2, fontsize=9)
-        save_figure(figure, path, note=INTERVAL_NOTE)
+        style.save_figure(figure, path, note=style.INTERVAL_NOTE)
 
 
 def _draw_bars(axis: Axes, report: ExplanationReport, name: str) -> None:
@@ -84,7 +73,7 @@ def _draw_bars(axis: Axes, report: ExplanationReport, name: str) -> None:
     for network, (label, colour, offset) in NETWORKS.items():
         scores = {e.map: getattr(e, name) for e in report.maps if e.network == network and getattr(e, name)}
         if scores:
-            value, bars = with_error_bars(scores.values())
+            value, bars = style.with_error_bars(scores.values())
             places = [list(MAPS).index(map_name) + offset for map_name in scores]
             axis.barh(places, value, 0.25, xerr=bars, color=colour, label=label, error_kw={"linewidth": 1.2})
     axis.grid(visible=False, axis="y")
@@ -92,16 +81,16 @@ def _draw_bars(axis: Axes, report: ExplanationReport, name: str) -> None:
 
 def _plot_by_class(report: ExplanationReport, path: Path) -> None:
     """Where the heat of the usual method lies for each diagnosis, beside the baselines."""
-    kinds = {CAM_METHOD: (TRAINED, MAIN, "o"), CENTRE: (NO_NETWORK, ACCENT, "s"), NOISE: (NO_NETWORK, MUTED, "^")}
+    kinds = {CAM_METHOD: (style.MAIN, "o"), CENTRE: (style.ACCENT, "s"), NOISE: (style.MUTED, "^")}
     names = ("pointing_game", "energy_inside")
     counts = dict.fromkeys(CODES, 0)
-    with new_figure(9, 4.4) as figure:
+    with style.new_figure(9, 4.4) as figure:
         axes = figure.subplots(1, len(names), sharey=True)
-        for place, (name, (network, colour, marker)) in enumerate(kinds.items()):
-            groups = report.find(name, network).per_class or {}
+        for place, (name, (colour, marker)) in enumerate(kinds.items()):
+            groups = report.find(name, TRAINED if name == CAM_METHOD else NO_NETWORK).per_class or {}
             counts |= {code: scores["pointing_game"].n for code, scores in groups.items()}
             for axis, score in zip(axes, names, strict=True):
-                value, bars = with_error_bars(scores[score] for scores in groups.values())
+                value, bars = style.with_error_bars(scores[score] for scores in groups.values())
                 rows = [CODES.index(code) + 0.22 * (place - 1) for code in groups]
                 axis.errorbar(value, rows, xerr=bars, fmt=marker, color=colour, markersize=4, label=MAPS[name])
                 axis.set_title(TITLES[score])
@@ -109,7 +98,7 @@ def _plot_by_class(report: ExplanationReport, path: Path) -> None:
         axes[0].set_yticks(range(len(CODES)), [f"{code} ({counts[code]})" for code in CODES])
         axes[0].invert_yaxis()
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
-        save_figure(figure, path, note=INTERVAL_NOTE)
+        style.save_figure(figure, path, note=style.INTERVAL_NOTE)
 
 
 def draw_panels(
@@ -126,10 +115,10 @@ def draw_panels(
         if len(chosen):
             title = f"Ground truth: {diagnosis(code).name} ({code}); white: outline of the lesion"
             rows = [_explain(model, record) for record in dataset.select(chosen)]
-            save_grid(rows, Path(folder) / f"{code}.png", title=title)
+            style.save_grid(rows, Path(folder) / f"{code}.png", title=title)
 
 
-def _explain(model: SkinVisionForImageClassification, record: dict[str, Any]) -> Row:
+def _explain(model: SkinVisionForImageClassification, record: dict[str, Any]) -> style.Row:
     """The answer to an image, the image and its heat maps, all with the outline of the lesion."""
     image = to_rgb(record["image"])
     mask = record["mask"].convert("L").resize(image.size, Image.Resampling.NEAREST)

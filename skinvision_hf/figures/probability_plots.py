@@ -8,8 +8,8 @@ from skinvision_hf.evaluation.calibration import CalibrationReport
 from skinvision_hf.evaluation.conformal import ConformalReport
 from skinvision_hf.evaluation.decisions import Abstention, Curve, DecisionReport
 from skinvision_hf.figures.style import ACCENT, MAIN, MUTED, new_figure, save_figure, with_error_bars
+from skinvision_hf.models.prediction import COVERAGE
 
-COVERAGE = 0.9
 TITLES = {"malignant": "Malignant or benign", "melanoma": "Melanoma or anything else"}
 MARKED_LEVELS = (0.8, 0.9, 0.95)
 
@@ -41,9 +41,8 @@ def plot_prediction_sets(report: ConformalReport, path: str | Path) -> Path:
             value, bars = with_error_bars(getattr(entry, name) for entry in sets.values())
             axis.errorbar(list(sets), value, bars, fmt="o", color=MAIN, capsize=2, markersize=5)
         left.axhline(COVERAGE, color=MUTED, linestyle=":")
-        left.set(
-            title=f"Sets that contain the ground truth (target: {COVERAGE:.0%})", ylabel="Coverage", ylim=(0, 1.04)
-        )
+        title = f"Sets that contain the ground truth (target: {COVERAGE:.0%})"
+        left.set(title=title, ylabel="Coverage", ylim=(0, 1.04))
         right.set(title="Diagnoses in a set", ylabel="Mean size", ylim=(0, 7.2))
         return save_figure(figure, path)
 

@@ -79,9 +79,9 @@ def plot_robustness(report: RobustnessReport, path: str | Path) -> Path:
     columns: dict[str, tuple[list[Estimate], str]] = {
         "Balanced accuracy": ([row.balanced_accuracy for row in rows], MAIN),
         "Another diagnosis than before": ([row.relabelled for row in rows], ACCENT),
-        "Refused": ([row.refused for row in rows if row.refused], MUTED),
     }
-    columns = {title: column for title, column in columns.items() if column[0]}
+    if refused := [row.refused for row in rows if row.refused]:
+        columns["Refused"] = (refused, MUTED)
     with new_figure(11, 1.1 + 0.27 * len(rows)) as figure:
         axes = figure.subplots(1, len(columns), sharey=True)
         for axis, (title, (estimates, colour)) in zip(axes, columns.items(), strict=True):
@@ -95,11 +95,7 @@ def plot_robustness(report: RobustnessReport, path: str | Path) -> Path:
 
 
 def plot_training(history: str | Path, path: str | Path) -> Path:
-    """Draw loss, validation metrics and learning rate over the epochs in the `history.jsonl` of a release.
-
-    Raises:
-        DataError: If the history cannot be read.
-    """
+    """Draw loss, validation metrics and learning rate over the epochs of a history.jsonl; DataError if damaged."""
     try:
         records = [json.loads(line) for line in Path(history).read_text(encoding="utf-8").splitlines()]
         loss = {"train": [r["train_loss"] for r in records], "validation": [r["validation_log_loss"] for r in records]}

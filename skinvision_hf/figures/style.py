@@ -46,22 +46,13 @@ IMAGE_NOTE = f"HAM10000 images are CC BY-NC 4.0. {NOTE}"
 
 @contextmanager
 def new_figure(width: float = 7.0, height: float = 4.5) -> Iterator[Figure]:
-    """A figure in the common style, without pyplot's global state, so that threads may draw.
-
-    Args:
-        width: In inches.
-        height: In inches.
-    """
+    """A figure of this size in inches, in the common style, without pyplot's global state, so that threads may draw."""
     with mpl.rc_context(STYLE):
         yield Figure(figsize=(width, height), layout="constrained")
 
 
 def save_figure(figure: Figure, path: str | Path, *, note: str = NOTE) -> Path:
-    """Write a figure as PNG, atomically, with a small note at its foot.
-
-    Returns:
-        The path.
-    """
+    """Write a figure as PNG, atomically, with a small note at its foot, and return the path."""
     figure.supxlabel(note, fontsize=7, color=MUTED, x=0.995, ha="right")
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE):

@@ -36,15 +36,10 @@ def flatten(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def assert_same_settings(config: TrainConfig, launch: Mapping[str, Any], recorded: Mapping[str, Any]) -> None:
-    """Check that a resumed run has the settings that it was started with.
+    """Check that a resumed run has the settings, as launched, and the launcher's settings that it was started with.
 
-    Args:
-        config: The settings now, as launched.
-        launch: The launcher's settings now.
-        recorded: Both at the start, in one dictionary, nested or flat; missing settings are not compared.
-
-    Raises:
-        DataError: If a setting that changes the result differs; names all of them.
+    `recorded` holds both, nested or flat; missing settings are not compared. DataError names all settings that differ
+    and change the result.
     """
     before, now = flatten(recorded), flatten(asdict(config)) | {name: launch[name] for name in launch}
     differing = [
@@ -106,10 +101,6 @@ class Checkpoints:
         if not path.is_file():
             raise RunError(f"not all machines see {self.folder}; give an --output_dir that they share")
         assert_same_settings(config, launch, json.loads(path.read_text(encoding="utf-8")))
-
-    def phase_of(self, checkpoint: Path) -> int:
-        """The phase that a checkpoint belongs to."""
-        return int(checkpoint.name.split("-")[1])
 
     def save(self, accelerator: "Accelerator", *, phase: int, epoch: int) -> None:
         """Save the state of all processes after an epoch and drop older checkpoints; RunError if the disk is full."""

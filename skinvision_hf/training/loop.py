@@ -101,7 +101,9 @@ class Phase:
                     self.scheduler.step()
                     self.optimizer.zero_grad()
                     if accelerator.sync_gradients:
-                        self._update_average()
+                        self.updates += 1
+                        if self.average:
+                            self.average.update(self.network, step=self.updates)
                 total += loss.detach()
                 images += len(targets) * accelerator.num_processes
                 if bar.n % SHOWN_EVERY == 0 and not bar.disable:
@@ -121,11 +123,6 @@ class Phase:
         logits, maps = self.model(pixels.contiguous(memory_format=torch.channels_last))
         loss: Tensor = self.loss(logits, targets)
         return loss if maps is None else loss + self.mask_weight * lesion_focus_loss(maps, targets, masks)
-
-    def _update_average(self) -> None:
-        self.updates += 1
-        if self.average:
-            self.average.update(self.network, step=self.updates)
 
     def validate(self) -> dict[str, float | None]:
         """The metrics of the validation split by name, each with the prefix `validation_`."""

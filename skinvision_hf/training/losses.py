@@ -19,12 +19,7 @@ SCHEMES = {"none": 0.0, "sqrt": 0.5, "inverse": 1.0}
 
 
 def class_weights(labels: np.ndarray, num_classes: int, scheme: str) -> np.ndarray:
-    """Weigh classes by how rare they are.
-
-    Args:
-        labels: Class indices of the training images, (n,).
-        num_classes: Number of classes.
-        scheme: `none`, `inverse` or `sqrt`; see `LossConfig`.
+    """Weigh classes by how rare they are among the labels (n,) of the training images; see `LossConfig` for schemes.
 
     Returns:
         Weights (num_classes,) float64, scaled so that their mean over the training images is 1. A class without
@@ -33,15 +28,6 @@ def class_weights(labels: np.ndarray, num_classes: int, scheme: str) -> np.ndarr
     counts = np.bincount(labels, minlength=num_classes).astype(float)
     weights = np.where(counts > 0, np.maximum(counts, 1.0) ** -SCHEMES[scheme], 0.0)
     return weights * counts.sum() / (weights * counts).sum()
-
-
-def log_frequencies(labels: np.ndarray, num_classes: int) -> Tensor:
-    """Logarithms of the class frequencies in `labels` (n,), as (num_classes,) float32.
-
-    A class without images counts as one image, so that its logarithm stays finite.
-    """
-    counts = torch.from_numpy(np.bincount(labels, minlength=num_classes))
-    return (counts.clamp(min=1).float() / len(labels)).log()
 
 
 def lesion_focus_loss(maps: Tensor, targets: Tensor, masks: Tensor) -> Tensor:
@@ -82,7 +68,9 @@ class ClassificationLoss(torch.nn.Module):
         super().__init__()
         weights = class_weights(labels, num_classes, config.class_weights)
         self.register_buffer("weights", torch.tensor(weights, dtype=torch.float32))
-        self.register_buffer("adjustment", config.logit_adjustment * log_frequencies(labels, num_classes))
+        # A class without images counts as one image, so that its logarithm stays finite.
+        counts = torch.from_numpy(np.bincount(labels, minlength=num_classes)).clamp(min=1)
+        self.register_buffer("adjustment", config.logit_adjustment * (counts.float() / len(labels)).log())
         self.label_smoothing = config.label_smoothing
         self.num_classes = num_classes
         mixers = [(v2.MixUp, config.mixup_alpha), (v2.CutMix, config.cutmix_alpha)]

@@ -35,13 +35,9 @@ logger = logging.getLogger(__name__)
 
 
 def load_training_data(config: TrainConfig) -> DatasetDict:
-    """Load the splits of a run, cut to `config.limit` images each.
+    """Load the splits of a run, cut to `config.limit` images each; DataError if they cannot be loaded.
 
-    Returns:
-        The splits with the column `dx_type`, for the report, and `mask` where the loss uses lesion masks.
-
-    Raises:
-        DataError: If they cannot be loaded.
+    They have the column `dx_type`, for the report, and `mask` where the loss uses lesion masks.
     """
     masks = config.loss.mask_weight > 0
     try:
@@ -108,7 +104,7 @@ class Trainer:
         self._verify_images()
         accelerator.init_trackers("skinvision", config=flatten(portable_settings(config)))
         try:
-            first = self.checkpoints.phase_of(checkpoint) if checkpoint else 0
+            first = int(checkpoint.name.split("-")[1]) if checkpoint else 0
             for index in range(first, len(PHASES)):
                 self._run_phase(index, checkpoint if index == first else None)
             if accelerator.is_main_process:
