@@ -11,7 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, DatasetDict, concatenate_datasets
-from datasets.table import embed_table_storage
 from PIL import Image
 from tqdm.auto import tqdm
 
@@ -94,8 +93,19 @@ def write_parquet(dataset: Dataset, folder: Path, split: str) -> None:
             with pq.ParquetWriter(path, dataset.features.arrow_schema) as writer:
                 for batch in rows.iter(ROWS_PER_GROUP):
                     table = pa.Table.from_batches(batch.to_batches()).cast(dataset.features.arrow_schema)
-                    writer.write_table(embed_table_storage(table))
+                    writer.write_table(_with_bytes(table))
                     bar.update(table.num_rows)
+
+
+def _with_bytes(table: pa.Table) -> pa.Table:
+    """Put the files into a table that may only name their paths, which are never URLs or patterns."""
+    for name in {"image", "mask"} & set(table.column_names):
+        files, field = table[name].to_pylist(), table.field(name)
+        for file in files:
+            file["bytes"] = file["bytes"] or Path(file["path"]).read_bytes()
+            file["path"] = file["path"] and Path(file["path"]).name
+        table = table.set_column(table.column_names.index(name), field, pa.array(files, field.type))
+    return table
 
 
 def read_record(folder: Path) -> tuple[str, dict[str, str]]:
