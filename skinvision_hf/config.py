@@ -21,7 +21,7 @@ VIEWS = (1, 2, 4, 8)
 """Numbers of views for test-time augmentation: the image, mirrored, both turned by 180, and all four by 90 degrees."""
 
 
-# Upper ends of ranges: of shares below 1, and of numbers without one.
+# Upper limits: for values that must be below 1, and for values without a limit.
 BELOW_ONE, ANY = 1 - 1e-9, 1e9
 # The last feature maps of the usual networks are this many times smaller than the input.
 STRIDE = 32

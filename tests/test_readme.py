@@ -62,7 +62,7 @@ def test_the_links_lead_to_files() -> None:
         assert not [t for t in targets if "://" not in t and not (page.parent / t).exists()], page
 
 
-def test_readme_is_short_and_has_the_disclaimer_at_both_ends() -> None:
+def test_readme_is_short_and_begins_with_the_disclaimer() -> None:
     assert len(README.splitlines()) <= 200
     assert "Not a medical device" in "\n".join(README.splitlines()[:15])
     notice = README.split("\n> ", 1)[1].split("\n\n")[0]

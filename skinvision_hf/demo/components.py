@@ -1,4 +1,4 @@
-"""Gradio's parts, made to fit: each answer has its own heat map, and errors speak to people."""
+"""Gradio components, adapted: each answer has its own heat map, and error messages are for visitors."""
 
 from collections.abc import Callable
 from functools import wraps

@@ -11,7 +11,7 @@ from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.vision import SkinVision
 
 NUMBER = 6
-# Of each diagnosis, so many images are tried.
+# How many images of each diagnosis are tried.
 TRIES = 5
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 

@@ -1,4 +1,4 @@
-"""How far probabilities can be taken at their word, and the temperature that brings them closer to it."""
+"""How well calibrated probabilities are, and the temperature that improves them."""
 
 from dataclasses import dataclass, replace
 

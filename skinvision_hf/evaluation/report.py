@@ -92,7 +92,7 @@ class EvalReport(Record):
         model: What was evaluated; None for a table of predictions.
         images: How the images look as files.
         validation: The same model on validation.
-        calibration: How far its probabilities can be taken at their word.
+        calibration: How well calibrated its probabilities are.
         conformal: Coverage and size of its prediction sets.
         operating_points: Thresholds, net benefit and abstention.
         stored_thresholds: The thresholds of a release, measured on other data than its test split, by task.

@@ -1,4 +1,4 @@
-"""Whether the network itself cares about the pixels that a heat map calls important."""
+"""Whether the answer of the network depends on the pixels that a heat map marks as important."""
 
 from collections.abc import Sequence
 

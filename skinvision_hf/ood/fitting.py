@@ -21,7 +21,7 @@ ACQUISITION = Acquisition(degrade=0.5, artifact=0.5, resample=Image.Resampling.B
 
 
 def fit_detector(model: SkinVisionForImageClassification, train: Dataset, validation: Dataset) -> OODDetector:
-    """Fit a detector on the features of the last stage but one, where colours and textures are still to be seen.
+    """Fit a detector on the features of the last stage but one, which still represent colours and textures.
 
     It learns from training images as they are and as another camera, program or dermatoscope may make them, with hairs,
     rulers, gel bubbles and pen marks. Its thresholds hold for validation images as they are, for such views, and

@@ -99,7 +99,7 @@ class Checkpoints:
             write_json(path, asdict(config) | dict(launch))
         accelerator.wait_for_everyone()
         if not path.is_file():
-            raise RunError(f"not all machines see {self.folder}; give an --output_dir that they share")
+            raise RunError(f"not all machines can read {self.folder}; give an --output_dir that they share")
         assert_same_settings(config, launch, json.loads(path.read_text(encoding="utf-8")))
 
     def save(self, accelerator: "Accelerator", *, phase: int, epoch: int) -> None:

@@ -51,7 +51,10 @@ class Phase:
     ) -> None:
         settings: PhaseConfig = getattr(config, name)
         self.mix = name != "head"
-        network.unfreeze() if self.mix else network.freeze_backbone()
+        if name == "head":
+            network.freeze_backbone()
+        else:
+            network.unfreeze()
         network.to(accelerator.device, memory_format=torch.channels_last)
         self.network, self.accelerator, self.mask_weight = network, accelerator, config.loss.mask_weight
         self.loss = loss.to(accelerator.device)

@@ -1,4 +1,4 @@
-"""What a run stands on: processes, precision and trackers, from the configuration or from `accelerate launch`."""
+"""Starts Accelerate: processes, precision and trackers, from the configuration or from `accelerate launch`."""
 
 import contextlib
 import ctypes

@@ -69,7 +69,8 @@ class Trainer:
             raise DataError("the training or validation split holds too few images; use more data or fewer processes")
         self.output_dir = make_folder(config.output_dir)
         self.checkpoints = Checkpoints(self.output_dir)
-        self.epoch, self.history = 0, list[dict[str, Any]]()
+        self.epoch = 0
+        self.history: list[dict[str, Any]] = []
         self.accelerator.register_for_checkpointing(self)
 
     def train(self, *, resume: bool = False) -> SkinVisionForImageClassification:
@@ -86,7 +87,7 @@ class Trainer:
         Raises:
             DataError: If the output folder cannot be used, an image cannot be read, or a run is resumed with other
                 settings or launched otherwise.
-            ModelError: If the initial weights cannot be had.
+            ModelError: If the initial weights cannot be loaded.
             RunError: If the loss becomes NaN or infinite, the disk is full, or the machines do not share the output
                 folder.
             KeyboardInterrupt: After Ctrl-C, with a message that says how to continue.
