@@ -111,5 +111,5 @@ def summarise(
 
 
 def _draw(dataset: Dataset, count: int, seed: int) -> np.ndarray:
-    """Rows of at most `limit` images, drawn at random, in ascending order."""
+    """Rows of at most `count` images, drawn at random, in ascending order."""
     return np.sort(np.random.default_rng(seed).permutation(len(dataset))[:count])

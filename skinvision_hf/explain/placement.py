@@ -65,7 +65,7 @@ def _trace(architecture: str, options: str, height: int, width: int) -> tuple[_A
 
 
 def _shrink(axis: _Axis, cells: int, layer: Any, number: int) -> _Axis:
-    """The cells along an axis after a layer, of a given number."""
+    """The cells along an axis (`number`: 0 for rows, 1 for columns) after a layer."""
 
     def along(value: int | tuple[int, ...]) -> int:
         return value if isinstance(value, int) else value[number]
