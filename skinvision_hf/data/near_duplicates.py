@@ -29,7 +29,7 @@ def near_duplicates(paths: Sequence[str]) -> dict[str, str]:
 
 
 def close_pairs(paths: Sequence[str], *, distance: int = DISTANCE) -> Iterator[tuple[int, int, int]]:
-    """Yield positions of two pictures that differ in at most `distance` bits in some orientation, and the number of bits."""
+    """Yield positions of two pictures that differ in at most `distance` bits in some orientation, and how many bits."""
     hashes = _hashes(paths)
     for start in range(0, len(paths), CHUNK):
         upright = hashes[start : start + CHUNK, 0]
