@@ -63,7 +63,7 @@ def training() -> dict[str, Any]:
             "loss": {"class_weights": "sqrt", "label_smoothing": 0.05, "mixup_alpha": 0.1},
             "model": {"init": "lite0", "image_size": 64, "drop_rate": 0.3, "drop_path_rate": 0.2},
         },
-        "split": "ham10000-v1",
+        "split_scheme": "ham10000-v1",
         "data_fingerprint": dict.fromkeys(("train", "validation", "test"), "0123456789abcdef" * 4),
         "images": {"train": 7010, "validation": 1504, "test": 1501},
         "seconds": 5432.1,

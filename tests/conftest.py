@@ -71,7 +71,7 @@ def two_releases(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -
     model = SkinVisionForImageClassification.from_pretrained(tiny_release)
     for name in ("a", "b"):
         model.save_pretrained(folder / name)
-        (folder / name / "training.json").write_text('{"split": "ham10000-v1"}', encoding="utf-8")
+        (folder / name / "training.json").write_text('{"split_scheme": "ham10000-v1"}', encoding="utf-8")
         with torch.no_grad():
             model.timm_model.get_classifier().weight.neg_()
     return [str(folder / "a"), str(folder / "b")]

@@ -125,14 +125,14 @@ class ReleaseReport:
     @property
     def leaky(self) -> bool:
         """Whether images of one lesion may be in its training data and in its test data."""
-        learned = [step.split for step in self.training.steps]
+        learned = [step.split_scheme for step in self.training.steps]
         return any(name.endswith(LEAKY_SCHEME) for name in (self.evaluation.split.scheme, *learned))
 
     @property
     def unseen(self) -> bool:
         """Whether it was measured on lesions that were in no step of its training."""
         scheme = self.evaluation.split.scheme.removeprefix(f"{SYNTHETIC}, ")
-        same = all(step.split == scheme for step in self.training.steps)
+        same = all(step.split_scheme == scheme for step in self.training.steps)
         return same and not self.leaky and self.evaluation.split.name != "train"
 
     def malignant_answers(self) -> Iterator[MalignantAnswers]:

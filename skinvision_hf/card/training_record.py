@@ -62,7 +62,7 @@ class TrainingStep(Record):
     Attributes:
         command: The exact command, without folders of the machine.
         config: Its settings.
-        split: Name of the split scheme.
+        split_scheme: Its name.
         images: Number of images by split.
         data_fingerprint: SHA-256 by split; see `skinvision_hf.data.fingerprint`.
         best: The epoch that was kept; None for the last one, or where that was not recorded.
@@ -76,7 +76,7 @@ class TrainingStep(Record):
 
     command: str
     config: Settings
-    split: str
+    split_scheme: str
     images: dict[str, int]
     data_fingerprint: dict[str, str]
     best: BestEpoch | None = None

@@ -32,7 +32,7 @@ def training_record(
         "skinvision_version": __version__,
         "command": _command(accelerator.num_processes),
         "config": portable_settings(config),
-        "split": config.split_scheme,
+        "split_scheme": config.split_scheme,
         "data_fingerprint": {name: fingerprint(split) for name, split in data.items()},
         "images": {name: len(split) for name, split in data.items()},
         "seconds": round(seconds, 1),
