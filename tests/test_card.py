@@ -104,7 +104,7 @@ def test_the_metadata_and_links_say_what_the_hub_needs_to_know(release: Path) ->
     for result in data.eval_results:
         measured = report.evaluation.overall[headline[result.metric_name].name]
         assert result.metric_value == round(measured.value, 4)
-        assert result.metric_args == {"interval_95": [round(measured.low, 4), round(measured.high, 4)]}
+        assert result.metric_args == {"interval_95": f"{measured.low:.4f} to {measured.high:.4f}"}
         assert (result.dataset_split, result.metric_type) == ("test", headline[result.metric_name].hub)
     assert data.widget[0]["src"].endswith("/ann/skinvision-b0/resolve/main/examples/lesion-mel.png")
     assert "/spaces/ann/skinvision)" in page.text and "/datasets/ann/ham10000-leak-free)" in page.text

@@ -183,7 +183,7 @@ def _results(report: ReleaseReport, dataset: str) -> Iterator[EvalResult]:
 def _interval(estimate: Estimate) -> dict[str, Any] | None:
     if estimate.low is None or estimate.high is None:
         return None
-    return {f"interval_{100 * LEVEL:.0f}": [round(estimate.low, 4), round(estimate.high, 4)]}
+    return {f"interval_{100 * LEVEL:.0f}": f"{estimate.low:.4f} to {estimate.high:.4f}"}
 
 
 def _title(report: ReleaseReport, links: Links) -> str:
