@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterable
+from importlib.metadata import requires
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +36,8 @@ def main() -> int:
         "modules at the package root": sum(path.name != "__init__.py" for path in PACKAGE.glob("*.py")),
         "lines of tests": lines((ROOT / "tests").rglob("*.py")),
         "lines of README.md": lines([ROOT / "README.md"]),
+        "words of README.md": len((ROOT / "README.md").read_text(encoding="utf-8").split()),
+        "core dependencies": sum("extra ==" not in need for need in requires("skinvision-hf") or []),
         "lines of the bundled card": lines([PACKAGE / "pretrained" / "README.md"]),
     }
     for package in sorted({path.parent for path in modules} - {PACKAGE}):

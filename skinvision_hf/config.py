@@ -11,6 +11,9 @@ LEAKY_SCHEME = "image-level-leaky"
 SPLIT_SCHEMES = (DEFAULT_SCHEME, LEAKY_SCHEME)
 """The split schemes: how images are divided into splits; see `skinvision_hf.data.split_schemes`."""
 
+INITS = ("timm", "lite0", "random")
+"""Initial weights that have a name; others are a path."""
+
 CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 """Methods that compute heat maps. EigenCAM gives the same map for every diagnosis, the others one for each."""
 
@@ -189,7 +192,7 @@ class TrainConfig:
 
     data: str
     output_dir: str
-    split_scheme: str = "ham10000-v1"
+    split_scheme: Literal["ham10000-v1", "image-level-leaky"] = "ham10000-v1"
     model: ModelConfig = field(default_factory=ModelConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     loss: LossConfig = field(default_factory=LossConfig)

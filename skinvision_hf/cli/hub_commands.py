@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from skinvision_hf.cli.options import make_parser, positive, release, source
+from skinvision_hf.cli.options import hub_id, make_parser, positive, release, source
 
 # What is handed on to the functions of `skinvision_hf.hub` by its own name.
 SHARED = {"private", "dry_run", "overwrite"}
@@ -52,15 +52,26 @@ def _build_parser() -> argparse.ArgumentParser:
         example=EXAMPLE,
     )
     add = parser.add_argument
-    add("--repo_id", required=True, metavar="ID", help="repository, user/name; with --all, that of the model")
+    add(
+        "--repo_id",
+        type=hub_id,
+        required=True,
+        metavar="ID",
+        help="repository, user/name; with --all, that of the model",
+    )
     add("--release", type=release, metavar="DIR", help="release folder to publish as a model")
     add("--dataset", type=source, metavar="SOURCE", help="HAM10000 to publish: a folder, a zip file or synthetic")
     add("--space", action="store_true", help="publish the Space of this checkout")
     add("--all", action="store_true", help="publish --dataset, --release and the Space")
-    add("--model_id", metavar="ID", help="model that the Space runs, or that the card of the data set links to")
+    add(
+        "--model_id",
+        type=hub_id,
+        metavar="ID",
+        help="model that the Space runs, or that the card of the data set links to",
+    )
     add("--model_revision", metavar="REV", help="revision of --model_id for the Space (default: the newest commit)")
-    add("--dataset_id", metavar="ID", help="data set that cards link to; with --all, its repository")
-    add("--space_id", metavar="ID", help="Space that cards link to; with --all, its repository")
+    add("--dataset_id", type=hub_id, metavar="ID", help="data set that cards link to; with --all, its repository")
+    add("--space_id", type=hub_id, metavar="ID", help="Space that cards link to; with --all, its repository")
     add("--tag", help="tag for the model or the data set, such as v1.0")
     add("--examples", type=positive, default=0, metavar="N", help="example images to add to the model (default: 0)")
     add("--examples_from", default="synthetic", metavar="SOURCE", help="their data set (default: synthetic)")

@@ -61,6 +61,13 @@ def add_split_scheme(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def hub_id(text: str) -> str:
+    """A repository on the Hub."""
+    if not HUB_ID.fullmatch(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a Hub id; write it as user/name")
+    return text
+
+
 def positive(text: str) -> int:
     """A whole number of at least 1."""
     if not text.isdecimal() or int(text) < 1:

@@ -18,7 +18,7 @@ from skinvision_hf.cli.options import (
     require_training,
     source,
 )
-from skinvision_hf.config import VIEWS, TrainConfig
+from skinvision_hf.config import INITS, VIEWS, TrainConfig
 from skinvision_hf.errors import DataError
 
 if TYPE_CHECKING:
@@ -84,6 +84,8 @@ def train(argv: Sequence[str]) -> int:
     arguments.pop("config", None)
     config = TrainConfig(**vars(parser.instantiate(arguments)))
     source(config.data)
+    if config.model.init not in INITS and not Path(config.model.init).exists():
+        raise DataError(f"there is no {config.model.init!r}; --model.init takes {', '.join(INITS)} or a release folder")
 
     from skinvision_hf.card.finishing import finish_release
     from skinvision_hf.training.trainer import Trainer, load_training_data
