@@ -39,7 +39,7 @@ def test_it_is_small_and_holds_what_is_known_by_name_and_no_picture_of_a_lesion(
     assert files <= names <= {*files, *(f"figures/{name}.png" for name in CAPTIONS)}
     page = (RELEASE / "EVALUATION.md").read_text()
     assert all(f"| `{name}` | " in page for name in files if not name.endswith(".md"))
-    assert sum((RELEASE / name).stat().st_size for name in names) < 12_000_000
+    assert sum((RELEASE / name).stat().st_size for name in names) < 20_000_000
     assert (RELEASE / "ood.safetensors").stat().st_size < 1_000_000
     weights = load_file(RELEASE / "model.safetensors")
     assert {w.dtype for w in weights.values() if w.ndim > 1} == {torch.float16}

@@ -78,7 +78,7 @@ def snippets(published: Published) -> list[str]:
 def test_every_client_gives_the_same_probabilities_from_an_empty_cache(published: Published, tmp_path: Path) -> None:
     draw_lesion(3).save(tmp_path / "lesion.jpg", quality=95)
     codes = [*snippets(published), snippets(published)[2].replace(f'"{REPO}"', f'"{published.release}"')]
-    assert len(codes) == 4
+    assert len(codes) == 5
     answers = []
     for number, code in enumerate(codes):
         client = run("-c", code, environment=published.client(f"client{number}"), cwd=tmp_path)
