@@ -178,6 +178,8 @@ class SkinVision:
         from skinvision_hf.explain.explanation import check_choice, explain_maps
 
         method = method or CAM_METHOD
+        if max_side is not None and max_side < 1:
+            raise ModelError(f"max_side is {max_side}; give at least 1")
         check_choice(target, method)
         picture = open_image(image)
         maps, (prediction,) = self._answer(self.transform(picture).unsqueeze(0), COVERAGE)

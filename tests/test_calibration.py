@@ -160,9 +160,12 @@ def test_scores_survive_their_file_and_a_damaged_one_is_named(tmp_path: Path) ->
     assert loaded is not None
     np.testing.assert_array_equal(loaded.scores, predictor.scores)
     assert loaded.threshold(0.9) == predictor.threshold(0.9)
-    (tmp_path / CONFORMAL_FILE).write_text('{"scores": [0.1]}')
-    with pytest.raises(ModelError, match=r"conformal\.json of .* is damaged; download the release again"):
-        ConformalPredictor.load(tmp_path)
+    content = json.loads((tmp_path / CONFORMAL_FILE).read_text())
+    damages = ({"scores": []}, {"scores": content["scores"][::-1]}, {"images_of_lesion": [1]}, {"penalty": -1})
+    for damage in (*damages, {"scores": [float("nan")] * len(content["scores"])}):
+        (tmp_path / CONFORMAL_FILE).write_text(json.dumps(content | damage))
+        with pytest.raises(ModelError, match=r"conformal\.json of .* is damaged; download the release again"):
+            ConformalPredictor.load(tmp_path)
 
 
 def test_coverage_and_size_are_reported_by_diagnosis() -> None:

@@ -193,7 +193,9 @@ def test_a_training_of_two_steps_tells_both(release: Path) -> None:
     assert page.data.base_model == "timm/tf_efficientnet_lite0.in1k"
     assert "--output_dir first\n" in evaluation(release) and "--output_dir main\n" in evaluation(release)
     assert "The weights went through 2 trainings" in evaluation(release)
-    change_json(release / "training.json", lambda record: record["previous"][0].update(split_scheme="image-level-leaky"))
+    change_json(
+        release / "training.json", lambda record: record["previous"][0].update(split_scheme="image-level-leaky")
+    )
     assert "numbers below are too high" in card(release)
 
 

@@ -164,12 +164,25 @@ def test_a_folder_becomes_a_table_with_a_row_for_each_file(
         rows = [json.loads(line) for line in output.read_text().splitlines()]
     else:
         rows = list(csv.DictReader(output.read_text().splitlines()))
+    before = output.read_bytes()
+    assert run("predict", photos / "a.png", output, "--model", tiny_release, "--output", output) == 2
+    assert output.read_bytes() == before and "is also one of the images" in capsys.readouterr().err
     by_path = {Path(row["path"]).relative_to(photos).as_posix(): row for row in rows}
     assert set(by_path) == {"a.png", "broken.jpg", "b [1]/c.JPG"}
     assert "cannot be read" in by_path["broken.jpg"]["error"]
     expected = SkinVision.from_pretrained(tiny_release, device="cpu").predict(photos / "a.png")
     assert by_path["a.png"]["label"] == expected.label
     assert float(by_path["a.png"]["confidence"]) == pytest.approx(expected.confidence, abs=1e-5)
+
+
+def test_a_name_that_is_not_utf8_loses_no_row(lesion: str, tiny_release: Path, tmp_path: Path) -> None:
+    folder, output = tmp_path / "photos", tmp_path / "answers.csv"
+    folder.mkdir()
+    for name in (b"a.jpg", b"bad\xff.jpg"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_bytes(Path(lesion).read_bytes())
+    assert run("predict", folder, "--model", tiny_release, "--output", output) == 0
+    rows = list(csv.DictReader(output.read_text(encoding="utf-8").splitlines()))
+    assert [Path(row["path"]).name for row in rows] == ["a.jpg", "bad\\xff.jpg"]
 
 
 def test_patterns_and_standard_input_are_images_and_a_path_that_exists_is_not_a_pattern(
@@ -212,6 +225,9 @@ WRONG = [
     (["predict", "x.jpg", "--fast"], "unrecognized arguments: --fast"),
     (["predict", "x.jpg", "--coverage", "95"], "'95' is not a number between 0 and 1, such as 0.95"),
     (["predict", "x.jpg", "--output", "answers.xls"], "'answers.xls' is not a file name that ends in .csv"),
+    (["predict", ""], "the path of an image is empty"),
+    (["predict", "x.jpg", "--model", ""], "(empty) is neither a folder nor a Hub id"),
+    (["audit", ""], "the path is empty"),
     (["predict", "nowhere.jpg"], "there is no file nowhere.jpg; check the path"),
     (["predict", "nowhere.jpg", "--model", "/nowhere"], "/nowhere is neither a folder nor a Hub id"),
     (["explain", "nowhere.jpg", "--output", "why.png"], "there is no file nowhere.jpg; check the path"),

@@ -146,6 +146,7 @@ def test_an_answer_is_one_forward_pass_and_a_refused_image_gets_none(lesion: str
     assert picture is None and set(answer) == {"in_distribution", "in_distribution_score", "message", "disclaimer"}
     assert "insist" in answer["message"] and "not reliable" in answer["message"]
     assert handlers.predict(lesion) == answer and "probabilities" in handlers.predict(lesion, insist=True)
+    assert handlers.predict(lesion, insist="false") == answer  # type: ignore[arg-type]  # programs send anything
     answer, picture = handlers.explain(lesion, insist=True)
     assert answer["in_distribution"] is False and answer["probabilities"] and picture is not None
     assert "sv-heat" in handlers.answer_anyway(lesion).overlay

@@ -187,6 +187,10 @@ def test_what_cannot_be_answered_is_an_error_in_one_line(vision: SkinVision, tmp
     (tmp_path / "metrics.json").write_text("[]")
     with pytest.raises(ModelError, match=r"is not a valid metrics\.json; download the release again"):
         SkinVision.from_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="the name of the model is empty"):
+        SkinVision.from_pretrained("")
+    with pytest.raises(ModelError, match="max_side is -1; give at least 1"):
+        vision.explain(draw_lesion(), max_side=-1)
     with torch.no_grad():
         vision.model.timm_model.get_classifier().bias[2] = float("nan")
     with pytest.raises(ModelError, match="no finite answer; download the release again"):

@@ -4,6 +4,7 @@ import argparse
 import glob
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -69,6 +70,9 @@ def predict(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     images = _find_images(given.images)
     _check_exists(images)
+    if given.output and given.output.exists():
+        if any(path != STDIN and Path(path).exists() and given.output.samefile(path) for path in images):
+            raise ImageError(f"{given.output} is also one of the images; choose another --output")
 
     vision = _load(given)
     from tqdm import tqdm
@@ -99,6 +103,8 @@ def _find_images(names: Sequence[str]) -> list[str]:
     """List the images of files, folders (and folders in them) and patterns. A path that exists is not a pattern."""
     images: list[str] = []
     for name in names:
+        if not name:
+            raise ImageError("the path of an image is empty; name an image file or a folder")
         path, found = Path(name), [name]
         if path.is_dir():
             from skinvision_hf.data.folders import list_files
@@ -157,7 +163,8 @@ def _answers(
 
 
 def _record(path: str, answer: "Prediction | ImageError") -> dict[str, Any]:
-    """All about one image, as JSON can hold it."""
+    """All about one image, as JSON can hold it; bytes of the path that are not UTF-8 are escaped."""
+    path = os.fsencode(path).decode("utf-8", "backslashreplace")
     if isinstance(answer, ImageError):
         return {"path": path, "error": str(answer)}
     warning = {"warning": UNLIKE} if answer.in_distribution is False else {}

@@ -87,7 +87,9 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
 
     def output(text: str) -> Path:
         path = Path(text)
-        if path.suffix.lower() not in suffixes or path.is_dir():
+        if path.is_dir():
+            raise argparse.ArgumentTypeError(f"{text!r} is a folder; give a file name")
+        if path.suffix.lower() not in suffixes:
             raise argparse.ArgumentTypeError(f"{text!r} is not a file name that ends in {' or '.join(suffixes)}")
         return path
 
@@ -97,19 +99,26 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
 def source(text: str) -> str:
     """A source of images: a path that exists, a Hub id, or `synthetic`."""
     if _leads_nowhere(text) and not SYNTHETIC.fullmatch(text):
-        raise DataError(f"there is no file or folder {text}; check the path")
+        raise DataError(f"there is no file or folder {text or '(empty)'}; check the path")
     return text
 
 
 def release(text: str) -> str:
     """A reference to a release: a path that exists, or a Hub id."""
     if _leads_nowhere(text):
-        raise ModelError(f"{text} is neither a folder nor a Hub id such as user/name; check the path")
+        raise ModelError(f"{text or '(empty)'} is neither a folder nor a Hub id such as user/name; check the path")
     return text
 
 
 def _leads_nowhere(text: str) -> bool:
-    return not HUB_ID.fullmatch(text) and not Path(text).exists()
+    return not text or (not HUB_ID.fullmatch(text) and not Path(text).exists())
+
+
+def images(text: str) -> Path:
+    """A table or a folder of images."""
+    if not text:
+        raise DataError("the path is empty; name a table or a folder of images")
+    return Path(text)
 
 
 def require_training() -> None:

@@ -11,6 +11,7 @@ from skinvision_hf.cli.options import (
     add_model_options,
     add_split_scheme,
     epilog,
+    images,
     is_main_process,
     make_parser,
     positive,
@@ -187,8 +188,8 @@ def audit(argv: Sequence[str]) -> int:
         "skinvision audit outputs/evaluation/predictions.csv --output_dir outputs/audit",
     )
     about = "folder, or table of image ids, perhaps with a column `split`; without splits and --train, it is compared"
-    parser.add_argument("images", type=Path, metavar="IMAGES", help=f"{about} with the rest of HAM10000")
-    parser.add_argument("--train", type=Path, metavar="IMAGES", help="table or folder of the training images")
+    parser.add_argument("images", type=images, metavar="IMAGES", help=f"{about} with the rest of HAM10000")
+    parser.add_argument("--train", type=images, metavar="IMAGES", help="table or folder of the training images")
     parser.add_argument("--output_dir", type=Path, help="folder for audit.json, the list of all leaks")
     given = parser.parse_args(argv)
 

@@ -91,7 +91,7 @@ def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
         with _open_file(os.fspath(source), name) as file:
             return _open(file, name)
     if isinstance(source, (bytes, bytearray, memoryview)):
-        return _open(io.BytesIO(source), name)
+        return _open(io.BytesIO(bytes(source)), name)
     if hasattr(source, "read"):
         return _open(_buffer(source, name), name)
     kind = type(source).__name__

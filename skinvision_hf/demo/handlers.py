@@ -111,7 +111,7 @@ class Handlers:
 
 
 def _refused(prediction: Prediction, insist: bool) -> bool:
-    return prediction.in_distribution is False and not insist
+    return prediction.in_distribution is False and insist is not True
 
 
 def _public(prediction: Prediction, insist: bool) -> dict[str, Any]:

@@ -7,11 +7,13 @@ from typing import Any
 import timm
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
+from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, write_json
 from skinvision_hf.labels import CODES
@@ -106,7 +108,12 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             ModelError: If it cannot be found, or is not an intact SkinVision release.
         """
         folder, name = resolve_release(ref, **options), str(ref or "the bundled release")
-        model = cls(_load_config(folder, name))
+        config = _load_config(folder, name)
+        try:
+            model = cls(config)
+            eval_transform(config.pretrained_cfg)
+        except (AssertionError, ValueError, KeyError, TypeError, RuntimeError) as error:
+            raise ModelError(f"the {CONFIG_FILE} of {name} is damaged; download the release again") from error
         try:
             model.timm_model.load_state_dict(load_file(folder / WEIGHTS_FILE))
         except (SafetensorError, OSError) as error:
@@ -148,7 +155,7 @@ def _storable(tensor: Tensor) -> Tensor:
 def _load_config(folder: Path, name: str) -> TimmWrapperConfig:
     try:
         config = TimmWrapperConfig.from_pretrained(folder)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, StrictDataclassError) as error:
         raise ModelError(f"the {CONFIG_FILE} of {name} is damaged; download the release again") from error
     if not timm.is_model(config.architecture):
         raise ModelError(

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Literal
 
@@ -161,7 +162,10 @@ def stored_points(folder: str | Path, task: str = "malignant") -> tuple[Operatin
         return ()
     try:
         section = json.loads(path.read_text(encoding="utf-8")).get("operating_points") or {}
-        return tuple(OperatingPoint.from_dict(point) for point in section[task]["points"]) if task in section else ()
+        points = [OperatingPoint.from_dict(point) for point in section[task]["points"]] if task in section else []
+        if not all(0 <= point.threshold <= 1 for point in points):
+            raise ValueError("a threshold is not a probability")
+        return tuple(points)
     except (ValueError, KeyError, TypeError, AttributeError, DataError) as error:
         raise ModelError(f"{path} is not a valid {METRICS_FILE}; download the release again") from error
 
@@ -228,7 +232,9 @@ class ConformalPredictor:
             content = json.loads(path.read_text(encoding="utf-8"))
             scores, images = (np.asarray(content[name], dtype=np.float64) for name in ("scores", "images_of_lesion"))
             predictor = cls(scores, images, float(content["penalty"]), int(content["free_ranks"]))
-            predictor.threshold(COVERAGE)
+            ascending = scores.ndim == 1 and scores.size and np.isfinite(scores).all() and (np.diff(scores) >= 0).all()
+            if not ascending or scores.shape != images.shape or not (images >= 1).all() or not predictor.penalty >= 0:
+                raise ValueError("these are not the scores of validation images")
             return predictor
         except (ValueError, KeyError, TypeError) as error:
             raise ModelError(f"the {CONFORMAL_FILE} of {folder} is damaged; download the release again") from error
@@ -245,7 +251,7 @@ class ConformalPredictor:
         Raises:
             ModelError: If the coverage is not between 0 and 1.
         """
-        if not 0 < coverage < 1:
+        if not isinstance(coverage, Real) or not 0 < coverage < 1:
             raise ModelError(f"the coverage {coverage} is not between 0 and 1; 0.9 is a common choice")
         lesions = np.cumsum(1 / self.images_of_lesion)
         # One more lesion, the new one, whose score may be anything.

@@ -106,6 +106,10 @@ def resolve_release(
         ModelError: If there is no such folder, repository or revision, the Hub cannot be reached, or the release has
             lost a part.
     """
+    if ref == "":
+        raise ModelError(
+            "the name of the model is empty; give a folder or a Hub id, or no name for the bundled release"
+        )
     if ref is None:
         folder = bundled_release()
     elif Path(ref).is_dir():
@@ -113,7 +117,10 @@ def resolve_release(
     else:
         folder = _download(str(ref), revision, token, cache_dir=cache_dir, local_files_only=local_files_only)
     config = _read_config(folder, str(ref or "the bundled release"))
-    names = [WEIGHTS_FILE, *(config.get(PARTS_KEY) or [])]
+    parts = config.get(PARTS_KEY) or []
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ModelError(f"the {CONFIG_FILE} of {ref or folder} is damaged; download the release again")
+    names = [WEIGHTS_FILE, *parts]
     if lost := [name for name in names if not (folder / name).is_file()]:
         raise ModelError(f"{ref or folder} is incomplete: {lost[0]} is missing; download the whole release again")
     return folder
