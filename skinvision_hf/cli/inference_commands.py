@@ -70,9 +70,9 @@ def predict(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     images = _find_images(given.images)
     _check_exists(images)
-    if given.output and given.output.exists():
-        if any(path != STDIN and Path(path).exists() and given.output.samefile(path) for path in images):
-            raise ImageError(f"{given.output} is also one of the images; choose another --output")
+    there = [path for path in images if path != STDIN and Path(path).exists()]
+    if given.output and given.output.exists() and any(given.output.samefile(path) for path in there):
+        raise ImageError(f"{given.output} is also one of the images; choose another --output")
 
     vision = _load(given)
     from tqdm import tqdm
