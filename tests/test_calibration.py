@@ -82,7 +82,7 @@ def test_the_temperature_is_folded_into_the_weights_of_any_loader(release: Path)
     with torch.inference_mode():
         logits = timm.create_model(f"local-dir:{release}", pretrained=True).eval()(images).numpy()
     for found in (logits, predict(release, images).logits):
-        np.testing.assert_allclose(found, before.logits / fitted, rtol=5e-3, atol=2e-2)
+        np.testing.assert_allclose(found, before.logits / fitted, rtol=5e-3, atol=1e-3 * np.abs(found).max())
     changed = {path.name for path in release.iterdir() if path.read_bytes() != files.get(path.name)}
     assert changed == {"model.safetensors", "config.json"}
     config = json.loads((release / "config.json").read_text())
