@@ -193,7 +193,7 @@ def test_the_lesion_term_draws_class_activation_maps_to_the_lesion(tiny_release:
     length = torch.nn.utils.clip_grad_norm_(model.parameters(), 1e-3)
     torch.optim.SGD(model.parameters(), lr=1.0).step()
     after = lesion_focus_loss(model(pixels)[1], targets, masks)
-    assert after < before - 3e-4 * length, "a small step down the gradient moves heat to the lesion"
+    assert after < before - 2e-4 * length, "a small step down the gradient moves heat to the lesion"
 
 
 def test_masks_that_a_data_set_lacks_are_one_line_with_the_remedy(without_masks: Path, tmp_path: Path) -> None:
