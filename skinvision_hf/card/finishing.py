@@ -54,6 +54,7 @@ def finish_release(
     try:
         export_onnx(model, folder, stage=detector.stage)
     except ModelError as error:
+        (folder / ONNX_FILE).unlink(missing_ok=True)  # one of other weights
         logger.warning("The release has no %s: %s", ONNX_FILE, error)
     validation = predict_dataset(model, data["validation"])
     save_conformal(fit_conformal(validation), folder)
