@@ -80,7 +80,8 @@ def test_ctrl_c_keeps_the_last_epoch_and_says_how_to_go_on(tmp_path: Path, launc
         assert code == 130
         assert "Traceback" not in stderr
     assert "All complete epochs are saved" in stderr
-    assert len(list(folder.glob("checkpoints/phase-?-epoch-????"))) == 1
+    # The older of two complete checkpoints is still there if Ctrl-C arrives before it is dropped.
+    assert len(list(folder.glob("checkpoints/phase-?-epoch-????"))) in (1, 2)
 
 
 @pytest.mark.slow
