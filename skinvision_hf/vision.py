@@ -1,39 +1,45 @@
 """`SkinVision`: a loaded release, which predicts, explains, and can be saved and published."""
 
-from collections.abc import Iterable
+import importlib.util
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, cast, overload
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from skinvision_hf.data.images import ImageSource, is_image_source, open_image
-from skinvision_hf.data.transforms import eval_transform
-from skinvision_hf.errors import ImageError, ModelError
-from skinvision_hf.files import atomic_write
+from skinvision_hf.errors import ImageError, ModelError, extras
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification, best_device
 from skinvision_hf.models.prediction import COVERAGE, ConformalPredictor, Prediction, load_operating_point
-from skinvision_hf.models.release import release_files, resolve_release
+from skinvision_hf.models.release import ONNX_FILE, copy_release, resolve_release
 from skinvision_hf.ood.detector import OODDetector
 
 if TYPE_CHECKING:
+    import torch
+
     from skinvision_hf.explain.explanation import Explanation
     from skinvision_hf.hub import Published
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
+    from skinvision_hf.models.onnx_runtime import OnnxRuntime
+    from skinvision_hf.models.outputs import NetworkOutputs
+    from skinvision_hf.models.torch_runtime import TorchRuntime
 
 Images: TypeAlias = Iterable[ImageSource]
+# Programs that come with the driver of an accelerator; asking torch would take seconds.
+DRIVERS = ("nvidia-smi", "rocm-smi", "xpu-smi")
 
 
 class SkinVision:
     """A trained model, loaded from its release folder. Safe to use from several threads; it can be copied and pickled.
 
     Attributes:
-        model: The network.
+        runtime: What computes: an `OnnxRuntime` or a `TorchRuntime`.
         release: The folder from which it was loaded.
-        device: Where it runs.
-        transform: Turns an RGB image into the network's input (3, height, width).
         detector: Detects out-of-distribution images; None when the release has no detector.
         conformal: Makes prediction sets; None when the release has no conformal scores.
         operating_point: The threshold that decides what is suspicious; None when the release has none. Choose another
@@ -42,19 +48,14 @@ class SkinVision:
 
     labels: tuple[str, ...] = CODES
 
-    def __init__(
-        self, model: SkinVisionForImageClassification, release: Path, *, device: str | torch.device | None = None
-    ) -> None:
-        self.model = model
+    def __init__(self, runtime: "OnnxRuntime | TorchRuntime", release: Path) -> None:
+        self.runtime = runtime
         self.release = release
-        self.transform = eval_transform(model.config.pretrained_cfg)
-        self.detector = OODDetector.load(
-            release, dimension=model.timm_model.head_hidden_size, channels=model.stage_channels
-        )
+        self.detector = OODDetector.load(release, runtime)
+        if self.detector and _is_torch(runtime):
+            runtime.stage = self.detector.stage
         self.conformal = ConformalPredictor.load(release)
         self.operating_point = load_operating_point(release)
-        self._evaluation_mode = EvaluationMode(model)
-        self.to(device if device is not None else best_device())
 
     @classmethod
     def from_pretrained(
@@ -62,7 +63,8 @@ class SkinVision:
         ref: str | Path | None = None,
         *,
         revision: str | None = None,
-        device: str | torch.device | None = None,
+        runtime: Literal["onnx", "torch"] | None = None,
+        device: "str | torch.device | None" = None,
         cache_dir: str | Path | None = None,
         local_files_only: bool = False,
         token: str | bool | None = None,
@@ -72,32 +74,51 @@ class SkinVision:
         Args:
             ref: None for the release that ships with the package, a folder, or a Hub id such as `user/name`.
             revision: Branch, tag or commit on the Hub.
-            device: Where to run; when None, the machine's accelerator if it has one, else the CPU.
+            runtime: `onnx` computes on the CPU with ONNX Runtime, `torch` on any device and with every method of
+                `explain`. When None, `onnx` where the release has an ONNX file, unless there is an accelerator or
+                `device` names one.
+            device: Where torch runs; when None, the machine's accelerator if it has one, else the CPU.
             cache_dir: Where downloads are kept; the Hub's own cache by default.
             local_files_only: Use the cache and ask no server.
             token: Token for private repositories; the saved login by default.
 
         Raises:
             ModelError: If the release cannot be found or loaded, or the device does not exist.
+            SkinVisionError: If the runtime is not installed; the message names the extra that brings it.
         """
+        if runtime not in (None, "onnx", "torch"):
+            raise ModelError(f"runtime is {runtime!r}; give 'onnx', 'torch' or None")
         release = resolve_release(
             ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return cls(SkinVisionForImageClassification.from_pretrained(release), release, device=device)
+        return cls(_start(release, runtime or _usual_runtime(release, device), device), release)
 
-    def to(self, device: str | torch.device) -> "SkinVision":
+    @property
+    def model(self) -> "SkinVisionForImageClassification":
+        """The network, which only torch has.
+
+        Raises:
+            ModelError: If the release was loaded with ONNX Runtime.
+        """
+        if not _is_torch(self.runtime):
+            raise ModelError("ONNX Runtime has no network to change or train; load the release with runtime='torch'")
+        return self.runtime.model
+
+    @property
+    def device(self) -> "str | torch.device":
+        """Where the network runs."""
+        return self.runtime.device
+
+    def to(self, device: "str | torch.device") -> "SkinVision":
         """Move the network to a device and return this object.
 
         Raises:
-            ModelError: If the device does not exist.
+            ModelError: If the device does not exist, or the runtime cannot use it.
         """
-        try:
-            torch.empty(0, device=device)
-        except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
-            raise ModelError(f"this machine has no device {str(device)!r} that torch can use; try 'cpu'") from error
-        self.device = torch.device(device)
-        # Convolutions are faster when a pixel's channels lie side by side.
-        self.model.to(device=self.device, memory_format=torch.channels_last)
+        if _is_torch(self.runtime):
+            self.runtime.to(device)
+        else:
+            _assert_cpu(device)
         return self
 
     @overload
@@ -137,19 +158,35 @@ class SkinVision:
             ImageError: If an image cannot be used; the message names it.
             ModelError: If the network's output is not finite, or an option is out of its range.
         """
-        if batch_size < 1:
-            raise ModelError(f"batch_size is {batch_size}; give at least 1")
+        answers = self.stream(images, batch_size=batch_size, coverage=coverage, on_error=on_error)
+        if is_image_source(images) or not isinstance(images, Iterable):
+            return next(answers)
+        return list(answers)
+
+    def stream(
+        self,
+        images: ImageSource | Images,
+        *,
+        batch_size: int = 32,
+        coverage: float = COVERAGE,
+        on_error: Literal["raise", "return"] = "raise",
+    ) -> Iterator[Prediction | ImageError]:
+        """Classify any number of images and yield the answers one by one, in the same order.
+
+        The next images are opened in threads while the network runs; about three batches are in memory. The options and
+        the errors are those of `predict`.
+        """
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ModelError(f"batch_size is {batch_size!r}; give a whole number of at least 1")
         if on_error not in ("raise", "return"):
             raise ModelError(f"on_error is {on_error!r}; give 'raise' or 'return'")
-        single = is_image_source(images) or not isinstance(images, Iterable)
-        sources = enumerate(cast(Images, [images] if single else images))
-        answers: list[Prediction | ImageError] = []
-        while chunk := list(islice(sources, batch_size)):
-            batch = [self._pixels(image, "the image" if single else f"image {n}", on_error) for n, image in chunk]
-            usable = [pixels for pixels in batch if isinstance(pixels, Tensor)]
-            predictions = iter(self._answer(torch.stack(usable), coverage)[1] if usable else ())
-            answers += [item if isinstance(item, ImageError) else next(predictions) for item in batch]
-        return answers[0] if single else answers
+        if is_image_source(images) or not isinstance(images, Iterable):
+            begun = iter([self._begin(("the image", cast(ImageSource, images)))])
+        else:
+            named = ((f"image {number}", image) for number, image in enumerate(cast(Images, images)))
+            begun = _ahead(self._begin, named, 2 * batch_size)
+        batches = iter(lambda: list(islice(begun, batch_size)), [])
+        return (answer for batch in batches for answer in self._answers(batch, coverage, on_error))
 
     def explain(
         self,
@@ -175,15 +212,19 @@ class SkinVision:
             ModelError: If there is no such diagnosis or method, or the network has no feature maps.
         """
         from skinvision_hf.config import CAM_METHOD
-        from skinvision_hf.explain.explanation import check_choice, explain_maps
+        from skinvision_hf.explain.explanation import View, check_choice, explain_heat
 
         method = method or CAM_METHOD
         if max_side is not None and max_side < 1:
             raise ModelError(f"max_side is {max_side}; give at least 1")
         check_choice(target, method)
         picture = open_image(image)
-        maps, (prediction,) = self._answer(self.transform(picture).unsqueeze(0), COVERAGE)
-        return explain_maps(self.model, maps, picture, prediction, target=target, method=method, max_side=max_side)
+        outputs = self.runtime.complete([self.runtime.begin(picture)])
+        (prediction,) = self._predictions(outputs, COVERAGE)
+        target = target or prediction.label
+        heat = self._heat(outputs, CODES.index(target), method)
+        view = View(self.runtime.view(picture.size), self.runtime.cell_centres)
+        return explain_heat(heat, picture, prediction, view, target=target, method=method, max_side=max_side)
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Copy the release, unchanged, to a folder.
@@ -195,10 +236,7 @@ class SkinVision:
             ModelError: If the network's weights are no longer those of the release.
         """
         self._assert_unchanged()
-        target = Path(folder)
-        for source in release_files(self.release):
-            atomic_write(target / source.relative_to(self.release), source.read_bytes())
-        return target
+        return copy_release(self.release, Path(folder))
 
     def push_to_hub(self, repo_id: str, **options: Any) -> "Published":
         """Publish the release on the Hub.
@@ -219,32 +257,38 @@ class SkinVision:
         self._assert_unchanged()
         return publish_model(self.release, repo_id, **options)
 
-    def _pixels(self, image: ImageSource, name: str, on_error: str) -> Tensor | ImageError:
+    def _begin(self, named: tuple[str, ImageSource]) -> Any:
+        """What the runtime can do for one image alone, or what is wrong with the image."""
+        name, image = named
         try:
-            return self.transform(open_image(image, name=name))
+            return self.runtime.begin(open_image(image, name=name))
         except ImageError as error:
-            if on_error == "raise":
-                raise
             return error
 
-    def _answer(self, pixels: Tensor, coverage: float) -> tuple[Tensor, list[Prediction]]:
-        """The last feature maps of normalised pixels (n, 3, height, width), for heat maps, and the predictions."""
-        pixels = pixels.to(self.device).contiguous(memory_format=torch.channels_last)
-        with torch.inference_mode(), self._evaluation_mode:
-            maps, pooled = self.model.feature_maps(pixels, stage=self.detector.stage if self.detector else None)
-            logits = self.model.timm_model.forward_head(maps)
-        probabilities = logits.float().cpu().double().softmax(dim=1).numpy()
-        if not np.isfinite(probabilities).all():
+    def _answers(self, batch: list[Any], coverage: float, on_error: str) -> Iterator[Prediction | ImageError]:
+        """Answers to what `_begin` made of images."""
+        usable = [pixels for pixels in batch if not isinstance(pixels, ImageError)]
+        if on_error == "raise" and len(usable) < len(batch):
+            raise next(item for item in batch if isinstance(item, ImageError))
+        predictions = iter(self._predictions(self.runtime.complete(usable), coverage) if usable else ())
+        yield from (item if isinstance(item, ImageError) else next(predictions) for item in batch)
+
+    def _predictions(self, outputs: "NetworkOutputs", coverage: float) -> list[Prediction]:
+        """The answers that follow from what the network computed for n images."""
+        logits = outputs.logits.astype(np.float64)
+        if not np.isfinite(logits).all():
             raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
+        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities = shares / shares.sum(axis=1, keepdims=True)
         found: dict[str, list[Any]] = {}
         if self.conformal:
             found["in_set"] = self.conformal.prediction_sets(probabilities, coverage).tolist()
         if self.detector:
-            scores = found["in_distribution_score"] = self.detector.score(pooled).tolist()
+            scores = found["in_distribution_score"] = self.detector.score(outputs.features).tolist()
             kept = found["in_distribution"] = [score >= self.detector.refused for score in scores]
             if (level := self.detector.unusual) is not None:
                 found["unusual"] = [inside and score < level for inside, score in zip(kept, scores, strict=True)]
-        predictions = [
+        return [
             Prediction.from_probabilities(
                 row,
                 operating_point=self.operating_point,
@@ -253,13 +297,69 @@ class SkinVision:
             )
             for n, row in enumerate(probabilities.tolist())
         ]
-        return maps, predictions
+
+    def _heat(self, outputs: "NetworkOutputs", target: int, method: str) -> np.ndarray:
+        """The heat map (h, w) of one image for a diagnosis."""
+        if _is_torch(self.runtime):
+            from skinvision_hf.explain.cam import heat_maps
+
+            with extras():
+                return heat_maps(self.runtime.model.timm_model, outputs.maps, [target], method)[0]
+        from skinvision_hf.explain.placement import stretch
+
+        if method not in ("gradcam", "hirescam"):
+            raise ModelError(f"ONNX Runtime has no gradients for {method}; load the release with runtime='torch'")
+        # Behind a pooled linear classifier, both are the class activation map; see `skinvision_hf.explain.cam`.
+        return stretch(outputs.maps[:, target])[0]
 
     def _assert_unchanged(self) -> None:
         """The metrics of a release do not hold for weights that were changed in memory."""
-        stored = SkinVisionForImageClassification.from_pretrained(self.release).state_dict()
-        if any(not torch.equal(value.cpu(), stored[key]) for key, value in self.model.state_dict().items()):
+        if not _is_torch(self.runtime):
+            return
+        stored = type(self.model).from_pretrained(self.release).state_dict()
+        if any(not value.cpu().equal(stored[key]) for key, value in self.model.state_dict().items()):
             raise ModelError(
                 "the weights were changed since they were loaded; save them with .model.save_pretrained(folder) "
                 "and measure them with 'skinvision evaluate'"
             )
+
+
+def _usual_runtime(release: Path, device: "str | torch.device | None") -> str:
+    """ONNX on a CPU, where it is installed and the release has its file; otherwise torch."""
+    on_cpu = str(device) == "cpu" if device is not None else not any(map(shutil.which, DRIVERS))
+    there = (release / ONNX_FILE).is_file() and importlib.util.find_spec("onnxruntime")
+    return "onnx" if there and (on_cpu or not importlib.util.find_spec("torch")) else "torch"
+
+
+def _start(release: Path, runtime: str, device: "str | torch.device | None") -> "OnnxRuntime | TorchRuntime":
+    with extras():
+        if runtime == "torch":
+            from skinvision_hf.models.torch_runtime import TorchRuntime
+
+            return TorchRuntime.load(release, device)
+        from skinvision_hf.models.onnx_runtime import OnnxRuntime
+
+        _assert_cpu(device or "cpu")
+        return OnnxRuntime(release)
+
+
+def _assert_cpu(device: "str | torch.device") -> None:
+    if str(device) != "cpu":
+        raise ModelError(f"ONNX Runtime runs on the CPU, not on {str(device)!r}; load the release with runtime='torch'")
+
+
+def _is_torch(runtime: "OnnxRuntime | TorchRuntime") -> TypeGuard["TorchRuntime"]:
+    """Tell the runtimes apart without importing torch."""
+    return hasattr(runtime, "model")
+
+
+def _ahead(function: Callable[[Any], Any], items: Iterable[Any], ahead: int) -> Iterator[Any]:
+    """Apply a function to items in threads, at most so many items ahead of the one that is yielded."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        pending: deque[Any] = deque()
+        for item in items:
+            pending.append(pool.submit(function, item))
+            if len(pending) > ahead:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()

@@ -36,7 +36,7 @@ def measure_far(
         count: Images of each kind.
     """
     report = measure_ood(model, detector, test)
-    ours = detector.distance.closeness(pooled_features(model, images_of(test), stage=detector.stage)[0]).numpy()
+    ours = detector.distance.closeness(pooled_features(model, images_of(test), stage=detector.stage)[0])
     far, ambiguous = (list(far_images(kinds, count=count)) for kinds in (FAR, AMBIGUOUS))
     rows = {kind: [n for n, image in enumerate(far) if image.kind == kind] for kind in FAR}
     closeness, accepted = _measure(model, detector, far)
@@ -63,7 +63,7 @@ def _measure(
     """Closeness of images, and whether they are accepted."""
     pictures = tqdm((image.image for image in images), total=len(images), desc="other images", leave=False)
     features = pooled_features(model, pictures, stage=detector.stage)[0]
-    return detector.distance.closeness(features).numpy(), (detector.score(features) >= detector.refused).numpy()
+    return detector.distance.closeness(features), detector.score(features) >= detector.refused
 
 
 def _share(accepted: np.ndarray, images: list[FarImage], kind: str) -> Estimate:

@@ -68,7 +68,7 @@ def evaluate_model(
     )
     if accelerator is not None and not accelerator.is_main_process:
         return report
-    detector = OODDetector.load(release, dimension=model.timm_model.head_hidden_size, channels=model.stage_channels)
+    detector = OODDetector.load(release, model)
     ood = measure_ood(model, detector, dataset) if detector and views == 1 else None
     write_metrics(output_dir, report.to_dict() | ({"ood": ood.to_dict()} if ood else {}))
     predictions.to_csv(output_dir / PREDICTIONS_FILE)

@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 
 from skinvision_hf.errors import ModelError
-
-FLAT = 1e-6
-"""Contrast of a map, as a share of its largest value, below which it is rounding."""
-
+from skinvision_hf.explain.placement import stretch
 
 def heat_maps(network: torch.nn.Module, maps: Tensor, targets: Sequence[int], method: str) -> np.ndarray:
     """Weight the last feature maps of a network by what they mean for a diagnosis.
@@ -30,8 +27,7 @@ def heat_maps(network: torch.nn.Module, maps: Tensor, targets: Sequence[int], me
         method: One of `skinvision_hf.config.CAM_METHODS`.
 
     Returns:
-        Heat maps (n, h, w) float32, each stretched to [0, 1]. A map without any positive part, or without any contrast,
-        says nothing about where to look and becomes all zeros.
+        Heat maps (n, h, w) float32, each stretched to [0, 1]; see `stretch`.
 
     Raises:
         ModelError: If the network ends in no feature maps, as transformers do.
@@ -47,16 +43,8 @@ def heat_maps(network: torch.nn.Module, maps: Tensor, targets: Sequence[int], me
             return _eigencam(maps.cpu().numpy())
         head = _Head(network)
         if method in ("gradcam", "hirescam") and (weights := head.class_weights(maps)) is not None:
-            return _stretch(np.einsum("nchw,nc->nhw", maps.cpu().numpy(), weights[list(targets)].cpu().numpy()))
+            return stretch(np.einsum("nchw,nc->nhw", maps.cpu().numpy(), weights[list(targets)].cpu().numpy()))
         return _library_maps(head, maps, targets, method)
-
-
-def _stretch(heat: np.ndarray) -> np.ndarray:
-    """Stretch the positive part of maps (n, h, w) to [0, 1]."""
-    heat = heat.clip(min=0)
-    low, high = heat.min(axis=(1, 2), keepdims=True), heat.max(axis=(1, 2), keepdims=True)
-    flat = high - low <= FLAT * np.abs(high)
-    return np.where(flat, 0, (heat - low) / np.where(flat, 1, high - low)).astype(np.float32)
 
 
 class _Head(torch.nn.Module):
@@ -101,7 +89,7 @@ def _eigencam(maps: np.ndarray) -> np.ndarray:
     cells = cells - cells.mean(axis=1, keepdims=True)
     _, _, directions = np.linalg.svd(cells, full_matrices=False)
     heat = (cells @ directions[:, 0, :, None]).reshape(len(maps), *maps.shape[2:])
-    return _stretch(heat)
+    return stretch(heat)
 
 
 def _frozen_view(module: torch.nn.Module) -> torch.nn.Module:

@@ -1,19 +1,16 @@
 """The heat map of one image, and how to show it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image
-from torch import Tensor
 
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
-from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
-from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.placement import cell_centres, place_maps, shrink
+from skinvision_hf.explain.placement import place_maps, shrink
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.prediction import Prediction
 
 OPACITY = 0.5
@@ -22,6 +19,13 @@ VIRIDIS = (
     "afdc2e d7e219 fde724"
 )
 """Every fifteenth of the 256 colours of matplotlib's viridis, in hexadecimal."""
+
+
+class View(NamedTuple):
+    """What of an image a network sees: the region in pixels (left, top, right, bottom), and where its cells look."""
+
+    box: tuple[float, float, float, float]
+    cell_centres: tuple[Sequence[float], Sequence[float]] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,44 +86,26 @@ def check_choice(target: str | None, method: str = CAM_METHOD) -> None:
         raise ModelError(f"there is no method {method!r}; choose one of {', '.join(CAM_METHODS)}")
 
 
-def explain_image(
-    model: SkinVisionForImageClassification, image: Image.Image, *, target: str | None = None, method: str = CAM_METHOD
-) -> Explanation:
-    """Classify and explain an image with a network alone, in one forward pass; see `explain_maps`."""
-    pixels = eval_transform(model.config.pretrained_cfg)(image)[None].to(next(model.parameters()).device)
-    with EvaluationMode(model), torch.inference_mode():
-        maps = model.timm_model.forward_features(pixels)
-        probabilities = model.timm_model.forward_head(maps).double().softmax(dim=1)[0].tolist()
-    prediction = Prediction.from_probabilities(probabilities)
-    return explain_maps(model, maps, image, prediction, target=target, method=method)
-
-
-def explain_maps(
-    model: SkinVisionForImageClassification,
-    maps: Tensor,
+def explain_heat(
+    heat: np.ndarray,
     image: Image.Image,
     prediction: Prediction,
+    view: View,
     *,
-    target: str | None,
+    target: str,
     method: str,
     max_side: int | None = None,
 ) -> Explanation:
-    """Explain the prediction of one image, upright and in RGB; the options are those of `SkinVision.explain`.
+    """Explain the prediction of one image, upright and in RGB, by a heat map (h, w) of what the network saw.
 
-    `maps` are the network's last feature maps for the image, (1, channels, h, w).
-
-    Raises:
-        ModelError: If the network has no feature maps.
+    The options are those of `SkinVision.explain`.
     """
-    target = target or prediction.label
-    heat = heat_maps(model.timm_model, maps, [CODES.index(target)], method)
-    box = crop_box(model.config.pretrained_cfg, image.size)
     shown = shrink(image, max_side) if max_side else image
-    heatmap = place_maps(heat, box, image.size, target=shown.size, centres=cell_centres(model))[0]
+    heatmap = place_maps(heat, view.box, image.size, target=shown.size, centres=view.cell_centres)
     heatmap /= heatmap.max() or 1
     heatmap.setflags(write=False)
-    rows, columns = heat.shape[-2:]
-    row, column = divmod(int(heat[0].argmax()), columns)
+    rows, columns = heat.shape
+    row, column = divmod(int(heat.argmax()), columns)
     at_border = bool(heat.any()) and (row in (0, rows - 1) or column in (0, columns - 1))
     return Explanation(heatmap, target, method, prediction, shown, (rows, columns), at_border)
 

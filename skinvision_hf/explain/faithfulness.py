@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from skinvision_hf.explain.baselines import centre_prior
 from skinvision_hf.explain.explanation_report import CENTRE, NOISE, TRAINED
 from skinvision_hf.explain.localisation import explain_batch, network_input
-from skinvision_hf.explain.placement import cell_centres, place_maps
+from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 KEPT_PERCENTAGES = (50, 70, 90)
@@ -30,7 +30,7 @@ def collect_faithfulness(
 
     The network is in evaluation mode; each image takes seconds.
     """
-    generator, centres = np.random.default_rng(seed), cell_centres(model)
+    generator, centres = np.random.default_rng(seed), model.cell_centres
     view = dataset.select_columns(["image"])
     scores: dict[str, list[np.ndarray]] = {}
     for start in tqdm(range(0, len(view), BATCH_SIZE), desc="ROAD", unit="batch"):

@@ -19,7 +19,7 @@ from skinvision_hf.errors import DataError
 from skinvision_hf.explain.baselines import centre_prior
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.explanation_report import CENTRE, NO_NETWORK, NOISE, TRAINED
-from skinvision_hf.explain.placement import cell_centres, place_maps
+from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 BATCH_SIZE = 32
@@ -111,7 +111,7 @@ def _score_batch(
 ) -> dict[str, np.ndarray]:
     """The arrays of `ScoredMaps` that are computed from images and lesions, for one batch."""
     model = networks[TRAINED]
-    cfg, centres = model.config.pretrained_cfg, cell_centres(model)
+    cfg, centres = model.config.pretrained_cfg, model.cell_centres
     targets, maps = explain_batch(networks, network_input(model, images))
     noise = generator.random(maps[Kind(CAM_METHODS[0])].shape, dtype=np.float32)  # as coarse as the heat maps
     scores = []

@@ -7,15 +7,19 @@ import numpy as np
 from datasets import Dataset
 from matplotlib.axes import Axes
 from PIL import Image, ImageChops, ImageFilter
+from scipy.special import softmax
 
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.data.images import to_rgb
-from skinvision_hf.explain.explanation import explain_image
+from skinvision_hf.explain.cam import heat_maps
+from skinvision_hf.explain.explanation import View, explain_heat
 from skinvision_hf.explain.explanation_report import CENTRE, NO_NETWORK, NOISE, TRAINED, ExplanationReport
 from skinvision_hf.explain.localisation import ScoredMaps
 from skinvision_hf.figures import style
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.prediction import Prediction
+from skinvision_hf.models.torch_runtime import TorchRuntime
 
 TITLES = {"pointing_game": "Pointing game", "energy_inside": "Energy inside", "road": "ROAD"}
 MAPS = {method: method for method in CAM_METHODS} | {CENTRE: "centre bias", NOISE: "noise"}
@@ -109,24 +113,31 @@ def draw_panels(
     The images are those of the data set, with masks, that were scored. The panels are for the user alone: no release
     and no repository holds them.
     """
+    runtime = TorchRuntime(model, next(model.parameters()).device)
     shuffled = np.random.default_rng(seed).permutation(len(scored.rows))
     for k, code in enumerate(CODES):
         chosen = scored.rows[shuffled[scored.labels[shuffled] == k][:PANEL_IMAGES]]
         if len(chosen):
             title = f"Ground truth: {diagnosis(code).name} ({code}); white: outline of the lesion"
-            rows = [_explain(model, record) for record in dataset.select(chosen)]
+            rows = [_explain(runtime, record) for record in dataset.select(chosen)]
             style.save_grid(rows, Path(folder) / f"{code}.png", title=title)
 
 
-def _explain(model: SkinVisionForImageClassification, record: dict[str, Any]) -> style.Row:
+def _explain(runtime: TorchRuntime, record: dict[str, Any]) -> style.Row:
     """The answer to an image, the image and its heat maps, all with the outline of the lesion."""
     image = to_rgb(record["image"])
     mask = record["mask"].convert("L").resize(image.size, Image.Resampling.NEAREST)
     outline = ImageChops.difference(mask, mask.filter(ImageFilter.MaxFilter(5)))
-    explanations = [explain_image(model, image, method=method) for method in CAM_METHODS]
+    outputs = runtime.complete([runtime.begin(image)])
+    prediction = Prediction.from_probabilities(softmax(outputs.logits[0]).tolist())
+    view, target = View(runtime.view(image.size), runtime.cell_centres), prediction.label
+    explanations = [
+        explain_heat(heat[0], image, prediction, view, target=target, method=method)
+        for method in CAM_METHODS
+        for heat in [heat_maps(runtime.model.timm_model, outputs.maps, [CODES.index(target)], method)]
+    ]
     pictures = [image, *(explanation.overlay() for explanation in explanations)]
     for picture in pictures:
         picture.paste("white", mask=outline)
-    prediction = explanations[0].prediction
     answer = f"{prediction.label}\n{prediction.confidence:.0%}"
     return answer, list(zip(pictures, ("image", *CAM_METHODS), strict=True))

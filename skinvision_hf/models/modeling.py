@@ -17,6 +17,7 @@ from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, write_json
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.cell_centres import cell_centres
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE, resolve_release
 
 EXTRA_KEYS = ("initial_weights", "calibration_temperature")
@@ -37,6 +38,27 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         if not hasattr(self.timm_model, "forward_intermediates"):
             return ()
         return tuple(entry["num_chs"] for entry in self.timm_model.feature_info)
+
+    @property
+    def cell_centres(self) -> tuple[list[float], list[float]] | None:
+        """Where each row and column of the last feature maps looks; see `skinvision_hf.models.cell_centres`."""
+        return cell_centres(self.config)
+
+    def feature_size(self, stage: int | None) -> int:
+        """Length of the pooled features of a stage; None for those that the classifier reads."""
+        return self.timm_model.head_hidden_size if stage is None else self.stage_channels[stage]
+
+    def activation_maps(self, maps: Tensor) -> Tensor:
+        """Class activation maps (n, 7, h, w) of the last feature maps (Zhou et al. 2016, doi:10.1109/CVPR.2016.319).
+
+        Raises:
+            ModelError: If the classifier does not work on the mean of the feature maps.
+        """
+        weight = self.timm_model.get_classifier().weight
+        if maps.ndim != 4 or maps.shape[1] != weight.shape[1]:
+            reason = "no class activation maps, since its classifier does not work on the mean of its feature maps"
+            raise ModelError(f"{self.config.architecture} has {reason}; train with --loss.mask_weight 0")
+        return torch.einsum("kc,nchw->nkhw", weight, maps)
 
     def feature_maps(self, pixel_values: Tensor, *, stage: int | None = None) -> tuple[Tensor, Tensor]:
         """Run the network up to its last feature maps and pool the features of one stage on the way.
@@ -134,6 +156,7 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             "num_classes": len(CODES),
             "num_features": network.num_features,
             "label_names": list(CODES),
+            "cell_centres": self.cell_centres,
             "model_args": model_args,
             "pretrained_cfg": self.config.pretrained_cfg,
             "model_type": "timm_wrapper",

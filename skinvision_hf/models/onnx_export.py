@@ -18,10 +18,11 @@ from torch import Tensor
 from skinvision_hf.data.synthetic import draw_image
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
-from skinvision_hf.files import atomic_write
+from skinvision_hf.files import atomic_write, sha256
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
-from skinvision_hf.models.release import ONNX_FILE
+from skinvision_hf.models.onnx_runtime import OUTPUTS, WEIGHTS_KEY
+from skinvision_hf.models.release import ONNX_FILE, WEIGHTS_FILE
 
 OPSET = 18
 """The first version whose Resize smooths as it shrinks (`antialias`)."""
@@ -29,31 +30,18 @@ OPSET = 18
 TOLERANCE = 2e-3
 """Largest difference between a probability of the graph and of the network."""
 
-OUTPUTS = ("logits", "features", "feature_maps", "activation_maps")
-"""What the graph computes: logits (1, 7); pooled features (1, d), which OOD detection reads; the last feature maps
-(1, channels, h, w); and class activation maps (1, 7, h, w), whose positive part is Grad-CAM."""
-
-# Pillow resizes 8-bit images first along the rows, then along the columns, and rounds after each.
+# Resized as 8-bit integers, which ONNX Runtime computes in fixed point, as Pillow does.
 PREPROCESSING = """
 <ir_version: 8, opset_import: ["" : {opset}]>
 preprocessing (uint8[height, width, 3] image) => (float[1, 3, {height}, {width}] pixels) {{
-    levels = Cast <to = 1> (image)
-    planes = Transpose <perm = [2, 0, 1]> (levels)
-    one = Constant <value_ints = [0]> ()
-    images = Unsqueeze (planes, one)
-    black = Constant <value = float {{0.0}}> ()
+    first = Constant <value_ints = [0]> ()
+    batch = Unsqueeze (image, first)
+    planes = Transpose <perm = [0, 3, 1, 2]> (batch)
+    size = Constant <value_ints = [{height}, {width}]> ()
+    resized = Resize <axes = [2, 3], {resize}> (planes, , , size)
+    levels = Cast <to = 1> (resized)
     white = Constant <value = float {{255.0}}> ()
-    tall = Shape <end = 3> (images)
-    width = Constant <value_ints = [{width}]> ()
-    tall_size = Concat <axis = 0> (tall, width)
-    resized_rows = Resize <{resize}> (images, , , tall_size)
-    rounded_rows = Round (resized_rows)
-    rows = Clip (rounded_rows, black, white)
-    full_size = Constant <value_ints = [1, 3, {height}, {width}]> ()
-    resized = Resize <{resize}> (rows, , , full_size)
-    rounded = Round (resized)
-    clipped = Clip (rounded, black, white)
-    unit = Div (clipped, white)
+    unit = Div (levels, white)
     mean = Constant <value = float[3, 1, 1] {{{mean}}}> ()
     std = Constant <value = float[3, 1, 1] {{{std}}}> ()
     centred = Sub (unit, mean)
@@ -73,20 +61,19 @@ class _Outputs(torch.nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, ...]:
         maps, features = self.model.feature_maps(pixels, stage=self.stage)
-        weights = self.model.timm_model.get_classifier().weight
-        activation_maps = torch.nn.functional.conv2d(maps, weights[:, :, None, None])
-        return self.model.timm_model.forward_head(maps), features, maps, activation_maps
+        return self.model.timm_model.forward_head(maps), features, maps, self.model.activation_maps(maps)
 
 
 def export_onnx(model: SkinVisionForImageClassification, folder: str | Path, *, stage: int | None = None) -> Path:
     """Write `onnx/model.onnx` into a release.
 
     Its input `image` is an RGB image (height, width, 3) uint8 of any size. The graph resizes it as Pillow does,
-    normalises it, and computes `OUTPUTS` in float32 from weights that are stored as float16.
+    normalises it, and computes `OUTPUTS` in float32 from weights that are stored as float16. There is no batch of
+    images: several threads that each compute one image are as fast.
 
     Args:
         model: The network.
-        folder: The release.
+        folder: The release, which holds the network's weights.
         stage: Whose features OOD detection reads; see `SkinVisionForImageClassification.feature_maps`.
 
     Returns:
@@ -99,7 +86,8 @@ def export_onnx(model: SkinVisionForImageClassification, folder: str | Path, *, 
     network = _export_network(model, stage)
     graph = onnx.compose.merge_models(_preprocessing(model), network, io_map=[("pixels", "pixels")])
     graph.doc_string = "Skin-lesion classification for education and research only. Not a medical device."
-    helper.set_model_props(graph, {"labels": json.dumps(CODES)})
+    digest = sha256(Path(folder) / WEIGHTS_FILE)
+    helper.set_model_props(graph, {"labels": json.dumps(CODES), WEIGHTS_KEY: digest})
     _store_half(graph)
     content = graph.SerializeToString(deterministic=True)
     _assert_same_answers(model, content)
@@ -117,6 +105,7 @@ def _export_network(model: SkinVisionForImageClassification, stage: int | None) 
             TemporaryDirectory() as folder,
         ):
             warnings.simplefilter("ignore", DeprecationWarning)  # of `dynamo=False`
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # of checks of shapes
             torch.onnx.export(
                 network,
                 (pixels,),
@@ -130,7 +119,7 @@ def _export_network(model: SkinVisionForImageClassification, stage: int | None) 
                 dynamo=False,  # the newer exporter takes ten times as long, for a graph of twice as many nodes
             )
             return onnx.load(Path(folder) / "network.onnx")
-    except (AttributeError, RuntimeError, IndexError, TypeError) as error:
+    except (ModelError, AttributeError, RuntimeError, IndexError, TypeError) as error:
         raise ModelError(
             f"{model.config.architecture} cannot be exported to ONNX: it needs feature maps, mean pooling and one "
             "linear layer at its end"

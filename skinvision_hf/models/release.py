@@ -1,26 +1,11 @@
-"""What a release is made of, and where it comes from: the package itself, a folder, or the Hub.
-
-The only module that reads from the Hub.
-"""
+"""What a release is made of, and where it comes from: the package itself, a folder, or the Hub."""
 
 import json
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import model_info, snapshot_download
-from huggingface_hub.errors import (
-    HfHubHTTPError,
-    HFValidationError,
-    # Base of what the client's HTTP library raises, whichever library that is.
-    HTTPError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from skinvision_hf.errors import ModelError
-from skinvision_hf.files import write_json
+from skinvision_hf.files import atomic_write, write_json
 from skinvision_hf.labels import CODES
 
 CONFIG_FILE = "config.json"
@@ -42,11 +27,6 @@ RELEASE_FILES = (
     *(CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
     *(CARD_FILE, EVALUATION_FILE, "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
 )
-# The client's patterns cross folders, ours do not.
-DEEP = "*/*/*"
-TIMEOUT = 5.0
-"""Seconds to wait for the Hub before the local cache is used."""
-
 
 def bundled_release() -> Path:
     """Return the folder of the release that ships with the package.
@@ -65,6 +45,13 @@ def bundled_release() -> Path:
 def release_files(folder: Path) -> list[Path]:
     """The files of a folder that belong to a release, sorted."""
     return sorted({path for pattern in RELEASE_FILES for path in folder.glob(pattern) if path.is_file()})
+
+
+def copy_release(folder: Path, target: Path) -> Path:
+    """Copy the files of a release, unchanged, to another folder, and return that."""
+    for source in release_files(folder):
+        atomic_write(target / source.relative_to(folder), source.read_bytes())
+    return target
 
 
 def release_parts(folder: Path) -> list[str]:
@@ -115,8 +102,11 @@ def resolve_release(
     elif Path(ref).is_dir():
         folder = Path(ref)
     else:
-        folder = _download(str(ref), revision, token, cache_dir=cache_dir, local_files_only=local_files_only)
-    config = _read_config(folder, str(ref or "the bundled release"))
+        from skinvision_hf.models.download import download_release
+
+        options = {"cache_dir": cache_dir, "local_files_only": local_files_only}
+        folder = download_release(str(ref), revision, token, **options)
+    config = read_config(folder, str(ref or "the bundled release"))
     parts = config.get(PARTS_KEY) or []
     if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
         raise ModelError(f"the {CONFIG_FILE} of {ref or folder} is damaged; download the release again")
@@ -126,8 +116,12 @@ def resolve_release(
     return folder
 
 
-def _read_config(folder: Path, name: str) -> dict[str, Any]:
-    """The `config.json` of a release, after a check that it is one."""
+def read_config(folder: Path, name: str) -> dict[str, Any]:
+    """Read the `config.json` of a release, which messages call `name`.
+
+    Raises:
+        ModelError: If it is not one.
+    """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise ModelError(f"{name} is not a SkinVision release: it has no {CONFIG_FILE}")
@@ -141,51 +135,3 @@ def _read_config(folder: Path, name: str) -> dict[str, Any]:
     if not {"architecture", "pretrained_cfg"} <= config.keys():
         raise ModelError(f"{name} is not a SkinVision release: its {CONFIG_FILE} has no architecture or pretrained_cfg")
     return dict(config)
-
-
-def _download(repo_id: str, revision: str | None, token: str | bool | None, **cache: Any) -> Path:
-    if repo_id.count("/") != 1 or repo_id.startswith((".", "/", "~")):
-        raise ModelError(f"{repo_id} is neither a folder nor a Hub id such as user/name; check the path")
-    options = {"revision": revision, "token": token, **cache}
-    try:
-        if not (cache["local_files_only"] or _answers(repo_id, revision, token)):
-            # Without a network, what is in the cache counts; the client itself would go on trying.
-            options["local_files_only"] = True
-        # First alone, before hundreds of megabytes of another kind of model are downloaded.
-        _read_config(Path(snapshot_download(repo_id, allow_patterns=CONFIG_FILE, **options)), repo_id)
-        return Path(snapshot_download(repo_id, allow_patterns=list(RELEASE_FILES), ignore_patterns=DEEP, **options))
-    except (HTTPError, OSError, HFValidationError) as error:
-        raise ModelError(_explain(error, repo_id, revision)) from error
-
-
-def _answers(repo_id: str, revision: str | None, token: str | bool | None) -> bool:
-    """Whether the Hub can be reached; what it refuses is raised."""
-    try:
-        model_info(repo_id, revision=revision, timeout=TIMEOUT, token=token)
-    except (HTTPError, OfflineModeIsEnabled) as error:
-        if isinstance(error, HfHubHTTPError) and error.response.status_code < 500:
-            raise
-        return False
-    return True
-
-
-def _explain(error: Exception, repo_id: str, revision: str | None) -> str:
-    if isinstance(error, HFValidationError):
-        return f"{repo_id} is neither a folder nor a valid Hub id (user/name)"
-    if isinstance(error, RevisionNotFoundError):
-        return f"{repo_id} has no revision {revision!r}; see its branches and tags on the Hub"
-    if isinstance(error, RepositoryNotFoundError):
-        return (
-            f"there is no model {repo_id} on the Hub that you can read; check the name, or log in with 'hf auth login' "
-            "if it is private"
-        )
-    if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
-        return (
-            f"{repo_id} is not in the local cache and the Hub cannot be reached; check the network, try again later, "
-            "or use the bundled release by naming no model"
-        )
-    if isinstance(error, HfHubHTTPError):
-        status = error.response.status_code
-        remedy = "set HF_TOKEN to a valid token, or log in with 'hf auth login'" if status == 401 else "try again later"
-        return f"the Hub answered with status {status} for {repo_id}; {remedy}"
-    return f"cannot download {repo_id}: {error.__class__.__name__}; check the network"

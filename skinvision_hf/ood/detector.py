@@ -1,13 +1,12 @@
 """The out-of-distribution (OOD) detector of a release: tells images that are like the training images from others."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import torch
+import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
+from safetensors.numpy import save
 
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write
@@ -15,6 +14,12 @@ from skinvision_hf.models.release import OOD_FILE
 
 COMPONENTS = 64
 """Directions along which the covariance is kept in full, so that the file stays small."""
+
+
+class Network(Protocol):
+    """What knows the length of the pooled features of its stages; None is the stage that the classifier reads."""
+
+    def feature_size(self, stage: int | None) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -30,29 +35,28 @@ class Mahalanobis:
         variances: Along each of them, and along every other direction (c + 1,).
     """
 
-    means: Tensor
-    components: Tensor
-    variances: Tensor
+    means: np.ndarray
+    components: np.ndarray
+    variances: np.ndarray
 
     @classmethod
-    def fit(cls, features: Tensor, labels: Tensor) -> "Mahalanobis":
-        """Estimate means and covariance from features (n, d) float32 of training images and their labels (n,) int64."""
-        present, index = torch.unique(labels, return_inverse=True)
-        means = torch.stack([features[labels == k].mean(dim=0) for k in present])
+    def fit(cls, features: np.ndarray, labels: np.ndarray) -> "Mahalanobis":
+        """Estimate means and covariance from features (n, d) float32 of training images and their labels (n,)."""
+        present, index = np.unique(labels, return_inverse=True)
+        means = np.stack([features[labels == k].mean(axis=0) for k in present])
         residual = features - means[index]
-        variances, components = torch.linalg.eigh(residual.T @ residual / len(residual))
-        variances = variances.clamp_min(1e-6 * float(variances[-1]))
+        variances, components = np.linalg.eigh(residual.T @ residual / len(residual))
+        variances = variances.clip(min=1e-6 * variances[-1])
         rest = variances[:-COMPONENTS].mean() if len(variances) > COMPONENTS else variances[0]
-        kept = torch.cat([variances[-COMPONENTS:], rest.reshape(1)])
-        return cls(means, components[:, -COMPONENTS:].contiguous(), kept)
+        return cls(means, components[:, -COMPONENTS:], np.append(variances[-COMPONENTS:], rest))
 
-    def closeness(self, features: Tensor) -> Tensor:
+    def closeness(self, features: np.ndarray) -> np.ndarray:
         """Negative distances (n,) of features (n, d) from the nearest class mean."""
         centred = features[:, None] - self.means
         projected = centred @ self.components
-        along = (projected.square() / self.variances[:-1]).sum(dim=2)
-        rest = (centred - projected @ self.components.T).square().sum(dim=2) / self.variances[-1]
-        return -(along + rest).amin(dim=1)
+        along = (projected**2 / self.variances[:-1]).sum(axis=2)
+        rest = ((centred - projected @ self.components.T) ** 2).sum(axis=2) / self.variances[-1]
+        return -(along + rest).min(axis=1)
 
 
 @dataclass(frozen=True)
@@ -72,19 +76,20 @@ class OODDetector:
     """
 
     distance: Mahalanobis
-    reference: Tensor
+    reference: np.ndarray
     refused: float
     unusual: float | None = None
     stage: int | None = None
 
-    def score(self, features: Tensor) -> Tensor:
-        """From pooled features (n, d) to in-distribution scores (n,) in [0, 1], on the CPU."""
-        closeness = torch.nan_to_num(self.distance.closeness(features.float().cpu()), nan=-torch.inf)
-        return torch.searchsorted(self.reference, closeness, right=True) / len(self.reference)
+    def score(self, features: np.ndarray) -> np.ndarray:
+        """From pooled features (n, d) float32 to in-distribution scores (n,) in [0, 1]."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            closeness = np.nan_to_num(self.distance.closeness(features), nan=-np.inf)
+        return np.searchsorted(self.reference, closeness, side="right") / len(self.reference)
 
     def save(self, folder: str | Path) -> Path:
         """Write `ood.safetensors` into a release."""
-        tensors = {name: tensor.contiguous() for name, tensor in vars(self.distance).items()}
+        tensors = {name: np.ascontiguousarray(values) for name, values in vars(self.distance).items()}
         levels = {"threshold": self.refused, "unusual": self.unusual, "stage": self.stage}
         metadata = {name: str(value) for name, value in levels.items() if value is not None}
         content = save(
@@ -94,13 +99,12 @@ class OODDetector:
         return atomic_write(Path(folder) / OOD_FILE, content)
 
     @classmethod
-    def load(cls, folder: str | Path, *, dimension: int, channels: Sequence[int] = ()) -> "OODDetector | None":
+    def load(cls, folder: str | Path, network: Network) -> "OODDetector | None":
         """Read the detector of a release; None when it has none.
 
         Args:
             folder: The release.
-            dimension: Length of the pooled features that the network's classifier reads.
-            channels: The same for each of its stages.
+            network: Its network, in any runtime.
 
         Raises:
             ModelError: If the file is damaged or belongs to another network.
@@ -109,7 +113,7 @@ class OODDetector:
         if not path.is_file():
             return None
         try:
-            with safe_open(path, framework="pt") as file:
+            with safe_open(path, framework="np") as file:
                 levels = file.metadata()
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a dictionary
             detector = cls(
@@ -122,8 +126,8 @@ class OODDetector:
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
             raise ModelError(f"the {OOD_FILE} of {folder} is damaged; download the release again") from error
         try:
-            detector.score(torch.zeros(1, dimension if detector.stage is None else channels[detector.stage]))
-        except (RuntimeError, IndexError) as error:
+            detector.score(np.zeros((1, network.feature_size(detector.stage)), np.float32))
+        except (ValueError, IndexError) as error:
             raise ModelError(
                 f"the {OOD_FILE} of {folder} was fitted for another network; fit a new one, or delete it"
             ) from error

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
+import numpy as np
 import torch
 from datasets import Dataset
 from PIL import Image
-from torch import Tensor
 
 from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.transforms import eval_transform
@@ -18,7 +18,7 @@ BATCH_SIZE = 64
 
 def pooled_features(
     model: SkinVisionForImageClassification, images: Iterable[Image.Image], *, stage: int | None = None
-) -> tuple[Tensor, Tensor]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Run a network over images in evaluation mode and hand it back in the mode it was in.
 
     Args:
@@ -27,7 +27,7 @@ def pooled_features(
         stage: Stage of the network whose features are wanted; None for those that the classifier reads.
 
     Returns:
-        Pooled features (n, d) and logits (n, 7), float32, on the CPU.
+        Pooled features (n, d) and logits (n, 7), float32.
     """
     transform = eval_transform(model.config.pretrained_cfg)
     device = next(model.parameters()).device
@@ -36,10 +36,9 @@ def pooled_features(
         while batch := list(islice(iterator, BATCH_SIZE)):
             pixels = torch.stack([transform(to_rgb(image)) for image in batch]).to(device)
             maps, pooled = model.feature_maps(pixels.contiguous(memory_format=torch.channels_last), stage=stage)
-            features.append(pooled.float().cpu())
-            logits.append(model.timm_model.forward_head(maps).float().cpu())
-    # Clones, because tensors made in inference mode may not take part in anything else.
-    return torch.cat(features).clone(), torch.cat(logits).clone()
+            features.append(pooled.float().cpu().numpy())
+            logits.append(model.timm_model.forward_head(maps).float().cpu().numpy())
+    return np.concatenate(features), np.concatenate(logits)
 
 
 def images_of(dataset: Dataset, change: Change | None = None) -> Iterator[Image.Image]:

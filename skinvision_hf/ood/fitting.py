@@ -2,10 +2,9 @@
 
 import random
 
-import torch
+import numpy as np
 from datasets import Dataset
 from PIL import Image
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from skinvision_hf.data.acquisition import Acquisition
@@ -30,7 +29,7 @@ def fit_detector(model: SkinVisionForImageClassification, train: Dataset, valida
     stages = len(model.stage_channels)
     stage = stages - 2 if stages > 1 else None
 
-    def features_of(dataset: Dataset, change: Change | None, name: str) -> Tensor:
+    def features_of(dataset: Dataset, change: Change | None, name: str) -> np.ndarray:
         images = images_of(dataset, change)
         bar = tqdm(images, desc=f"OOD detector: {name}", total=len(dataset), unit="image", leave=False)
         return pooled_features(model, bar, stage=stage)[0]
@@ -39,16 +38,16 @@ def fit_detector(model: SkinVisionForImageClassification, train: Dataset, valida
     state = random.getstate()
     random.seed(0)  # acquisition draws from the module `random`
     fitted_on = [features_of(train, change, f"training images, {name}") for name, change in views.items()]
-    distance = Mahalanobis.fit(torch.cat(fitted_on), torch.tensor(train["label"][:]).repeat(len(views)))
+    distance = Mahalanobis.fit(np.concatenate(fitted_on), np.tile(train["label"][:], len(views)))
     conditions = [
-        distance.closeness(features_of(validation, change, f"validation images, {name}")).sort().values
+        np.sort(distance.closeness(features_of(validation, change, f"validation images, {name}")))
         for name, change in (views | ENCODINGS).items()
     ]
     random.setstate(state)
     return with_thresholds(distance, conditions, stage=stage)
 
 
-def with_thresholds(distance: Mahalanobis, conditions: list[Tensor], *, stage: int | None) -> OODDetector:
+def with_thresholds(distance: Mahalanobis, conditions: list[np.ndarray], *, stage: int | None) -> OODDetector:
     """Choose both thresholds so that they hold under every condition.
 
     Args:
@@ -60,8 +59,8 @@ def with_thresholds(distance: Mahalanobis, conditions: list[Tensor], *, stage: i
         min(closeness[int(share * len(closeness))] for closeness in conditions)
         for share in (REFUSED_SHARE, REFUSED_SHARE + UNUSUAL_SHARE)
     ]
-    reference = torch.cat(conditions).sort().values
-    refused, unusual = (torch.searchsorted(reference, torch.stack(levels), right=True) / len(reference)).tolist()
+    reference = np.sort(np.concatenate(conditions))
+    refused, unusual = (np.searchsorted(reference, levels, side="right") / len(reference)).tolist()
     return OODDetector(distance, reference, refused=refused, unusual=unusual, stage=stage)
 
 

@@ -28,8 +28,8 @@ def measure_ood(model: SkinVisionForImageClassification, detector: OODDetector, 
     bar = tqdm(images_of(dataset), desc="OOD detector", total=len(dataset), unit="image", leave=False)
     scores = detector.score(pooled_features(model, bar, stage=detector.stage)[0])
     counts, labels = lesion_counts(dataset["lesion_id"][:]), np.array(dataset["label"][:])
-    kept = (scores >= detector.refused).numpy()
-    unusual = None if detector.unusual is None else kept & (scores < detector.unusual).numpy()
+    kept = scores >= detector.refused
+    unusual = None if detector.unusual is None else kept & (scores < detector.unusual)
     return OODReport(
         method="mahalanobis" if detector.stage is None else f"mahalanobis, stage {detector.stage + 1}",
         kept=bootstrap(Mean(kept), counts),
@@ -55,11 +55,11 @@ def measure_robustness(
     usual: np.ndarray | None = None
     for name, change in tqdm(changes.items(), desc="robustness", unit="change"):
         features, logits = pooled_features(model, images_of(dataset, change), stage=stage)
-        answers = logits.argmax(dim=1).numpy()
+        answers = logits.argmax(axis=1)
         usual = answers if usual is None else usual
-        statistics = overall_statistics(labels, softmax(logits.double().numpy(), axis=1))
+        statistics = overall_statistics(labels, softmax(logits.astype(np.float64), axis=1))
         found = {metric: bootstrap(statistics[metric], counts) for metric in METRICS}
-        refused = (detector.score(features) < detector.refused).numpy() if detector else None
+        refused = detector.score(features) < detector.refused if detector else None
         rows.append(
             ChangedImages(
                 change=name,

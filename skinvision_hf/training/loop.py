@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from skinvision_hf.config import PhaseConfig, TrainConfig
 from skinvision_hf.data.augmentation import BatchAugmentation
 from skinvision_hf.data.loaders import iterate
-from skinvision_hf.errors import ModelError, RunError
+from skinvision_hf.errors import RunError
 from skinvision_hf.evaluation.evaluate import collect_logits
 from skinvision_hf.evaluation.evaluate_metrics import compute
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
@@ -166,12 +166,4 @@ class Outputs(torch.nn.Module):
         """Return logits (n, 7), and maps (n, 7, height, width) or None, for normalised images (n, 3, H, W)."""
         network = self.network.timm_model
         features = network.forward_features(pixels)
-        logits = network.forward_head(features)
-        if not self.maps:
-            return logits, None
-        weight = network.get_classifier().weight
-        if features.ndim != 4 or features.shape[1] != weight.shape[1]:
-            reason = "no class activation maps, since its classifier does not work on the mean of its feature maps"
-            architecture = self.network.config.architecture
-            raise ModelError(f"{architecture} has {reason}; train with --loss.mask_weight 0")
-        return logits, torch.einsum("kc,nchw->nkhw", weight, features)
+        return network.forward_head(features), self.network.activation_maps(features) if self.maps else None

@@ -1,0 +1,75 @@
+"""A release on ONNX Runtime: on the CPU, without torch, transformers and timm."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as status
+from PIL import Image
+
+from skinvision_hf.errors import ModelError
+from skinvision_hf.files import sha256
+from skinvision_hf.models.outputs import NetworkOutputs
+from skinvision_hf.models.release import ONNX_FILE, WEIGHTS_FILE, read_config
+
+OUTPUTS = ("logits", "features", "feature_maps", "activation_maps")
+"""What the graph computes: logits (1, 7); pooled features (1, d), which OOD detection reads; the last feature maps
+(1, channels, h, w); and class activation maps (1, 7, h, w), whose positive part is Grad-CAM."""
+
+WEIGHTS_KEY = "weights_sha256"
+"""Of the metadata of the graph: the digest of the `model.safetensors` that it was exported from."""
+
+USED = ("logits", "features", "activation_maps")
+REFUSED = (status.Fail, status.InvalidProtobuf, status.InvalidGraph, status.NotImplemented, status.RuntimeException)
+
+
+class OnnxRuntime:
+    """The graph `onnx/model.onnx` of a release, which resizes and normalises images by itself.
+
+    Attributes:
+        device: `cpu`.
+        cell_centres: Where each row and column of the activation maps looks, as a share of the input; or None.
+    """
+
+    device = "cpu"
+
+    def __init__(self, release: Path) -> None:
+        self.release = release
+        config = read_config(release, str(release))
+        self.cell_centres = config.get("cell_centres")
+        _, height, width = config["pretrained_cfg"]["input_size"]
+        self._size = (width, height)
+        try:
+            self._session = onnxruntime.InferenceSession(release / ONNX_FILE, providers=["CPUExecutionProvider"])
+        except REFUSED as error:
+            raise ModelError(f"the {ONNX_FILE} of {release} is damaged; download the release again") from error
+        if self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != sha256(release / WEIGHTS_FILE):
+            raise ModelError(
+                f"the {ONNX_FILE} of {release} was not exported from its {WEIGHTS_FILE}; download the release again, "
+                "or delete the file to use torch"
+            )
+
+    def __reduce__(self) -> tuple[type["OnnxRuntime"], tuple[Path]]:
+        """Copy and pickle it by its release: a session belongs to one process."""
+        return OnnxRuntime, (self.release,)
+
+    def feature_size(self, stage: int | None) -> int:
+        """Length of the pooled features; the stage was chosen at export."""
+        return self._session.get_outputs()[OUTPUTS.index("features")].shape[1]
+
+    def view(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
+        """Left, top, right and bottom of what the network sees of an image of a size: all of it."""
+        return 0.0, 0.0, *map(float, size)
+
+    def begin(self, image: Image.Image) -> list[np.ndarray]:
+        """Compute the outputs for one RGB image, in any thread; several threads are faster than batches.
+
+        Pillow resizes the image, as it does for the other loaders; the graph finds it in the right size.
+        """
+        pixels = np.asarray(image.resize(self._size, Image.Resampling.BICUBIC))
+        return self._session.run(USED, {"image": pixels})
+
+    def complete(self, begun: Sequence[list[np.ndarray]]) -> NetworkOutputs:
+        """Gather the outputs for several images."""
+        return NetworkOutputs(*map(np.concatenate, zip(*begun, strict=True)))

@@ -1,0 +1,22 @@
+"""What a network computes for images, on any runtime."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class NetworkOutputs:
+    """The outputs for n images.
+
+    Attributes:
+        logits: Float32 (n, 7), in the order of `skinvision_hf.labels.CODES`.
+        features: Pooled features of the stage that OOD detection reads, float32 (n, d).
+        maps: What heat maps are made of. On ONNX Runtime class activation maps, an array (n, 7, h, w); on torch the last
+            feature maps, a tensor (n, channels, h, w).
+    """
+
+    logits: np.ndarray
+    features: np.ndarray
+    maps: Any
