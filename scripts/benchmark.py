@@ -17,13 +17,11 @@ SPACE = Path(__file__).resolve().parents[1] / "space" / "app.py"
 
 
 def inference(arguments: argparse.Namespace) -> object:
-    """Time one prediction against the bare network."""
+    """Time one prediction, the whole command and many files against the bare parts."""
     from benchmarks import measure_inference
 
-    from skinvision_hf.vision import SkinVision
-
-    vision = SkinVision.from_pretrained(arguments.model, device="cpu")
-    return measure_inference(vision, image_size=(arguments.width, arguments.height), repeats=arguments.repeats)
+    size = (arguments.width, arguments.height)
+    return measure_inference(arguments.model, image_size=size, repeats=arguments.repeats, files=arguments.files)
 
 
 def training(arguments: argparse.Namespace) -> object:
@@ -59,7 +57,7 @@ def ood(arguments: argparse.Namespace) -> object:
     from skinvision_hf.figures.release_plots import plot_far
     from skinvision_hf.vision import SkinVision
 
-    vision = SkinVision.from_pretrained(arguments.model)
+    vision = SkinVision.from_pretrained(arguments.model, runtime="torch")
     if vision.detector is None:
         raise ModelError(f"{vision.release} has no OOD detector; train a release that has one")
     test = load_ham10000(arguments.data)["test"]
@@ -82,11 +80,12 @@ def benchmark(argv: Sequence[str] | None) -> int:
     """Parse the command line, measure and print."""
     parser = argparse.ArgumentParser(prog="benchmark.py", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="WHAT")
-    command = subparsers.add_parser("inference", help="one prediction against timm's bare forward pass")
+    command = subparsers.add_parser("inference", help="one prediction, the command, and many files")
     command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
     command.add_argument("--width", type=positive, default=600, help="of the image, in pixels (default: %(default)s)")
     command.add_argument("--height", type=positive, default=450, help="of the image, in pixels (default: %(default)s)")
     command.add_argument("--repeats", type=positive, default=200, help="timed calls (default: %(default)s)")
+    command.add_argument("--files", type=positive, default=1000, help="files to classify (default: %(default)s)")
     command.set_defaults(measure=inference)
     command = subparsers.add_parser("space", help="the running demo page under one and more visitors, and bad files")
     command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, cast, overload
 
@@ -15,6 +16,7 @@ import numpy as np
 from skinvision_hf.data.images import ImageSource, is_image_source, open_image
 from skinvision_hf.errors import ImageError, ModelError, extras
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.outputs import NetworkOutputs, softmax
 from skinvision_hf.models.prediction import COVERAGE, ConformalPredictor, Prediction, load_operating_point
 from skinvision_hf.models.release import ONNX_FILE, copy_release, resolve_release
 from skinvision_hf.ood.detector import OODDetector
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from skinvision_hf.hub import Published
     from skinvision_hf.models.modeling import SkinVisionForImageClassification
     from skinvision_hf.models.onnx_runtime import OnnxRuntime
-    from skinvision_hf.models.outputs import NetworkOutputs
     from skinvision_hf.models.torch_runtime import TorchRuntime
 
 Images: TypeAlias = Iterable[ImageSource]
@@ -176,7 +177,7 @@ class SkinVision:
         The next images are opened in threads while the network runs; about three batches are in memory. The options and
         the errors are those of `predict`.
         """
-        if not isinstance(batch_size, int) or batch_size < 1:
+        if not isinstance(batch_size, Integral) or batch_size < 1:
             raise ModelError(f"batch_size is {batch_size!r}; give a whole number of at least 1")
         if on_error not in ("raise", "return"):
             raise ModelError(f"on_error is {on_error!r}; give 'raise' or 'return'")
@@ -219,7 +220,7 @@ class SkinVision:
             raise ModelError(f"max_side is {max_side}; give at least 1")
         check_choice(target, method)
         picture = open_image(image)
-        outputs = self.runtime.complete([self.runtime.begin(picture)])
+        outputs = self.runtime.complete([cast(Any, self.runtime.begin(picture))])
         (prediction,) = self._predictions(outputs, COVERAGE)
         target = target or prediction.label
         heat = self._heat(outputs, CODES.index(target), method)
@@ -273,13 +274,12 @@ class SkinVision:
         predictions = iter(self._predictions(self.runtime.complete(usable), coverage) if usable else ())
         yield from (item if isinstance(item, ImageError) else next(predictions) for item in batch)
 
-    def _predictions(self, outputs: "NetworkOutputs", coverage: float) -> list[Prediction]:
+    def _predictions(self, outputs: NetworkOutputs, coverage: float) -> list[Prediction]:
         """The answers that follow from what the network computed for n images."""
         logits = outputs.logits.astype(np.float64)
         if not np.isfinite(logits).all():
             raise ModelError(f"the network of {self.release} gives no finite answer; download the release again")
-        shares = np.exp(logits - logits.max(axis=1, keepdims=True))
-        probabilities = shares / shares.sum(axis=1, keepdims=True)
+        probabilities = softmax(logits)
         found: dict[str, list[Any]] = {}
         if self.conformal:
             found["in_set"] = self.conformal.prediction_sets(probabilities, coverage).tolist()
@@ -298,7 +298,7 @@ class SkinVision:
             for n, row in enumerate(probabilities.tolist())
         ]
 
-    def _heat(self, outputs: "NetworkOutputs", target: int, method: str) -> np.ndarray:
+    def _heat(self, outputs: NetworkOutputs, target: int, method: str) -> np.ndarray:
         """The heat map (h, w) of one image for a diagnosis."""
         if _is_torch(self.runtime):
             from skinvision_hf.explain.cam import heat_maps

@@ -13,6 +13,8 @@ from skinvision_hf.evaluation.metrics import CLASS_METRICS, OVERALL_METRICS
 from skinvision_hf.files import sha256
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import list_parts
+from skinvision_hf.models.selftest import write_selftest
+from skinvision_hf.models.torch_runtime import TorchRuntime
 
 LINKS = Links("ann/skinvision-b0", "ann/ham10000-leak-free", "ann/skinvision")
 
@@ -23,6 +25,7 @@ def complete_release(network: Path, target: Path) -> Path:
     measured = {"model": {"weights_sha256": sha256(target / "model.safetensors")}}
     (target / "metrics.json").write_text(json.dumps(metrics() | measured))
     list_parts(target)
+    write_selftest(TorchRuntime.load(target, "cpu"), target)
     (target / "training.json").write_text(json.dumps(training()))
     draw_figure(target / "figures" / "confusion_matrix.png")
     return target

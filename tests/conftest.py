@@ -80,7 +80,7 @@ def two_releases(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="session")
 def ood_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny release with an OOD detector that knows drawn lesions."""
-    import torch
+    import numpy as np
     from drawing import draw_lesion
 
     from skinvision_hf.models.modeling import SkinVisionForImageClassification
@@ -92,8 +92,8 @@ def ood_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) ->
     SkinVision.from_pretrained(tiny_release, device="cpu").save_pretrained(folder)
     model = SkinVisionForImageClassification.from_pretrained(folder)
     features, _ = pooled_features(model, (draw_lesion(seed) for seed in range(150)))
-    distance = Mahalanobis.fit(features[:100], torch.zeros(100).long())
-    OODDetector(distance, distance.closeness(features[100:]).sort().values, refused=0.05, unusual=0.1).save(folder)
+    distance = Mahalanobis.fit(features[:100], np.zeros(100, int))
+    OODDetector(distance, np.sort(distance.closeness(features[100:])), refused=0.05, unusual=0.1).save(folder)
     return folder
 
 

@@ -23,13 +23,15 @@ def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.Cap
     assert 0.1 < timing["peak_memory_gb"] < 10
 
 
+@pytest.mark.slow
 def test_the_benchmark_of_inference_does_too_and_refuses_wrong_options(
     tiny_release: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--repeats", "3", "--width", "200", "--height", "150"]
+    options = ["--repeats", "3", "--width", "200", "--height", "150", "--files", "20"]
     assert call(SCRIPT, "inference", "--model", tiny_release, *options) == 0
     timing = json.loads(capsys.readouterr().out)
-    assert timing["image_size"] == [200, 150] and timing["ratio"] > 0
+    assert timing["image_size"] == [200, 150] and timing["runtime"] == "TorchRuntime"
+    assert min(timing[name] for name in ("ratio", "command_seconds", "share")) > 0
     assert call(SCRIPT, "inference", "--model", "/no/such/release") == 2
     assert capsys.readouterr().err.startswith("error: /no/such/release is neither")
     assert call(SCRIPT, "inference", "--repeats", "0") == 2

@@ -20,11 +20,12 @@ from skinvision_hf.config import CAM_METHODS, ModelConfig
 from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.cam import heat_maps
-from skinvision_hf.explain.explanation import explain_image, heat_layer
-from skinvision_hf.explain.placement import cell_centres, place_maps
+from skinvision_hf.explain.explanation import heat_layer
+from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.figures.explanation_figure import draw_explanation
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model
+from skinvision_hf.models.torch_runtime import TorchRuntime
 from skinvision_hf.vision import SkinVision
 
 
@@ -142,7 +143,7 @@ def test_a_map_that_says_nothing_is_all_zeros(vision: SkinVision, method: str) -
 @pytest.mark.parametrize("architecture", ["test_resnet", "test_convnext", "test_byobnet"])
 def test_other_convolutional_networks_can_be_explained(architecture: str, tmp_path: Path) -> None:
     model = untrained(architecture, 96)
-    heatmap = SkinVision(model, tmp_path, device="cpu").explain(draw_lesion(), target="mel").heatmap
+    heatmap = SkinVision(TorchRuntime(model, "cpu"), tmp_path).explain(draw_lesion(), target="mel").heatmap
     assert heatmap.shape == (150, 200)
     assert np.isfinite(heatmap).all()
 
@@ -150,7 +151,7 @@ def test_other_convolutional_networks_can_be_explained(architecture: str, tmp_pa
 def test_networks_without_feature_maps_are_refused_with_the_remedy(tmp_path: Path) -> None:
     model = untrained("test_vit", 160)
     with pytest.raises(ModelError, match=r"has no feature maps .*explain a convolutional network"):
-        SkinVision(model, tmp_path, device="cpu").explain(draw_lesion())
+        SkinVision(TorchRuntime(model, "cpu"), tmp_path).explain(draw_lesion())
 
 
 # A mark on the image must come out where it was put, whatever the network was shown of it.
@@ -212,15 +213,9 @@ def test_a_hottest_cell_among_the_outermost_is_told(
     heat = np.zeros((1, 4, 4), np.float32)
     heat[0][cell] = 1
     centres = (np.arange(4) + 0.5) / 4
-    monkeypatch.setattr("skinvision_hf.explain.explanation.heat_maps", lambda *_: heat)
-    monkeypatch.setattr("skinvision_hf.explain.explanation.cell_centres", lambda _: (centres, centres))
+    monkeypatch.setattr("skinvision_hf.explain.cam.heat_maps", lambda *_: heat)
+    monkeypatch.setattr(TorchRuntime, "cell_centres", (centres, centres))
     assert vision.explain(draw_lesion()).hottest_at_border is expected
-
-
-def test_a_network_alone_explains_as_its_release_does(vision: SkinVision) -> None:
-    ours, alone = vision.explain(draw_lesion()), explain_image(vision.model, draw_lesion())
-    np.testing.assert_allclose(alone.heatmap, ours.heatmap, atol=1e-4)
-    assert alone.prediction.confidence == pytest.approx(ours.prediction.confidence, abs=1e-5)
 
 
 @pytest.mark.parametrize("size", [(200, 150), (40, 900)])
@@ -252,9 +247,9 @@ def untrained(architecture: str, size: int) -> Any:
 )
 def test_the_positions_of_cells_are_known_numbers(architecture: str, size: int, expected: list[float]) -> None:
     model = untrained(architecture, size)
-    down, across = cell_centres(model)
-    np.testing.assert_allclose(down * size, expected)
-    np.testing.assert_allclose(across * size, expected)
+    down, across = model.cell_centres
+    np.testing.assert_allclose(np.array(down) * size, expected)
+    np.testing.assert_allclose(np.array(across) * size, expected)
     with torch.no_grad():
         assert model.timm_model.forward_features(torch.zeros(1, 3, size, size)).shape[-2:] == (len(down), len(across))
 
@@ -263,7 +258,7 @@ def test_an_explanation_lays_its_cells_where_they_look(vision: SkinVision) -> No
     """A network of 2 x 2 cells at 64 pixels: the first looks at the edge, the second at the middle."""
     image = draw_lesion(1, (64, 64))
     with torch.no_grad():
-        features = vision.model.timm_model.forward_features(vision.transform(image)[None])
+        features = vision.model.timm_model.forward_features(vision.runtime.begin(image)[None])
     for target, code in enumerate(vision.labels):
         heatmap = vision.explain(image, target=code).heatmap
         coarse = heat_maps(vision.model.timm_model, features, [target], "gradcam")[0]

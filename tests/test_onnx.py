@@ -1,21 +1,34 @@
 """The ONNX file of a release: the same answers from the same images, without any code of ours."""
 
+import copy
+import json
+import os
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
+import calling
+import cv2
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-import torch
 from drawing import draw_lesion
 from PIL import Image
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from skinvision_hf.errors import ModelError
-from skinvision_hf.explain.cam import heat_maps
+from skinvision_hf.errors import ImageError, ModelError
+from skinvision_hf.explain.placement import stretch
 from skinvision_hf.labels import CODES
 from skinvision_hf.models import onnx_export
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
-from skinvision_hf.models.onnx_export import OUTPUTS, export_onnx
+from skinvision_hf.models.onnx_export import export_onnx
+from skinvision_hf.models.onnx_runtime import OUTPUTS, OnnxRuntime
+from skinvision_hf.models.outputs import softmax
+from skinvision_hf.models.release import ONNX_FILE
+from skinvision_hf.models.selftest import LOADERS, run_selftest, write_selftest
+from skinvision_hf.models.torch_runtime import TorchRuntime
 from skinvision_hf.vision import SkinVision
 
 SIZES = [(200, 150), (600, 450), (97, 211), (1024, 768), (64, 64), (320, 240)]
@@ -27,10 +40,18 @@ def vision(ood_release: Path) -> SkinVision:
 
 
 @pytest.fixture(scope="module")
-def session(vision: SkinVision, tmp_path_factory: pytest.TempPathFactory) -> onnxruntime.InferenceSession:
+def release(vision: SkinVision, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The release with its ONNX file and its self-test."""
     assert vision.detector is not None
-    path = export_onnx(vision.model, tmp_path_factory.mktemp("onnx"), stage=vision.detector.stage)
-    return onnxruntime.InferenceSession(path)
+    folder = vision.save_pretrained(tmp_path_factory.mktemp("onnx") / "release")
+    assert export_onnx(vision.model, folder, stage=vision.detector.stage) == folder / ONNX_FILE
+    write_selftest(TorchRuntime(vision.model, "cpu"), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def session(release: Path) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(release / ONNX_FILE)
 
 
 def run(session: onnxruntime.InferenceSession, image: Image.Image) -> dict[str, np.ndarray]:
@@ -38,34 +59,120 @@ def run(session: onnxruntime.InferenceSession, image: Image.Image) -> dict[str, 
 
 
 @pytest.mark.parametrize("size", SIZES, ids=lambda size: "x".join(map(str, size)))
-def test_answers_are_those_of_torch(
+def test_the_graph_answers_as_torch_does(
     vision: SkinVision, session: onnxruntime.InferenceSession, size: tuple[int, int]
 ) -> None:
     assert vision.detector is not None
     for seed in range(3):
         image = draw_lesion(seed, size)
         expected, found = vision.predict(image), run(session, image)
-        probabilities = torch.tensor(found["logits"]).softmax(dim=1)[0]
-        np.testing.assert_allclose(probabilities, list(expected.probabilities.values()), atol=2e-3)
-        score = float(vision.detector.score(torch.tensor(found["features"]))[0])
-        assert (score >= vision.detector.refused) == expected.in_distribution
+        np.testing.assert_allclose(softmax(found["logits"])[0], list(expected.probabilities.values()), atol=2e-3)
+        assert (vision.detector.score(found["features"])[0] >= vision.detector.refused) == expected.in_distribution
+
+
+def test_both_runtimes_give_the_same_answers_and_heat_maps(vision: SkinVision, release: Path) -> None:
+    onnx_vision = SkinVision.from_pretrained(release)
+    assert isinstance(onnx_vision.runtime, OnnxRuntime), "the default on a CPU"
+    for image in (draw_lesion(seed, size) for seed, size in enumerate(SIZES)):
+        expected, found = vision.explain(image, target="mel"), onnx_vision.explain(image, target="mel")
+        np.testing.assert_allclose(found.heatmap, expected.heatmap, atol=1e-4)
+        assert found.cells == expected.cells
+        one, two = expected.prediction, found.prediction
+        assert two.probabilities == pytest.approx(one.probabilities, abs=1e-5)
+        for name in ("label", "in_distribution", "prediction_set"):
+            assert getattr(two, name) == getattr(one, name)
+        assert two.in_distribution_score == pytest.approx(one.in_distribution_score, abs=0.02)
+
+
+def test_many_images_are_answered_in_order_and_a_bad_one_does_not_stop_them(release: Path, tmp_path: Path) -> None:
+    vision, images = SkinVision.from_pretrained(release, runtime="onnx"), [draw_lesion(seed) for seed in range(20)]
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    answers = list(vision.stream([*images, tmp_path / "broken.jpg"], batch_size=4, on_error="return"))
+    assert answers[:-1] == [vision.predict(image) for image in images]
+    assert isinstance(answers[-1], ImageError)
+
+
+def test_what_only_torch_can_do_says_so(release: Path) -> None:
+    vision = SkinVision.from_pretrained(release, runtime="onnx")
+    image = draw_lesion()
+    asked: list[Callable[[], object]] = [
+        lambda: vision.model,
+        lambda: vision.to("cuda"),
+        lambda: vision.explain(image, method="layercam"),
+        lambda: SkinVision.from_pretrained(release, runtime="onnx", device="cuda"),
+    ]
+    for ask in asked:
+        with pytest.raises(ModelError, match="load the release with runtime='torch'"):
+            ask()
+    assert vision.to("cpu").device == "cpu"
+    assert pickle.loads(pickle.dumps(vision)).predict(image) == copy.deepcopy(vision).predict(image)
+    with pytest.raises(ModelError, match="runtime is 'tf'; give 'onnx', 'torch' or None"):
+        SkinVision.from_pretrained(release, runtime="tf")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda folder: (folder / ONNX_FILE).write_bytes(b"no graph"), "is damaged; download the release again"),
+        (lambda folder: os.truncate(folder / ONNX_FILE, 5000), "is damaged; download the release again"),
+        (lambda folder: flip_last_byte(folder / "model.safetensors"), r"was not exported from its model\.safetensors"),
+    ],
+    ids=["other", "cut", "weights"],
+)
+def test_a_damaged_file_is_named(release: Path, tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+    copied = SkinVision.from_pretrained(release).save_pretrained(tmp_path / "copy")
+    damage(copied)
+    with pytest.raises(ModelError, match=message):
+        SkinVision.from_pretrained(copied)
+
+
+def flip_last_byte(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
+def test_every_loader_is_compared_with_what_the_release_expects(
+    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert calling.run("selftest", "--model", release) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split("  ")[0] for line in lines[1:-1]] == list(LOADERS)
+    assert all(line.endswith("as expected") for line in lines[1:-1])
+    results = {result.loader: result.difference for result in run_selftest(release)}
+    assert results["SkinVision on torch"] == pytest.approx(0, abs=1e-6)
+    assert results["timm"] == pytest.approx(0, abs=1e-5)
+
+    changed = SkinVision.from_pretrained(release).save_pretrained(tmp_path / "changed")
+    content = json.loads((changed / "selftest.json").read_text())
+    content["images"][3]["logits"][2] += 0.5
+    (changed / "selftest.json").write_text(json.dumps(content))
+    assert calling.run("selftest", "--model", changed) == 1
+    assert capsys.readouterr().out.count("OTHER ANSWERS") == len(LOADERS)
+    (changed / "selftest.json").unlink()
+    assert calling.run("selftest", "--model", changed) == 2
 
 
 def test_activation_maps_are_gradcam(vision: SkinVision, session: onnxruntime.InferenceSession) -> None:
-    found = run(session, draw_lesion(4))
-    for target, _ in enumerate(CODES):
-        expected = heat_maps(vision.model.timm_model, torch.tensor(found["feature_maps"]), [target], "gradcam")
-        positive = np.maximum(found["activation_maps"][:, target], 0)
-        stretched = (positive - positive.min()) / max(np.ptp(positive), 1e-9)
-        np.testing.assert_allclose(stretched, expected, atol=1e-4)
+    """Those of pytorch-grad-cam, for an image in the size of the input."""
+    image = draw_lesion(4, (64, 64))
+    network, found = vision.model.timm_model, run(session, image)
+    with GradCAM(network, [network.bn2]) as cam:
+        for target, _ in enumerate(CODES):
+            expected = cam(vision.runtime.begin(image)[None], [ClassifierOutputTarget(target)])
+            heat = stretch(found["activation_maps"][:, target])
+            side = expected.shape[-1]
+            resized = cv2.resize(heat[0], (side, side))
+            np.testing.assert_allclose(resized, expected[0], atol=1e-4)
 
 
-def test_weights_are_stored_as_float16(vision: SkinVision, tmp_path: Path) -> None:
-    path = export_onnx(vision.model, tmp_path)
-    assert path == tmp_path / "onnx" / "model.onnx"
-    matrices = [tensor for tensor in onnx.load(path).graph.initializer if len(tensor.dims) > 1]
+def test_weights_are_stored_as_float16(vision: SkinVision, release: Path, tmp_path: Path) -> None:
+    matrices = [tensor for tensor in onnx.load(release / ONNX_FILE).graph.initializer if len(tensor.dims) > 1]
     assert {tensor.data_type for tensor in matrices} == {onnx.TensorProto.FLOAT16}
-    assert path.read_bytes() == export_onnx(vision.model, tmp_path / "again").read_bytes()
+    assert vision.detector is not None
+    again = vision.save_pretrained(tmp_path / "again")
+    assert (release / ONNX_FILE).read_bytes() == export_onnx(
+        vision.model, again, stage=vision.detector.stage
+    ).read_bytes()
 
 
 def test_another_preprocessing_is_refused(ood_release: Path, tmp_path: Path) -> None:
@@ -80,6 +187,7 @@ def test_a_graph_with_other_answers_is_never_written(
     vision: SkinVision, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_export, "PREPROCESSING", onnx_export.PREPROCESSING.replace("(unit, mean)", "(mean, unit)"))
+    folder = vision.save_pretrained(tmp_path / "release")
     with pytest.raises(ModelError, match="other answers"):
-        export_onnx(vision.model, tmp_path)
-    assert not list(tmp_path.iterdir())
+        export_onnx(vision.model, folder)
+    assert not (folder / ONNX_FILE).exists()

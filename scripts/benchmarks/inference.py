@@ -1,15 +1,22 @@
-"""One prediction against the bare network."""
+"""How fast predictions are, against the bare parts that they stand on, in one run."""
 
+import resource
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 
+from skinvision_hf.data.synthetic import draw_image
+from skinvision_hf.labels import CODES
 from skinvision_hf.vision import SkinVision
 
 __all__ = ["InferenceTiming", "measure_inference", "median_milliseconds"]
@@ -17,25 +24,33 @@ __all__ = ["InferenceTiming", "measure_inference", "median_milliseconds"]
 
 @dataclass(frozen=True)
 class InferenceTiming:
-    """Median times for one image that is already decoded.
+    """Median times on the CPU.
 
     Attributes:
-        image_size: Width and height of the image in pixels.
-        input_size: Channels, height and width of the network's input.
+        image_size: Width and height of the images in pixels.
+        runtime: What `SkinVision.from_pretrained` chose for the CPU.
         threads: CPU threads that torch used.
-        network_ms: The timm network alone, on the prepared tensor, in milliseconds.
-        transform_ms: Image to tensor, in milliseconds.
-        predict_ms: `SkinVision.predict`, in milliseconds.
+        network_ms: The bare timm network on one prepared tensor, in milliseconds.
+        predict_ms: `SkinVision.predict` of one decoded image, in milliseconds.
         ratio: `predict_ms / network_ms`.
+        command_seconds: `skinvision predict photo.jpg`, the whole process.
+        bare_rate: Images a second of the runtime alone, on resized images in memory, in several threads.
+        folder_rate: Images a second of `SkinVision.stream` on JPEG files.
+        share: `folder_rate / bare_rate`.
+        memory_growth_mb: How much the largest memory of the process grew over the last nine tenths of the files.
     """
 
     image_size: tuple[int, int]
-    input_size: tuple[int, ...]
+    runtime: str
     threads: int
     network_ms: float
-    transform_ms: float
     predict_ms: float
     ratio: float
+    command_seconds: float
+    bare_rate: float
+    folder_rate: float
+    share: float
+    memory_growth_mb: float
 
 
 def median_milliseconds(functions: dict[str, Callable[[], Any]], *, repeats: int) -> dict[str, float]:
@@ -60,35 +75,73 @@ def median_milliseconds(functions: dict[str, Callable[[], Any]], *, repeats: int
 
 
 def measure_inference(
-    vision: SkinVision, *, image_size: tuple[int, int] = (600, 450), repeats: int = 200
+    release: str | None, *, image_size: tuple[int, int] = (600, 450), repeats: int = 200, files: int = 1000
 ) -> InferenceTiming:
-    """Compare `predict` on one decoded image with the bare timm network on the same tensor.
+    """Time one prediction, the whole command, and many files.
 
     Args:
-        vision: The release to measure, on the CPU; other devices compute behind the clock's back.
+        release: Release folder or Hub id; the bundled release when None.
         image_size: Width and height in pixels; 600 x 450 is the original size of HAM10000.
-        repeats: Timed calls.
+        repeats: Timed calls of one prediction.
+        files: JPEG files to classify.
     """
-    width, height = image_size
-    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    image = Image.fromarray(noise)
-    pixels = vision.transform(image).unsqueeze(0).contiguous(memory_format=torch.channels_last)
-    network = vision.model.timm_model
+    vision = SkinVision.from_pretrained(release, device="cpu")
+    bare = SkinVision.from_pretrained(release, runtime="torch", device="cpu")
+    image = draw_image(CODES[0], 0)[0].resize(image_size, Image.Resampling.BICUBIC)
+    pixels = bare.runtime.begin(image)[None].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         medians = median_milliseconds(
-            {
-                "network": lambda: network(pixels),
-                "transform": lambda: vision.transform(image),
-                "predict": lambda: vision.predict(image),
-            },
+            {"network": lambda: bare.model.timm_model(pixels), "predict": lambda: vision.predict(image)},
             repeats=repeats,
         )
+    with TemporaryDirectory() as folder:
+        photo = Path(folder, "photo.jpg")
+        image.save(photo, quality=90)
+        command = _command_seconds(photo, release)
+        bare_rate = _bare_rate(vision, image, files)
+        folder_rate, growth = _folder_rate(vision, photo, files)
     return InferenceTiming(
         image_size=image_size,
-        input_size=tuple(pixels.shape[1:]),
+        runtime=type(vision.runtime).__name__,
         threads=torch.get_num_threads(),
         network_ms=medians["network"],
-        transform_ms=medians["transform"],
         predict_ms=medians["predict"],
         ratio=medians["predict"] / medians["network"],
+        command_seconds=command,
+        bare_rate=bare_rate,
+        folder_rate=folder_rate,
+        share=folder_rate / bare_rate,
+        memory_growth_mb=growth,
     )
+
+
+def _command_seconds(photo: Path, release: str | None, *, repeats: int = 5) -> float:
+    command = [sys.executable, "-m", "skinvision_hf.cli.main", "predict", str(photo)]
+    command += ["--device", "cpu", *(["--model", release] if release else [])]
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def _bare_rate(vision: SkinVision, image: Image.Image, count: int) -> float:
+    """Images a second of the runtime, without opening files and without answers."""
+    small = image.resize((224, 224))
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(vision.runtime.begin, [small] * 20))
+        start = time.perf_counter()
+        list(pool.map(vision.runtime.begin, [small] * count))
+    return count / (time.perf_counter() - start)
+
+
+def _folder_rate(vision: SkinVision, photo: Path, count: int) -> tuple[float, float]:
+    """Images a second, and by how many megabytes the largest memory grew."""
+    names = (photo for _ in range(count))
+    start, before = time.perf_counter(), 0
+    for number, _ in enumerate(vision.stream(names)):
+        if number == count // 10:
+            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return count / (time.perf_counter() - start), (after - before) / 1024

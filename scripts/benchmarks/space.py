@@ -85,7 +85,7 @@ def measure_space(
         uploads: Good and bad files to send afterwards, a third of them bad.
     """
     environment = {"MODEL_ID": model} if model else {}
-    vision = SkinVision.from_pretrained(model, device="cpu")
+    vision = SkinVision.from_pretrained(model, runtime="torch", device="cpu")
     with tempfile.TemporaryDirectory() as name, running_app(app, environment) as page:
         folder = Path(name)
         good, large = _good_uploads(folder), _large_uploads(folder)

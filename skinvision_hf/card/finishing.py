@@ -21,6 +21,8 @@ from skinvision_hf.files import write_json
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
 from skinvision_hf.models.onnx_export import export_onnx
 from skinvision_hf.models.release import METRICS_FILE, ONNX_FILE, PREDICTIONS_FILE, list_parts
+from skinvision_hf.models.selftest import write_selftest
+from skinvision_hf.models.torch_runtime import TorchRuntime
 from skinvision_hf.ood.fitting import fit_detector
 from skinvision_hf.ood.ood_evaluation import measure_ood, measure_robustness
 
@@ -56,6 +58,7 @@ def finish_release(
     except ModelError as error:
         (folder / ONNX_FILE).unlink(missing_ok=True)  # one of other weights
         logger.warning("The release has no %s: %s", ONNX_FILE, error)
+    write_selftest(TorchRuntime(model), folder)
     validation = predict_dataset(model, data["validation"])
     save_conformal(fit_conformal(validation), folder)
     list_parts(folder)

@@ -1,4 +1,4 @@
-"""`skinvision predict` and `skinvision explain`."""
+"""`skinvision predict`, `skinvision explain` and `skinvision selftest`."""
 
 import argparse
 import glob
@@ -26,7 +26,6 @@ UNLIKE = "The image is NOT like the training images: do not rely on these number
 TOTAL = "Pre-malignant or malignant in total"
 NAME_WIDTH = max(len(name) for name in (*(entry.name for entry in DIAGNOSES), TOTAL))
 GROUP_WIDTH = max(len(entry.group) for entry in DIAGNOSES)
-BATCH = 32
 TABLES = (".csv", ".jsonl", ".parquet")
 ROWS = 1000
 # Of tables in CSV and Parquet files, with their types. A prediction set is its codes with spaces between them.
@@ -153,13 +152,11 @@ def _load(given: argparse.Namespace) -> "SkinVision":
 def _answers(
     vision: "SkinVision", images: Sequence[str], coverage: float | None
 ) -> "Iterator[tuple[str, Prediction | ImageError]]":
-    """Answer in batches, as slowly as the answers are taken."""
+    """Answer each image, as slowly as the answers are taken."""
     from skinvision_hf.models.prediction import COVERAGE
 
-    for start in range(0, len(images), BATCH):
-        paths = images[start : start + BATCH]
-        sources = [sys.stdin.buffer.read() if path == STDIN else path for path in paths]
-        yield from zip(paths, vision.predict(sources, coverage=coverage or COVERAGE, on_error="return"), strict=True)
+    sources = (sys.stdin.buffer.read() if path == STDIN else path for path in images)
+    return zip(images, vision.stream(sources, coverage=coverage or COVERAGE, on_error="return"), strict=True)
 
 
 def _record(path: str, answer: "Prediction | ImageError") -> dict[str, Any]:
@@ -262,3 +259,29 @@ def explain(argv: Sequence[str]) -> int:
     print(f"What supports {diagnosis(explanation.target).name} is shown in {printable(given.output)}")
     print(DISCLAIMER)
     return 0
+
+
+def selftest(argv: Sequence[str]) -> int:
+    """Compare the answers of all loaders with those that a release expects."""
+    parser = make_parser(
+        "selftest",
+        "Classify the drawn images of a release with each loader that is installed, and compare the probabilities\n"
+        "with those of the machine that made the release. The exit code is 1 if a loader gives other answers.",
+        example="skinvision selftest --model user/name",
+    )
+    add_model_options(parser)
+    given = parser.parse_args(argv)
+    from skinvision_hf.models.release import resolve_release
+
+    release = resolve_release(given.ref, revision=given.revision)
+    from skinvision_hf.models.selftest import TOLERANCE, run_selftest
+
+    results = run_selftest(release)
+    print(f"{'loader':<28}{'version':<14}{'difference':<12}result")
+    for result in results:
+        difference, outcome = "-", "not tried"
+        if result.difference is not None:
+            difference, outcome = f"{result.difference:.6f}", "as expected" if result.passed else "OTHER ANSWERS"
+        print(f"{result.loader:<28}{result.version or 'missing':<14}{difference:<12}{outcome}")
+    print(f"Difference: the largest one of a probability; below {TOLERANCE:g} counts as equal.")
+    return 0 if all(result.passed for result in results) else 1

@@ -11,6 +11,7 @@ from torch import Tensor
 from skinvision_hf.errors import ModelError
 from skinvision_hf.explain.placement import stretch
 
+
 def heat_maps(network: torch.nn.Module, maps: Tensor, targets: Sequence[int], method: str) -> np.ndarray:
     """Weight the last feature maps of a network by what they mean for a diagnosis.
 

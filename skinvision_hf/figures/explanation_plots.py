@@ -7,7 +7,6 @@ import numpy as np
 from datasets import Dataset
 from matplotlib.axes import Axes
 from PIL import Image, ImageChops, ImageFilter
-from scipy.special import softmax
 
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.data.images import to_rgb
@@ -18,6 +17,7 @@ from skinvision_hf.explain.localisation import ScoredMaps
 from skinvision_hf.figures import style
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.outputs import softmax
 from skinvision_hf.models.prediction import Prediction
 from skinvision_hf.models.torch_runtime import TorchRuntime
 

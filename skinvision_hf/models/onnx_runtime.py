@@ -60,7 +60,8 @@ class OnnxRuntime:
 
     def view(self, size: tuple[int, int]) -> tuple[float, float, float, float]:
         """Left, top, right and bottom of what the network sees of an image of a size: all of it."""
-        return 0.0, 0.0, *map(float, size)
+        width, height = size
+        return 0.0, 0.0, width, height
 
     def begin(self, image: Image.Image) -> list[np.ndarray]:
         """Compute the outputs for one RGB image, in any thread; several threads are faster than batches.

@@ -13,10 +13,16 @@ class NetworkOutputs:
     Attributes:
         logits: Float32 (n, 7), in the order of `skinvision_hf.labels.CODES`.
         features: Pooled features of the stage that OOD detection reads, float32 (n, d).
-        maps: What heat maps are made of. On ONNX Runtime class activation maps, an array (n, 7, h, w); on torch the last
-            feature maps, a tensor (n, channels, h, w).
+        maps: What heat maps are made of: on ONNX Runtime class activation maps, an array (n, 7, h, w); on torch the
+            last feature maps, a tensor (n, channels, h, w).
     """
 
     logits: np.ndarray
     features: np.ndarray
     maps: Any
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities (..., 7) of logits (..., 7)."""
+    shares = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return shares / shares.sum(axis=-1, keepdims=True)

@@ -17,6 +17,7 @@ HISTORY_FILE = "history.jsonl"
 OOD_FILE = "ood.safetensors"
 CONFORMAL_FILE = "conformal.json"
 ONNX_FILE = "onnx/model.onnx"
+SELFTEST_FILE = "selftest.json"
 CARD_FILE = "README.md"
 EVALUATION_FILE = "EVALUATION.md"
 # What an answer needs besides the network, where a release has it.
@@ -25,8 +26,10 @@ PARTS_KEY = "release_files"
 # What belongs to a release; anything else in a folder is not published and in a repository not downloaded.
 RELEASE_FILES = (
     *(CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
-    *(CARD_FILE, EVALUATION_FILE, "figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
+    *(CARD_FILE, EVALUATION_FILE, SELFTEST_FILE),
+    *("figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
 )
+
 
 def bundled_release() -> Path:
     """Return the folder of the release that ships with the package.

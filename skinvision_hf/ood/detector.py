@@ -17,9 +17,10 @@ COMPONENTS = 64
 
 
 class Network(Protocol):
-    """What knows the length of the pooled features of its stages; None is the stage that the classifier reads."""
+    """A network, on any runtime."""
 
-    def feature_size(self, stage: int | None) -> int: ...
+    def feature_size(self, stage: int | None) -> int:
+        """Length of the pooled features of a stage; None for those that the classifier reads."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,154 @@
+"""The self-test of a release: drawn images with their expected logits, and what each loader here makes of them.
+
+It tells whether images are prepared, and the network computes, as on the machine that made the release.
+"""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import cycle
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+from PIL import Image
+
+from skinvision_hf.errors import ModelError
+from skinvision_hf.files import write_json
+from skinvision_hf.labels import CODES
+from skinvision_hf.models.outputs import softmax
+from skinvision_hf.models.release import ONNX_FILE, SELFTEST_FILE
+
+if TYPE_CHECKING:
+    from skinvision_hf.models.torch_runtime import TorchRuntime
+
+TOLERANCE = 2e-3
+"""Largest difference of a probability that counts as equal."""
+
+SIZES = ((600, 450), (450, 600), (448, 336), (1024, 768), (200, 150), (224, 224), (301, 211), (97, 128))
+"""Width and height of the images."""
+
+Classify: TypeAlias = Callable[[Image.Image], np.ndarray]
+
+
+@dataclass(frozen=True)
+class LoaderResult:
+    """How far the answers of one loader are from the expected ones.
+
+    Attributes:
+        loader: Its name.
+        version: Of the library that computes; None where it is not installed.
+        difference: Largest difference of a probability; None where nothing was computed.
+    """
+
+    loader: str
+    version: str | None
+    difference: float | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the answers are those expected; also if there are none."""
+        return self.difference is None or self.difference < TOLERANCE
+
+
+def write_selftest(runtime: "TorchRuntime", folder: str | Path) -> Path:
+    """Draw the images, compute their logits, and write `selftest.json` into a release."""
+    from skinvision_hf.data.synthetic import draw_image
+
+    cases = []
+    for number, (code, size) in enumerate(zip(cycle(CODES), SIZES, strict=False)):
+        file = io.BytesIO()
+        draw_image(code, number)[0].resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=75)
+        outputs = runtime.complete([runtime.begin(Image.open(file))])
+        cases.append({"jpeg": base64.b64encode(file.getvalue()).decode("ascii"), "logits": outputs.logits[0].tolist()})
+    return write_json(Path(folder) / SELFTEST_FILE, {"labels": CODES, "images": cases})
+
+
+def run_selftest(folder: str | Path) -> list[LoaderResult]:
+    """Compare the answers of every loader that is installed with those that a release expects.
+
+    Raises:
+        ModelError: If the release has no valid `selftest.json`, or a loader cannot read it.
+    """
+    folder = Path(folder)
+    cases = _read_cases(folder / SELFTEST_FILE)
+    return [_try_loader(name, package, folder, cases) for name, (package, _) in LOADERS.items()]
+
+
+def _read_cases(path: Path) -> list[tuple[Image.Image, np.ndarray]]:
+    try:
+        cases = json.loads(path.read_text(encoding="utf-8"))["images"]
+        return [
+            (Image.open(io.BytesIO(base64.b64decode(case["jpeg"]))).convert("RGB"), softmax(np.array(case["logits"])))
+            for case in cases
+        ]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path} is missing or damaged; download the release again") from error
+
+
+def _try_loader(name: str, package: str, folder: Path, cases: list[tuple[Image.Image, np.ndarray]]) -> LoaderResult:
+    try:
+        installed = version(package)
+        classify = LOADERS[name][1](folder)
+    except (PackageNotFoundError, ModuleNotFoundError):
+        return LoaderResult(name, None, None)
+    if classify is None:
+        return LoaderResult(name, installed, None)
+    differences = [np.abs(softmax(classify(image).astype(float)) - expected).max() for image, expected in cases]
+    return LoaderResult(name, installed, float(np.nan_to_num(max(differences), nan=np.inf)))
+
+
+def _skinvision_on_onnx(folder: Path) -> Classify | None:
+    from skinvision_hf.models.onnx_runtime import OnnxRuntime
+
+    if not (folder / ONNX_FILE).is_file():
+        return None
+    runtime = OnnxRuntime(folder)
+    return lambda image: runtime.complete([runtime.begin(image)]).logits[0]
+
+
+def _skinvision_on_torch(folder: Path) -> Classify:
+    from skinvision_hf.models.torch_runtime import TorchRuntime
+
+    runtime = TorchRuntime.load(folder, "cpu")
+    return lambda image: runtime.complete([runtime.begin(image)]).logits[0]
+
+
+def _onnxruntime(folder: Path) -> Classify | None:
+    from onnxruntime import InferenceSession
+
+    if not (folder / ONNX_FILE).is_file():
+        return None
+    session = InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
+    return lambda image: session.run(["logits"], {"image": np.asarray(image)})[0][0]
+
+
+def _transformers(folder: Path) -> Classify:
+    from transformers import AutoImageProcessor, AutoModelForImageClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    model, processor = (kind.from_pretrained(folder) for kind in (AutoModelForImageClassification, AutoImageProcessor))
+    return lambda image: model(**processor(image, return_tensors="pt")).logits.detach()[0].numpy()
+
+
+def _timm(folder: Path) -> Classify:
+    import timm
+
+    model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model), is_training=False)
+    return lambda image: model(transform(image)[None]).detach()[0].numpy()
+
+
+LOADERS: dict[str, tuple[str, Callable[[Path], Classify | None]]] = {
+    "SkinVision on ONNX Runtime": ("onnxruntime", _skinvision_on_onnx),
+    "SkinVision on torch": ("torch", _skinvision_on_torch),
+    "onnxruntime": ("onnxruntime", _onnxruntime),
+    "transformers": ("transformers", _transformers),
+    "timm": ("timm", _timm),
+}
+"""Each loader: the package that computes, and what makes a function from an RGB image to logits (7,)."""
