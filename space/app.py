@@ -56,7 +56,7 @@ DELETE_CACHE = (60, 600)
 def build_demo() -> gr.Blocks:
     """Load the model and lay out the page; visitors share only the model."""
     release, revision = os.environ.get("MODEL_ID") or None, os.environ.get("MODEL_REVISION") or None
-    vision = SkinVision.from_pretrained(release, revision=revision, runtime="torch")
+    vision = SkinVision.from_pretrained(release, revision=revision, runtime="torch" if find_spec("torch") else "onnx")
     handlers = demo.Handlers(vision)
     with demo.Page(title="SkinVision", analytics_enabled=False, delete_cache=DELETE_CACHE) as blocks:
         gr.HTML(demo.html("disclaimer_bar"), elem_id="disclaimer")

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from functools import cache, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
     from skinvision_hf.vision import SkinVision
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# Without torch, only the tests that need none are collected.
+LIGHT = {"test_light.py", "test_images.py", "test_files.py"}
+if find_spec("torch") is None:
+    collect_ignore = [path.name for path in Path(__file__).parent.glob("test_*.py") if path.name not in LIGHT]
 
 # Several test processes share the cores, and the networks of most tests are tiny.
 os.environ["OMP_NUM_THREADS"] = "1"

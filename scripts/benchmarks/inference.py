@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from skinvision_hf.data.synthetic import draw_image
+from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.labels import CODES
 from skinvision_hf.vision import SkinVision
 
@@ -88,7 +89,7 @@ def measure_inference(
     vision = SkinVision.from_pretrained(release, device="cpu")
     bare = SkinVision.from_pretrained(release, runtime="torch", device="cpu")
     image = draw_image(CODES[0], 0)[0].resize(image_size, Image.Resampling.BICUBIC)
-    pixels = bare.runtime.begin(image)[None].contiguous(memory_format=torch.channels_last)
+    pixels = eval_transform(bare.model.config.pretrained_cfg)(image)[None].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
         medians = median_milliseconds(
             {"network": lambda: bare.model.timm_model(pixels), "predict": lambda: vision.predict(image)},

@@ -1,14 +1,15 @@
 """The card of the prepared data set."""
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from datasets import DatasetDict
 from huggingface_hub import DatasetCard, DatasetCardData
 
 from skinvision_hf.card.templating import LICENCE, NO_LINKS, Links, render_template
 from skinvision_hf.config import DEFAULT_SCHEME
-from skinvision_hf.data import fingerprint, scheme_name
 from skinvision_hf.data.summary import count_lesions
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
 
 SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000))
 
@@ -23,7 +24,7 @@ class SplitSummary(NamedTuple):
     fingerprint: str
 
 
-def render_dataset_card(data: DatasetDict, *, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
+def render_dataset_card(data: "DatasetDict", *, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
     """Render the card of a data set, prepared with the default split scheme, from the data itself.
 
     Args:
@@ -31,6 +32,8 @@ def render_dataset_card(data: DatasetDict, *, repo_id: str, links: Links = NO_LI
         repo_id: Where the data set is, or will be, on the Hub.
         links: The model that was trained on it and its Space, to link to.
     """
+    from skinvision_hf.data import fingerprint, scheme_name
+
     splits = []
     for name, rows in data.items():
         by_code = {code: images for code, (images, _) in count_lesions(rows).items()}

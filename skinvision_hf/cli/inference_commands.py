@@ -1,6 +1,7 @@
 """`skinvision predict`, `skinvision explain` and `skinvision selftest`."""
 
 import argparse
+import csv
 import glob
 import io
 import json
@@ -172,16 +173,27 @@ def _record(path: str, answer: "Prediction | ImageError") -> dict[str, Any]:
 def open_table(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
     """Open a table and yield what adds an answer to it. A command that is stopped keeps its rows."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix.lower() == ".jsonl":
-        with path.open("w", encoding="utf-8") as file:
-            yield lambda record: file.write(json.dumps(record) + "\n")
+    if path.suffix.lower() == ".parquet":
+        with _open_parquet(path) as add:
+            yield add
         return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if path.suffix.lower() == ".jsonl":
+            yield lambda record: file.write(json.dumps(record) + "\n")
+            return
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        yield lambda record: writer.writerow(_flat(record))
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
     import pyarrow
-    from pyarrow import csv, parquet
+    from pyarrow.parquet import ParquetWriter
 
     schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in COLUMNS.items()])
     rows: list[dict[str, Any]] = []
-    with (csv.CSVWriter if path.suffix.lower() == ".csv" else parquet.ParquetWriter)(str(path), schema) as writer:
+    with ParquetWriter(str(path), schema) as writer:
 
         def write_rows() -> None:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))

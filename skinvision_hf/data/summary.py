@@ -1,21 +1,25 @@
 """What a data set holds, in numbers: counts by diagnosis and split, and the colours of its images."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-from datasets import Dataset, DatasetDict
 from tqdm.auto import tqdm
 
 from skinvision_hf.labels import CODES, DIAGNOSES
 
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
 THUMBNAIL = (64, 64)  # Colours are averages, for which it serves as well as the image.
 
 
-def count_lesions(dataset: Dataset) -> dict[str, tuple[int, int]]:
+def count_lesions(dataset: "Dataset") -> dict[str, tuple[int, int]]:
     """Count images and different lesion_ids of each diagnosis, by code."""
     labels, lesions = np.array(dataset["label"][:]), np.array(dataset["lesion_id"][:])
     return {code: (int((labels == k).sum()), len(set(lesions[labels == k]))) for k, code in enumerate(CODES)}
 
 
-def count_table(data: DatasetDict) -> str:
+def count_table(data: "DatasetDict") -> str:
     """Lay out a table of images, with lesions in brackets, by diagnosis and split."""
     # By diagnosis, split and kind of count; the last diagnosis and the last split are the totals.
     counts = np.array([list(count_lesions(dataset).values()) for dataset in data.values()]).swapaxes(0, 1)
@@ -27,7 +31,7 @@ def count_table(data: DatasetDict) -> str:
     return "\n".join(f"{name:<43}" + "".join(f"{cell:>16}" for cell in cells) for name, *cells in rows)
 
 
-def colour_statistics(data: DatasetDict) -> dict[str, np.ndarray]:
+def colour_statistics(data: "DatasetDict") -> dict[str, np.ndarray]:
     """The mean red, green and blue, in [0, 255], of every image of all splits: by code, an array (n, 3)."""
     means: dict[str, list[np.ndarray]] = {code: [] for code in CODES}
     with tqdm(total=sum(map(len, data.values())), desc="colours", unit="image") as bar:

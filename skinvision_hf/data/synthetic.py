@@ -4,15 +4,16 @@ import io
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from datasets import Dataset
 from PIL import Image, ImageDraw, ImageFilter
 
-from skinvision_hf.data.schema import make_dataset
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 SOURCE = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
@@ -39,15 +40,17 @@ def is_synthetic(source: str) -> bool:
     return bool(SOURCE.fullmatch(source))
 
 
-def read_synthetic(source: str, *, masks: bool, **_: Any) -> Dataset:
+def read_synthetic(source: str, *, masks: bool, **_: Any) -> "Dataset":
     """Draw the data set that a source names; see `draw_dataset`."""
     count = SOURCE.sub(r"\1", source)
     return draw_dataset(int(count) if count else DEFAULT_IMAGES, masks=masks)
 
 
 @cache
-def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> Dataset:
+def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> "Dataset":
     """Draw a small data set: two photographs of every third lesion, all seven diagnoses, always the same pixels."""
+    from skinvision_hf.data.schema import make_dataset
+
     if count < SMALLEST:
         raise DataError(f"synthetic[:{count}] is too small for three splits; ask for at least synthetic[:{SMALLEST}]")
     generator = np.random.default_rng(0)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 from PIL import Image
 
-from skinvision_hf.data import load_ham10000
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.vision import SkinVision
 
@@ -49,6 +48,8 @@ def _from_release(release: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _from_data(source: str, folder: Path) -> Iterator[tuple[Path, str]]:
+    from skinvision_hf.data import load_ham10000
+
     test = load_ham10000(source)["test"]
     rows: dict[int, list[int]] = {label: [] for label in range(len(CODES))}
     for row, label in enumerate(test["label"]):

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import binomtest
 
 from skinvision_hf.records import Estimate
 
@@ -158,6 +157,8 @@ def images_of(statistic: Statistic, counts: np.ndarray) -> int:
 
 def _clopper_pearson(share: float, counts: np.ndarray) -> tuple[float, float]:
     """The interval of Clopper and Pearson (1934) for a share that is 0 or 1, over the lesions of counts (R, n)."""
+    from scipy.stats import binomtest
+
     # Images of one lesion are drawn together, and no two lesions are drawn equally often in all resamples.
     lesions = np.unique(counts, axis=1).shape[1]
     interval = binomtest(round(share) * lesions, lesions).proportion_ci(LEVEL, method="exact")

@@ -1,19 +1,19 @@
 """How well calibrated probabilities are, and the temperature that improves them."""
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import AbsoluteSum, Mean, bootstrap
 from skinvision_hf.evaluation.metrics import calibration_error, equal_bins, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.records import Estimate, Record
+
+if TYPE_CHECKING:
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 CHANCE_DRAWS = 1000
 LARGEST_TEMPERATURE = 20.0
@@ -176,6 +176,9 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     The paper is arXiv:1706.04599. The temperature, between 1/20 and 20, is above 1 for an overconfident network.
     DataError is raised if there is no image, or one of the logits (n, 7) is not finite.
     """
+    from scipy.optimize import minimize_scalar
+    from scipy.special import logsumexp
+
     if not len(labels) or not np.isfinite(logits).all():
         raise DataError("a temperature needs finite logits of at least one validation image; evaluate again")
     logits, bound = logits.astype(np.float64), np.log(LARGEST_TEMPERATURE)
@@ -188,7 +191,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(log_loss, bounds=(-bound, bound), options={"xatol": 1e-8}).x))
 
 
-def calibrate(model: SkinVisionForImageClassification, validation: Predictions) -> None:
+def calibrate(model: "SkinVisionForImageClassification", validation: Predictions) -> None:
     """Fit a temperature and divide the classifier by it, so that every library's loader gives calibrated probabilities.
 
     The network is changed in place; one that is calibrated already stays as it is. `validation` are its predictions of
@@ -198,12 +201,11 @@ def calibrate(model: SkinVisionForImageClassification, validation: Predictions) 
     if abs(temperature - 1) < NEGLIGIBLE:
         return
     classifier = model.timm_model.get_classifier()
-    with torch.no_grad():
-        classifier.weight.div_(temperature)
-        classifier.bias.div_(temperature)
+    classifier.weight.data /= temperature
+    classifier.bias.data /= temperature
     model.config.calibration_temperature = recorded_temperature(model) * temperature
 
 
-def recorded_temperature(model: SkinVisionForImageClassification) -> float:
+def recorded_temperature(model: "SkinVisionForImageClassification") -> float:
     """Return the product of all temperatures that the classifier was divided by since training; 1 for none."""
     return float(getattr(model.config, "calibration_temperature", 1.0))

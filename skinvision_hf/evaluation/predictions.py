@@ -7,13 +7,13 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from scipy.special import softmax
 
 from skinvision_hf.data.tables import Table
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import lesion_counts
 from skinvision_hf.files import atomic_write
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.outputs import softmax
 
 COLUMNS = ("image_id", "lesion_id", "label", *CODES)
 
@@ -37,7 +37,7 @@ class Predictions:
     @property
     def probabilities(self) -> np.ndarray:
         """Softmax of the logits (n, 7) float64; rows add up to 1."""
-        return softmax(self.logits.astype(np.float64), axis=1)
+        return softmax(self.logits.astype(np.float64))
 
     @cached_property
     def counts(self) -> np.ndarray:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix
 
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import estimate_all
@@ -164,6 +163,8 @@ def evaluate_predictions(predictions: Predictions, *, split_scheme: str, split: 
         raise DataError(f"the split {split} of {split_scheme} has no images to evaluate")
     if not np.isfinite(probabilities).all():
         raise DataError("some predictions are not finite numbers; the model is damaged, download or train it again")
+    from sklearn.metrics import confusion_matrix
+
     counts = predictions.counts
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(CODES)))
     return EvalReport(

@@ -3,15 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
-from datasets import Dataset
 
 from skinvision_hf.evaluation.bootstrap import LEVEL, estimate_all
 from skinvision_hf.evaluation.metrics import MELANOMA, brier_scores, log_losses, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.labels import CODES
 from skinvision_hf.records import Estimate, Record
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 SMALL_GROUP = 30
 """Lesions below which a group is flagged, and not compared with others."""
@@ -101,7 +104,7 @@ class SubgroupReport(Record):
         return next((gap for gap in self.gaps[attribute] if gap.metric == metric), None)
 
 
-def group_columns(dataset: Dataset) -> dict[str, list[str]]:
+def group_columns(dataset: "Dataset") -> dict[str, list[str]]:
     """Read the group of each image, by `sex`, `age`, `body site` and, with a column dx_type, `confirmation`."""
     columns = {
         "sex": [sex or UNKNOWN for sex in dataset["sex"]],
