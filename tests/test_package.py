@@ -41,10 +41,7 @@ def test_every_library_that_is_imported_is_declared() -> None:
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    needs = [
-        *project["dependencies"],
-        *(need for name in extras if name not in ("test", "all") for need in extras[name]),
-    ]
+    needs = sum((extras[name] for name in extras if name not in ("test", "all")), project["dependencies"])
     declared = {canonicalize_name(Requirement(need).name) for need in needs}
     owners = packages_distributions()
     for path in SOURCES:
