@@ -99,8 +99,8 @@ def publish_space(
             read it, set in its settings on the Hub.
         model_revision: Branch, tag or commit of the model; its newest commit when None.
         dataset_id: The data set on the Hub that the card links to; that of the published card when None.
-        package: Requirement to install this package by, such as `skinvision-hf[space,explain] @ git+https://...@REV`; the
-            version on PyPI when None.
+        package: Requirement to install this package by, such as
+            `skinvision-hf[space,explain] @ git+https://...@REV`; the version on PyPI when None.
         options: As for `publish_model`; a Space has no tag.
 
     Raises:
