@@ -92,7 +92,7 @@ def test_an_image_unlike_the_training_images_gets_a_warning_in_place_of_a_verdic
     answer = Prediction.from_probabilities(
         [0, 0, 0, 0, 1, 0, 0], operating_point=load_operating_point(full_release), in_distribution=False
     )
-    monkeypatch.setattr(SkinVision, "predict", lambda self, images, **options: [answer for _ in images])
+    monkeypatch.setattr(SkinVision, "stream", lambda self, images, **options: (answer for _ in images))
     assert run("predict", lesion, "--model", full_release) == 0
     output = capsys.readouterr().out
     assert "NOT like the training images" in output and "SUSPECTED" not in output and "prediction set" not in output

@@ -307,5 +307,5 @@ def test_the_space_installs_what_the_package_needs() -> None:
     assert len(front["short_description"]) <= 60
     assert "Not a medical device" in text
     [requirement] = [Requirement(line) for line in (SPACE / "requirements.txt").read_text().split("\n") if line]
-    assert requirement.name == name and requirement.extras == {"space"}
+    assert requirement.name == name and requirement.extras == {"space", "explain"}
     assert str(requirement.specifier) == f"=={__version__}"
