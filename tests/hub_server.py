@@ -376,6 +376,14 @@ def build_app(server: HubServer) -> Starlette:
         server.save(kind, repo_id, repository)
         return JSONResponse({"commitUrl": f"{server.url}/{repo_id}/commit/{oid}", "commitOid": oid})
 
+    async def squash(request: Request) -> Response:
+        kind, repo_id, repository = repo_of(request, write=True)
+        files = commit_at(repository, repository["refs"].pop("main"))["files"]
+        repository["commits"] = {}
+        add_commit(repository, "squashed", files)
+        server.save(kind, repo_id, repository)
+        return JSONResponse({})
+
     async def tag(request: Request) -> Response:
         kind, repo_id, repository = repo_of(request, write=True)
         name = (await request.json())["tag"]
@@ -422,6 +430,7 @@ def build_app(server: HubServer) -> Starlette:
         Route(f"{api}/tree/{{revision}}/{{path:path}}", tree),
         Route(f"{api}/preupload/{{revision}}", preupload, methods=["POST"]),
         Route(f"{api}/commit/{{revision}}", commit, methods=["POST"]),
+        Route(f"{api}/super-squash/{{revision}}", squash, methods=["POST"]),
         Route(f"{api}/tag/{{revision}}", tag, methods=["POST"]),
         Route("/{kind}/{user}/{name}.git/info/lfs/objects/batch", lfs_batch, methods=["POST"]),
         Route(f"{page}.git/info/lfs/objects/batch", lfs_batch, methods=["POST"]),

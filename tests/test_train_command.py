@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 from calling import call
-from tiny_training import ACCELERATE, ROOT, TINY, TORCHRUN, TRAIN, environment, history, train
+from tiny_training import (
+    ACCELERATE,
+    ROOT,
+    TINY,
+    TORCHRUN,
+    TRAIN,
+    environment,
+    history,
+    run_training,
+    tiny_config,
+    train,
+)
 
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
@@ -110,6 +121,20 @@ def test_a_launcher_that_starts_too_few_processes_is_not_taken_at_its_word(tmp_p
     assert result.returncode != 0
     assert "torchrun --nproc_per_node N" in result.stderr
     assert not (tmp_path / "run" / "history.jsonl").exists()
+
+
+@pytest.mark.slow
+def test_trackio_keeps_settings_and_metrics_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "trackio"))  # read when it is imported
+    trackio = pytest.importorskip("trackio.sqlite_storage").SQLiteStorage
+    folder = run_training(tiny_config(tmp_path / "run", report_to="trackio"))
+    (run,) = trackio.get_runs("skinvision")
+    settings = trackio.get_run_config("skinvision", run)
+    assert settings["head.learning_rate"] == 0.001
+    assert str(tmp_path) not in str(settings)
+    assert [row["train_loss"] for row in trackio.get_logs("skinvision", run)] == [
+        epoch["train_loss"] for epoch in history(folder)
+    ]
 
 
 @pytest.mark.parametrize("library", ["accelerate", "jsonargparse"])

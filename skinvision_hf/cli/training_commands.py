@@ -23,7 +23,7 @@ from skinvision_hf.config import INITS, VIEWS, TrainConfig
 from skinvision_hf.errors import DataError
 
 if TYPE_CHECKING:
-    from jsonargparse import ArgumentParser
+    from jsonargparse import ArgumentParser, Namespace
 
 LABELLED = "HAM10000 (from prepare), or other labelled images: one folder per diagnosis, or a CSV file"
 LEAK = 3  # the exit code
@@ -78,15 +78,13 @@ def _download_or_source(text: str) -> str:
 
 def train(argv: Sequence[str]) -> int:
     """Train a network and make it a release."""
-    require_training()
-    parser = _train_parser()
-    arguments = parser.parse_args(list(argv))
-    resume = arguments.pop("resume")
-    arguments.pop("config", None)
-    config = TrainConfig(**vars(parser.instantiate(arguments)))
-    source(config.data)
-    if config.model.init not in INITS and not Path(config.model.init).exists():
-        raise DataError(f"there is no {config.model.init!r}; --model.init takes {', '.join(INITS)} or a release folder")
+    parser = train_parser(
+        "skinvision train",
+        "Train the classifier, then all layers. Then calibrate and evaluate it, and write a release.",
+        example="skinvision train --data data/ham10000 --output_dir outputs/skinvision\n"
+        "skinvision train --data synthetic --finetune.epochs 3 --output_dir outputs/trial",
+    )
+    config, resume = read_config(parser, parser.parse_args(list(argv)))
 
     from skinvision_hf.card.finishing import finish_release
     from skinvision_hf.training.trainer import Trainer, load_training_data
@@ -105,17 +103,15 @@ def train(argv: Sequence[str]) -> int:
     return 0
 
 
-def _train_parser() -> "ArgumentParser":
-    """Derive the command line from the configuration classes."""
+def train_parser(prog: str, description: str, *, example: str) -> "ArgumentParser":
+    """Derive the command line of a training from the configuration classes."""
+    require_training()
     from jsonargparse import ArgumentParser
 
     parser = ArgumentParser(
-        prog="skinvision train",
-        description="Train the classifier, then all layers. Then calibrate and evaluate it, and write a release.",
-        epilog=epilog(
-            "skinvision train --data data/ham10000 --output_dir outputs/skinvision\n"
-            "skinvision train --data synthetic --finetune.epochs 3 --output_dir outputs/trial"
-        ),
+        prog=prog,
+        description=description,
+        epilog=epilog(example),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         env_prefix=False,
     )
@@ -123,6 +119,17 @@ def _train_parser() -> "ArgumentParser":
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint, same settings")
     parser.add_class_arguments(TrainConfig, as_group=False)
     return parser
+
+
+def read_config(parser: "ArgumentParser", arguments: "Namespace") -> tuple[TrainConfig, bool]:
+    """The settings of a training that a command line asks for, and whether to resume it; checks what they name."""
+    resume = arguments.pop("resume")
+    arguments.pop("config", None)
+    config = TrainConfig(**vars(parser.instantiate(arguments)))
+    source(config.data)
+    if config.model.init not in INITS and not Path(config.model.init).exists():
+        raise DataError(f"there is no {config.model.init!r}; --model.init takes {', '.join(INITS)} or a release folder")
+    return config, resume
 
 
 def evaluate(argv: Sequence[str]) -> int:

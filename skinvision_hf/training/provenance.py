@@ -21,6 +21,7 @@ from skinvision_hf.files import without_folders
 from skinvision_hf.models.release import TRAINING_FILE
 from skinvision_hf.training.setup import launch_settings
 
+PROGRAMS = {"skinvision": ["skinvision"], "train_on_hub": ["uv", "run", "scripts/jobs/train_on_hub.py"]}
 RECORDED_VERSIONS = ("torch", "torchvision", "transformers", "timm", "datasets", "accelerate", "numpy")
 
 
@@ -72,5 +73,5 @@ def _command(processes: int) -> str:
     # A run that was stopped ends with the same weights as one that was not.
     arguments = [without_folders(argument) for argument in sys.argv[1:] if argument != "--resume"]
     launcher = ["python"] if processes == 1 else ["accelerate", "launch"]
-    program = ["skinvision"] if Path(sys.argv[0]).stem == "skinvision" else [*launcher, "scripts/train.py"]
+    program = PROGRAMS.get(Path(sys.argv[0]).stem, [*launcher, "scripts/train.py"])
     return shlex.join([*program, *arguments])
