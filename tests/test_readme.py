@@ -28,7 +28,7 @@ def blocks(kind: str, pages: list[Path] = PAGES) -> list[str]:
 
 
 LINES = [line for block in blocks("bash") for line in block.replace("\\\n", " ").splitlines()]
-COMMANDS = sorted({line for line in LINES if re.search(r"\bscripts/\w+\.py|\bskinvision [a-z]", line)})
+COMMANDS = sorted({line for line in LINES if re.search(r"\bscripts/[\w/]+\.py|\bskinvision [a-z]", line)})
 
 
 @cache
