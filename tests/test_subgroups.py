@@ -5,10 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from datasets import Dataset
+from PIL import Image
 from random_predictions import draw_predictions, predictions_of
+from skimage.color import lab2rgb, rgb2lab
 
+from skinvision_hf.data.skin_tone import typology_angle
 from skinvision_hf.evaluation.report import evaluate_predictions
-from skinvision_hf.evaluation.subgroups import SMALL_GROUP, find_gaps, group_columns, measure_subgroups
+from skinvision_hf.evaluation.subgroups import SKIN_TONE, SMALL_GROUP, find_gaps, group_columns, measure_subgroups
 from skinvision_hf.labels import CODES
 
 MELANOMA = CODES.index("mel")
@@ -123,3 +126,31 @@ def test_groups_are_read_from_the_columns_of_a_split() -> None:
         "confirmation": ["histology", "follow-up", *["consensus or confocal"] * 2, "unknown", "unknown"],
     }
     assert "confirmation" not in group_columns(split.remove_columns("dx_type"))
+
+
+def photograph(lab: tuple[float, float, float]) -> Image.Image:
+    """Skin of a colour, around a dark lesion and inside of the black corners of a dermatoscope."""
+    pixels = np.broadcast_to(lab2rgb(np.array(lab, dtype=float)), (150, 200, 3)).copy()
+    rows, columns = np.ogrid[-1:1:150j, -1:1:200j]
+    pixels[np.hypot(rows, columns) < 0.55] = (0.25, 0.15, 0.1)
+    pixels[np.hypot(rows, columns) > 1.05] = 0.02
+    return Image.fromarray((255 * pixels).round().astype(np.uint8))
+
+
+TONES = {"dark": (38, 10, 14), "brown": (50, 12, 18), "tan": (57, 12, 18), "intermediate": (62, 10, 17)}
+TONES |= {"light": (66, 10, 15), "very light": (74, 8, 12)}
+
+
+def test_images_are_grouped_by_the_typology_angle_of_the_skin_around_the_lesion() -> None:
+    for lab in TONES.values():
+        seen = rgb2lab(np.asarray(photograph(lab))[75, 12])
+        expected = np.degrees(np.arctan((seen[0] - 50) / seen[2]))
+        assert typology_angle(photograph(lab)) == pytest.approx(expected, abs=0.5)
+    blue, black = photograph((70, 10, -4)), Image.new("RGB", (60, 60))
+    assert typology_angle(blue) is None and typology_angle(black) is None
+    images = [*map(photograph, TONES.values()), blue]
+    columns = {name: [None] * len(images) for name in ("sex", "age", "localization")}
+    groups = group_columns(Dataset.from_dict({"image": images} | columns))[SKIN_TONE]
+    assert groups == [*TONES, "unknown"]
+    report = measure_subgroups(draw_predictions(len(groups)), {SKIN_TONE: groups[::-1]})
+    assert [group.name for group in report.groups[SKIN_TONE]] == groups, "from dark to light, then unknown"

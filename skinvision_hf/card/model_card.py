@@ -11,7 +11,7 @@ from skinvision_hf.card.templating import LICENCE, NO_LINKS, Links, render_templ
 from skinvision_hf.config import CAM_METHOD
 from skinvision_hf.evaluation.bootstrap import LEVEL, RESAMPLES
 from skinvision_hf.evaluation.metrics import CLASS_METRICS
-from skinvision_hf.evaluation.subgroups import SHARED_LESIONS, SMALL_GROUP
+from skinvision_hf.evaluation.subgroups import SHARED_LESIONS, SKIN_TONE, SMALL_GROUP
 from skinvision_hf.files import atomic_write
 from skinvision_hf.models.prediction import COVERAGE, MIN_SENSITIVITY
 from skinvision_hf.models.release import CARD_FILE, EVALUATION_FILE
@@ -121,6 +121,7 @@ def render_page(template: str, report: ReleaseReport, *, links: Links = NO_LINKS
         resamples=RESAMPLES,
         coverage=COVERAGE,
         small_group=SMALL_GROUP,
+        skin_tone=SKIN_TONE,
         shared_lesions=SHARED_LESIONS,
         cam_method=CAM_METHOD,
         operating_level=MIN_SENSITIVITY,

@@ -1,4 +1,4 @@
-"""The main metrics by sex, age, body site and way of confirmation, and the largest gaps between groups."""
+"""The main metrics by sex, age, body site, skin tone and confirmation, and the largest gaps between groups."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from skinvision_hf.data.skin_tone import typology_angle
 from skinvision_hf.evaluation.bootstrap import LEVEL, estimate_all
 from skinvision_hf.evaluation.metrics import MELANOMA, brier_scores, log_losses, overall_statistics
 from skinvision_hf.evaluation.predictions import Predictions
@@ -24,6 +25,10 @@ SHARED_LESIONS = 10
 
 SHUFFLES = 2000
 AGE_BANDS = ((0, "under 30"), (30, "30 to 44"), (45, "45 to 59"), (60, "60 to 74"), (75, "75 and over"))
+SKIN_TONE = "skin tone (ITA)"
+TONE_BANDS = ((-90, "dark"), (-30, "brown"), (10, "tan"), (28, "intermediate"), (41, "light"), (55, "very light"))
+"""Groups of the individual typology angle in degrees (Del Bino and Bernerd 2013)."""
+
 UNKNOWN = "unknown"
 CONFIRMATIONS = {
     "histo": "histology",
@@ -105,14 +110,20 @@ class SubgroupReport(Record):
 
 
 def group_columns(dataset: "Dataset") -> dict[str, list[str]]:
-    """Read the group of each image, by `sex`, `age`, `body site` and, with a column dx_type, `confirmation`."""
+    """Read the group of each image, by `sex`, `age`, `body site`, and where known by `confirmation` and `SKIN_TONE`.
+
+    The latter two need the columns dx_type and image.
+    """
     columns = {
         "sex": [sex or UNKNOWN for sex in dataset["sex"]],
-        "age": [_age_band(age) for age in dataset["age"]],
+        "age": [_band(age, AGE_BANDS) for age in dataset["age"]],
         "body site": [site or UNKNOWN for site in dataset["localization"]],
     }
     if "dx_type" in dataset.column_names:
         columns["confirmation"] = [CONFIRMATIONS.get(kind, UNKNOWN) for kind in dataset["dx_type"]]
+    if "image" in dataset.column_names:
+        angles = (typology_angle(row["image"]) for row in dataset.select_columns(["image"]))
+        columns[SKIN_TONE] = [_band(angle, TONE_BANDS) for angle in angles]
     return columns
 
 
@@ -139,15 +150,15 @@ def _measure_group(name: str, test: Predictions, rows: np.ndarray) -> Group:
     )
 
 
-def _age_band(age: float | None) -> str:
-    if age is None or not age >= 0:
-        return UNKNOWN
-    return next(name for start, name in reversed(AGE_BANDS) if age >= start)
+def _band(value: float | None, bands: Sequence[tuple[int, str]]) -> str:
+    """The band of a value, from the start and the name of each; unknown without a value, and below the first."""
+    found = [name for start, name in bands if value is not None and value >= start]
+    return found[-1] if found else UNKNOWN
 
 
 def _in_order(names: Sequence[str]) -> list[str]:
-    """The names that occur: age bands by age, others alphabetically, unknown ones last."""
-    bands = [name for _, name in AGE_BANDS]
+    """The names that occur: bands by value, others alphabetically, unknown ones last."""
+    bands = [name for _, name in (*AGE_BANDS, *TONE_BANDS)]
     return sorted(set(names), key=lambda name: (name == UNKNOWN, bands.index(name) if name in bands else 0, name))
 
 
