@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from skinvision_hf.data import FEATURES, load_labelled, load_split
+from skinvision_hf.data.schema import PATIENT
 from skinvision_hf.data.synthetic import draw_image
 from skinvision_hf.data.tables import code_of
 from skinvision_hf.errors import DataError
@@ -55,7 +56,8 @@ def test_a_folder_for_each_class_is_a_labelled_set(tmp_path: Path) -> None:
     draw(tmp_path / "nevus" / "patient" / "TWO.JPG")
     (tmp_path / "notes").mkdir()
     data = load_labelled(tmp_path)
-    assert (data["image_id"][:], data.features) == (["AKIEC/one", "nevus/patient/TWO"], FEATURES)
+    assert (data["image_id"][:], data.features) == (["AKIEC/one", "nevus/patient/TWO"], FEATURES | PATIENT)
+    assert data["patient_id"][:] == ["unknown"] * 2
     archive = shutil.make_archive(str(tmp_path.parent / "classes"), "zip", tmp_path.parent, tmp_path.name)
     assert load_labelled(archive)["image_id"][:] == data["image_id"][:]
     assert load_split(archive, split="test", split_scheme=None)[1:] == ("classes", "all")

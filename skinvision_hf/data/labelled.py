@@ -8,7 +8,7 @@ from datasets import Dataset
 
 from skinvision_hf.data.folders import TABLE_SUFFIXES, Pictures, list_files, read_places
 from skinvision_hf.data.images import IMAGE_SUFFIXES
-from skinvision_hf.data.schema import FEATURES, make_dataset
+from skinvision_hf.data.schema import FEATURES, PATIENT, make_dataset
 from skinvision_hf.data.tables import Table, code_of, is_table, refuse_unknown
 from skinvision_hf.errors import DataError, first_ten
 from skinvision_hf.labels import CODES
@@ -26,7 +26,7 @@ def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
         skip_unknown: Leave out images whose label is none of the seven diagnoses, instead of refusing them.
 
     Returns:
-        The columns of `skinvision_hf.data.FEATURES`.
+        The columns of `skinvision_hf.data.FEATURES`, and `patient_id`, which is "unknown" where the table has none.
 
     Raises:
         DataError: If nothing is found, images are missing, or a label is unknown; offenders are counted and named.
@@ -47,7 +47,7 @@ def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
         records, files = [records[row] for row in kept], [files[row] for row in kept]
     remedy = "correct the labels, or leave these images out with --skip_unknown"
     refuse_unknown([record["dx"] for record in records], str(path), remedy)
-    return make_dataset(records, files, None).select_columns(list(FEATURES))
+    return make_dataset(records, files, None).select_columns([*FEATURES, *PATIENT])
 
 
 def holds_labels(folders: Sequence[Path]) -> bool:

@@ -22,6 +22,7 @@ FEATURES = Features(
 )
 MASK = {"mask": Image()}
 DX_TYPE = {"dx_type": TEXT}
+PATIENT = {"patient_id": TEXT}
 
 MISSING = ("", "nan", "na", "n/a", "none", "null", "unknown")
 OLDEST = 130.0
@@ -51,14 +52,14 @@ def make_dataset(records: Sequence[dict[str, Any]], images: Sequence[Any], masks
 
 
 def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
-    """Bring rows into the columns `FEATURES`, `dx_type` and, if asked for, `mask`: each image once, by image_id.
+    """Bring rows into the columns `FEATURES`, `dx_type`, `patient_id` and, if asked for, `mask`: each image_id once.
 
     Copies on the Hub repeat images (13,354 rows for 10,015 images in `marmal88/skin_cancer`) and put them on both sides
     of their own splits, so repetitions and splits are both dropped.
 
     Args:
-        dataset: With the columns image, image_id, lesion_id, `dx` or `label`, and, where known, age, sex, localization,
-            dx_type and mask, under any name of `skinvision_hf.data.tables.COLUMNS`.
+        dataset: With the columns image, image_id, lesion_id, `dx` or `label`, and, where known, patient_id, age, sex,
+            localization, dx_type and mask, under any name of `skinvision_hf.data.tables.COLUMNS`.
         name: How messages call it.
         masks: Keep the column `mask`.
 
@@ -80,7 +81,7 @@ def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:
     dataset = dataset.select_columns(pictures)
     for column in pictures:  # also undecoded rows, paths, and plain bytes
         dataset = dataset.cast_column(column, Image())
-    features = Features(FEATURES | DX_TYPE | (MASK if masks else {}))
+    features = Features(FEATURES | DX_TYPE | PATIENT | (MASK if masks else {}))
     for column, content in cleaned.items():
         dataset = dataset.add_column(column, content, feature=features[column])
     first = {image_id: row for row, image_id in reversed(list(enumerate(cleaned["image_id"])))}
@@ -97,12 +98,12 @@ def _labels(dataset: Dataset, columns: Sequence[str]) -> list[str]:
 
 
 def _clean(columns: dict[str, list[Any]], name: str) -> dict[str, list[Any]]:
-    """Turn values by the keys of `COLUMNS` (or None) into those of `FEATURES` and `DX_TYPE`, images aside."""
+    """Turn values by the keys of `COLUMNS` (or None) into those of `unify`, images aside."""
     refuse_unknown(columns["dx"], name)
     cleaned: dict[str, list[Any]] = {"label": [CODES.index(code) for code in map(code_of, columns["dx"]) if code]}
     for column in ("image_id", "lesion_id"):
         cleaned[column] = [str(value) for value in columns[column]]
-    for column in ("localization", "dx_type"):
+    for column in ("localization", "dx_type", "patient_id"):
         cleaned[column] = [_text(value) or "unknown" for value in columns[column]]
     sexes = [_text(value).lower() or "unknown" for value in columns["sex"]]
     cleaned["sex"] = [{"m": "male", "f": "female"}.get(sex, sex) for sex in sexes]

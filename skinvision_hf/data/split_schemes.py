@@ -77,16 +77,22 @@ def grouped_split(labels: Sequence[str], groups: Sequence[str], *, seed: int = 0
     Twenty stratified group folds are made; the first fourteen are training, the next three validation, the rest test.
     The split of each row depends on the order of the rows.
     """
+    folds = grouped_folds(labels, groups, count=20, seed=seed)
+    return [SPLITS[(number >= 14) + (number >= 17)] for number in folds.tolist()]
+
+
+def grouped_folds(labels: Sequence[str | int], groups: Sequence[str], *, count: int, seed: int = 0) -> np.ndarray:
+    """The fold of each row (n,), from 0: as many rows in each, stratified by diagnosis, with no group in two folds."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    folds = StratifiedGroupKFold(n_splits=20, shuffle=True, random_state=seed)
-    splits = np.full(len(labels), SPLITS[0], dtype=object)
+    splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
+    folds = np.zeros(len(labels), dtype=int)
     with warnings.catch_warnings():
         # A diagnosis with fewer images than folds still gets its share of the three splits.
         warnings.filterwarnings("ignore", message="The least populated class")
-        for number, (_, rows) in enumerate(folds.split(np.zeros(len(labels)), labels, groups)):
-            splits[rows] = SPLITS[(number >= 14) + (number >= 17)]
-    return splits.tolist()
+        for number, (_, rows) in enumerate(splitter.split(np.zeros(len(labels)), labels, groups)):
+            folds[rows] = number
+    return folds
 
 
 def image_level_split(labels: Sequence[str]) -> list[str]:

@@ -17,6 +17,7 @@ from skinvision_hf.labels import CODES, DIAGNOSES
 COLUMNS = {
     "image_id": "image imagepath filepath path filename imagefile file imageid imagename isicid img imgid name id",
     "lesion_id": "lesionid lesion",
+    "patient_id": "patientid patient subjectid subject",
     "dx": "dx diagnosis label labels class classname category diagnostic celltype disease lesiontype target "
     "diagnosis5 diagnosis4 diagnosis3 diagnosis2 diagnosis1",
     "dx_type": "dxtype diagnosisconfirmtype",
