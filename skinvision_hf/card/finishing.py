@@ -15,6 +15,7 @@ from skinvision_hf.evaluation.calibration import calibrate
 from skinvision_hf.evaluation.conformal import fit_conformal, save_conformal
 from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.evaluation.evaluate import evaluate_release, predict_dataset
+from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import EvalReport, Validation, evaluate_predictions, read_metrics
 from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import write_json
@@ -23,6 +24,7 @@ from skinvision_hf.models.onnx_export import export_onnx
 from skinvision_hf.models.release import METRICS_FILE, ONNX_FILE, PREDICTIONS_FILE, list_parts
 from skinvision_hf.models.selftest import write_selftest
 from skinvision_hf.models.torch_runtime import TorchRuntime
+from skinvision_hf.ood.detector import OODDetector
 from skinvision_hf.ood.fitting import fit_detector
 from skinvision_hf.ood.ood_evaluation import measure_ood, measure_robustness
 
@@ -49,29 +51,10 @@ def finish_release(
     folder = Path(folder)
     model = model.to(best_device()).eval()
     calibrate(model, predict_dataset(model, data["validation"]))
-    _round_weights(model)
-    model.save_pretrained(folder)
+    round_weights(model)
     detector = fit_detector(model, data["train"], data["validation"])
-    detector.save(folder)
-    try:
-        export_onnx(model, folder, stage=detector.stage)
-    except ModelError as error:
-        (folder / ONNX_FILE).unlink(missing_ok=True)  # one of other weights
-        logger.warning("The release has no %s: %s", ONNX_FILE, error)
-    write_selftest(TorchRuntime(model), folder)
-    validation = predict_dataset(model, data["validation"])
-    save_conformal(fit_conformal(validation), folder)
-    list_parts(folder)
-
-    scheme = scheme_name(data, split_scheme)
-    evaluation, test = evaluate_release(folder, model, data["test"], scheme=scheme, split="test")
+    evaluation, test = write_release(folder, model, detector, data, scheme=scheme_name(data, split_scheme))
     test.to_csv(folder / PREDICTIONS_FILE)
-    evaluation = replace(
-        evaluation,
-        validation=Validation(evaluate_predictions(validation, split_scheme=scheme, split="validation").overall),
-        operating_points=measure_decisions(validation, test),
-        stored_thresholds=None,
-    )
     measured = Measurements(
         ood=measure_ood(model, detector, data["test"]), robustness=measure_robustness(model, detector, data["test"])
     )
@@ -83,7 +66,41 @@ def finish_release(
     return evaluation
 
 
-def _round_weights(model: SkinVisionForImageClassification) -> None:
+def write_release(
+    folder: Path,
+    model: SkinVisionForImageClassification,
+    detector: OODDetector | None,
+    data: DatasetDict,
+    *,
+    scheme: str,
+) -> tuple[EvalReport, Predictions]:
+    """Write a calibrated network, rounded by `round_weights`, with its parts, and measure it on the test split.
+
+    Prediction sets and thresholds are chosen on the split validation. `scheme` is the name of the data in the report.
+    """
+    model.save_pretrained(folder)
+    if detector:
+        detector.save(folder)
+    try:
+        export_onnx(model, folder, stage=detector.stage if detector else None)
+    except ModelError as error:
+        (folder / ONNX_FILE).unlink(missing_ok=True)  # one of other weights
+        logger.warning("The release has no %s: %s", ONNX_FILE, error)
+    write_selftest(TorchRuntime(model), folder)
+    validation = predict_dataset(model, data["validation"])
+    save_conformal(fit_conformal(validation), folder)
+    list_parts(folder)
+    evaluation, test = evaluate_release(folder, model, data["test"], scheme=scheme, split="test")
+    evaluation = replace(
+        evaluation,
+        validation=Validation(evaluate_predictions(validation, split_scheme=scheme, split="validation").overall),
+        operating_points=measure_decisions(validation, test),
+        stored_thresholds=None,
+    )
+    return evaluation, test
+
+
+def round_weights(model: SkinVisionForImageClassification) -> None:
     """Round a network in memory as its file is, so that what is measured is what is published."""
     with torch.no_grad():
         for tensor in model.timm_model.state_dict().values():
