@@ -165,6 +165,9 @@ def _metadata(report: ReleaseReport, links: Links) -> ModelCardData:
 def _results(report: ReleaseReport, dataset: str) -> Iterator[EvalResult]:
     """The model-index: the headline metrics with their confidence intervals."""
     split = report.evaluation.split
+    name = "Synthetic lesions" if report.synthetic else f"{DATASET}, split scheme {split.scheme}"
+    if report.adaptation:  # measured on other images than those of the training data
+        dataset = name = split.scheme
     for metric in MAIN_METRICS:
         estimate = report.evaluation.overall.get(metric.name)
         if metric.hub and estimate and estimate.value is not None:
@@ -172,7 +175,7 @@ def _results(report: ReleaseReport, dataset: str) -> Iterator[EvalResult]:
                 task_type=TASK,
                 task_name="Skin lesion classification",
                 dataset_type=dataset,
-                dataset_name="Synthetic lesions" if report.synthetic else f"{DATASET}, split scheme {split.scheme}",
+                dataset_name=name,
                 dataset_split=split.name,
                 metric_type=metric.hub,
                 metric_name=metric.title,
@@ -190,4 +193,4 @@ def _interval(estimate: Estimate) -> dict[str, Any] | None:
 def _title(report: ReleaseReport, links: Links) -> str:
     if links.model_id:
         return links.model_id.rpartition("/")[2]
-    return f"skinvision-{report.architecture.replace('_', '-')}"
+    return f"skinvision-{report.architecture.replace('_', '-')}{'-adapted' if report.adaptation else ''}"

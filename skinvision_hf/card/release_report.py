@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from skinvision_hf.card.training_record import TrainingStep
 from skinvision_hf.config import LEAKY_SCHEME
 from skinvision_hf.errors import DataError, ModelError
+from skinvision_hf.evaluation.adaptation import AdaptationReport
 from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.explain.explanation_report import ExplanationReport
 from skinvision_hf.labels import DIAGNOSES
@@ -36,11 +37,12 @@ class MalignantAnswers(NamedTuple):
 
 @dataclass(frozen=True)
 class Measurements(Record):
-    """The sections of metrics.json that are measured outside of `skinvision_hf.evaluation`."""
+    """The sections of metrics.json besides those of `EvalReport`."""
 
     ood: OODReport | None = None
     robustness: RobustnessReport | None = None
     explanations: ExplanationReport | None = None
+    adaptation: AdaptationReport | None = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class ReleaseReport:
         ood: What OOD detection does; None where it was not measured, as for the next two.
         robustness: How stable answers are.
         explanations: How good heat maps are.
+        adaptation: What it was adapted to after training, and what that changed; None for most releases.
         training: How it was trained.
         files: Names of the files in the folder.
         figures: Names of the figures, without their ending.
@@ -73,6 +76,7 @@ class ReleaseReport:
     ood: OODReport | None
     robustness: RobustnessReport | None
     explanations: ExplanationReport | None
+    adaptation: AdaptationReport | None
     training: TrainingStep
     files: tuple[str, ...]
     figures: tuple[str, ...]

@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": ("training_commands", "evaluate a model on labelled images"),
     "compare": ("training_commands", "find out whether one model is better than another"),
     "audit": ("training_commands", "find lesions with images in more than one split"),
+    "adapt": ("training_commands", "adapt a model to your own labelled images"),
     "explain-model": ("training_commands", "compare the heat maps of a model with lesion masks"),
     "publish": ("hub_commands", "publish a model, a data set or a Space on the Hub"),
 }

@@ -1,4 +1,4 @@
-"""`skinvision prepare`, `train`, `evaluate`, `compare`, `audit`, `explain-model`: from images to a measured release."""
+"""`skinvision prepare`, `train`, `evaluate`, `compare`, `audit`, `adapt`, `explain-model`: from images to releases."""
 
 import argparse
 import logging
@@ -179,8 +179,12 @@ def compare(argv: Sequence[str]) -> int:
 
 
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--skip_unknown", action="store_true", help="leave out images with other diagnoses")
+    _add_skip_unknown(parser)
     parser.add_argument("--batch_size", type=positive, default=64, help="images per batch (default: %(default)s)")
+
+
+def _add_skip_unknown(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--skip_unknown", action="store_true", help="leave out images with other diagnoses")
 
 
 def audit(argv: Sequence[str]) -> int:
@@ -209,6 +213,32 @@ def audit(argv: Sequence[str]) -> int:
     if folder:
         print(f"\nWritten to {write_json(folder / 'audit.json', report.to_dict())}")
     return LEAK if report.leaks else 0
+
+
+def adapt(argv: Sequence[str]) -> int:
+    """Adapt a model to other images and print what that changed."""
+    parser = make_parser(
+        "adapt",
+        "Adapt a model to your own labelled images, where it may be too sure, and diagnoses more or less frequent.\n"
+        "On half of the images, refit temperature, class priors, thresholds and prediction sets. On the other half,\n"
+        "measure the model before and after. The halves share no lesion and no patient, if your CSV file has the\n"
+        "columns lesion_id and patient_id. Writes a new release, whose card says so; OOD detection stays as it is.\n"
+        "Needs images of 200 lesions (or patients), of which 20 are melanomas and 20 are benign.",
+        example="skinvision adapt --data mine.csv --output_dir outputs/adapted\n"
+        "skinvision predict photo.jpg --model outputs/adapted",
+    )
+    add_model_options(parser)
+    about = "your images: a CSV file with the columns image and label, or one folder per diagnosis"
+    parser.add_argument("--data", dest="source", type=source, required=True, metavar="SOURCE", help=about)
+    parser.add_argument("--output_dir", required=True, type=Path, help="folder for the new release")
+    _add_skip_unknown(parser)
+    given = parser.parse_args(argv)
+    require_training()
+
+    from skinvision_hf.card.adapting import adapt_model
+
+    print(f"{adapt_model(**vars(given))}\n\nRelease written to {given.output_dir}")
+    return 0
 
 
 def explain_model(argv: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""How well calibrated probabilities are, and the temperature that improves them."""
+"""How well calibrated probabilities are, and the temperature and class priors that improve them."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -19,6 +19,9 @@ CHANCE_DRAWS = 1000
 LARGEST_TEMPERATURE = 20.0
 NEGLIGIBLE = 1e-3
 """Difference of a temperature from 1 that the rounding of weights to float16 causes; it is not folded in."""
+
+PRIOR_SPREAD = 1.0
+"""Standard deviation of a bias before any image is seen: class frequencies change by a factor of e, up or down."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,34 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(log_loss, bounds=(-bound, bound), options={"xatol": 1e-8}).x))
 
 
+def fit_priors(logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
+    """Find the temperature and the bias of each diagnosis that suit the labels (n,) of images from another source.
+
+    This is bias-corrected temperature scaling (Alexandari, Kundaje and Shrikumar 2020, arXiv:1901.06852): logits (n, 7)
+    are divided by the temperature, then the biases (7,) are added, which makes the mean probability of each diagnosis
+    its frequency. A normal prior with `PRIOR_SPREAD` keeps the bias of a diagnosis with few images near 0. DataError is
+    raised as by `fit_temperature`.
+    """
+    from scipy.optimize import minimize
+    from scipy.special import logsumexp
+
+    start = [1 / fit_temperature(logits, labels), *np.zeros(len(CODES))]
+    logits, truth = logits.astype(np.float64), np.eye(len(CODES))[labels]
+
+    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
+        bias = parameters[1:]
+        scaled = logits * parameters[0] + bias
+        normaliser = logsumexp(scaled, axis=1, keepdims=True)
+        error = np.exp(scaled - normaliser) - truth
+        value = normaliser.sum() - (scaled * truth).sum() + (bias**2).sum() / (2 * PRIOR_SPREAD**2)
+        return value, np.array([(error * logits).sum(), *(error.sum(axis=0) + bias / PRIOR_SPREAD**2)])
+
+    # Convex in these parameters, so the minimum is the only one.
+    bounds = [(1 / LARGEST_TEMPERATURE, LARGEST_TEMPERATURE), *[(None, None)] * len(CODES)]
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"ftol": 1e-12}).x
+    return float(1 / found[0]), found[1:]
+
+
 def calibrate(model: "SkinVisionForImageClassification", validation: Predictions) -> None:
     """Fit a temperature and divide the classifier by it, so that every library's loader gives calibrated probabilities.
 
@@ -198,11 +229,16 @@ def calibrate(model: "SkinVisionForImageClassification", validation: Predictions
     that split; if they cannot be used, DataError is raised.
     """
     temperature = fit_temperature(validation.logits, validation.labels)
-    if abs(temperature - 1) < NEGLIGIBLE:
-        return
+    if abs(temperature - 1) >= NEGLIGIBLE:
+        fold(model, temperature, np.zeros(len(CODES)))
+
+
+def fold(model: "SkinVisionForImageClassification", temperature: float, bias: np.ndarray) -> None:
+    """Divide the classifier by a temperature and add the bias (7,) to its own, in place; see `fit_priors`."""
     classifier = model.timm_model.get_classifier()
     classifier.weight.data /= temperature
     classifier.bias.data /= temperature
+    classifier.bias.data += classifier.bias.new_tensor(bias)
     model.config.calibration_temperature = recorded_temperature(model) * temperature
 
 
