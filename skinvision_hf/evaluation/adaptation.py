@@ -94,9 +94,7 @@ def halve(dataset: "Dataset") -> "DatasetDict":
     rows = {"lesions": labels >= 0, "melanomas": labels == MELANOMA, "benign lesions": ~malignant}
     for kind, needed in SMALLEST.items():
         if (found := len(set(groups[rows[kind]]))) < needed:
-            raise DataError(
-                f"adapting needs {needed} {kind}, not {found} (a known patient counts once); add more images"
-            )
+            raise DataError(f"adapting needs {needed} {kind}, not {found} (known patients count once); add images")
     folds = grouped_folds(labels.tolist(), groups.tolist(), count=2)
     return DatasetDict({n: dataset.select(np.flatnonzero(folds == k)) for k, n in enumerate(("validation", "test"))})
 
