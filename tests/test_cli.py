@@ -247,6 +247,7 @@ WRONG = [
     (["evaluate", "--data", "synthetic", "--output_dir", "x", "--batch_size", "0"], "'0' is not a whole number"),
     (["compare", "/nowhere", "a/b", "--output_dir", "x"], "/nowhere is neither a folder nor a Hub id"),
     (["compare", "a/b", "c/d", "--output_dir", "x"], "--data is missing"),
+    (["adapt", "--data", "/nowhere", "--output_dir", "x"], "there is no file or folder /nowhere"),
     (["explain-model", "--data", "/nowhere", "--output_dir", "x"], "there is no file or folder /nowhere"),
     (PUBLISH, "give --release DIR, --dataset SOURCE, --space --model_id ID, or --all"),
     ([*PUBLISH, "--space", "--model_id", "a/c", "--tag", "v1"], "--tag has no effect with --space"),
