@@ -31,6 +31,7 @@ def test_its_pages_are_what_its_files_and_the_templates_make() -> None:
     report = ReleaseReport.read(RELEASE)
     assert (RELEASE / "README.md").read_text(encoding="utf-8") == render_card(report).content
     assert (RELEASE / "EVALUATION.md").read_text(encoding="utf-8") == render_page("evaluation.md", report)
+    assert (RELEASE / "notebook.ipynb").read_text(encoding="utf-8") == render_page("notebook.ipynb", report)
 
 
 def test_it_is_small_and_holds_what_is_known_by_name_and_no_picture_of_a_lesion() -> None:

@@ -14,7 +14,7 @@ from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import evaluate_predictions
-from skinvision_hf.figures.evaluation_plots import plot_confidence, plot_misclassified
+from skinvision_hf.figures.evaluation_plots import plot_answers, plot_confidence
 from skinvision_hf.figures.release_plots import draw_release, plot_training
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -55,14 +55,16 @@ def test_figures_show_the_numbers_they_are_given(tmp_path: Path) -> None:
     assert again.read_bytes() == (tmp_path / "a" / "figures" / "confidence.png").read_bytes()
 
 
-def test_wrong_answers_are_shown_and_right_ones_are_not(tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [True, False], ids=["right", "wrong"])
+def test_the_answers_that_are_asked_for_are_shown(asked: bool, tmp_path: Path) -> None:
     dataset = load_ham10000("synthetic[:210]")["test"]
     labels = np.array(dataset["label"][:])
     names, lesions = tuple(dataset["image_id"][:]), tuple(dataset["lesion_id"][:])
     logits = 9.0 * np.eye(7)[labels]
     right = Predictions(image_ids=names, lesion_ids=lesions, labels=labels, logits=logits)
     wrong = replace(right, logits=np.roll(logits, 1, axis=1))
-    paths = [plot_misclassified(dataset, p, tmp_path / f"{k}.png") for k, p in enumerate((right, wrong))]
+    cases = (wrong, right) if asked else (right, wrong)
+    paths = [plot_answers(dataset, p, tmp_path / f"{k}.png", right=asked) for k, p in enumerate(cases)]
     nothing, images = (np.ptp(np.asarray(Image.open(path).convert("RGB")), axis=2) > 20 for path in paths)
     assert nothing.mean() == 0 and images.mean() > 0.3, "shares of coloured pixels"
 

@@ -42,6 +42,7 @@ def test_a_published_release_is_the_folder_and_its_card(server: HubServer, relea
     assert content.pop(".gitattributes")
     assert f'"{REPO}"' in content.pop("README.md").decode()
     assert content.pop("EVALUATION.md")
+    assert REPO in content.pop("notebook.ipynb").decode()
     assert content == files_of(release)
     assert not (release / "README.md").exists()
     repository = server.repository("model", REPO)

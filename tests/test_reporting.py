@@ -70,7 +70,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def test_a_finished_release_holds_everything_that_is_said_of_it(release: Path) -> None:
     metrics = read_json(release / "metrics.json")
     assert {"overall", "per_class", "calibration", "conformal", "operating_points", "subgroups", "ood"} <= set(metrics)
-    for name in ("README.md", "EVALUATION.md", "conformal.json", "ood.safetensors", "predictions.csv"):
+    for name in ("README.md", "EVALUATION.md", "notebook.ipynb", "conformal.json", "ood.safetensors", "predictions.csv"):
         assert (release / name).stat().st_size > 0
     figures = sorted((release / "figures").iterdir())
     # Heat maps and images of other things are measured by commands of their own.
@@ -134,7 +134,7 @@ def test_evaluating_a_release_repeats_the_numbers_in_it(
 def test_a_folder_of_images_by_class_evaluates_too(
     release: Path, data: DatasetDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for drawing in ("draw_release", "plot_misclassified"):
+    for drawing in ("draw_release", "plot_answers"):
         monkeypatch.setattr(f"skinvision_hf.card.evaluating.{drawing}", lambda *_, **__: None)
     few = data["test"].select(range(21))
     for row in few:

@@ -8,7 +8,7 @@ from skinvision_hf.evaluation.evaluate import evaluate_release, start_accelerato
 from skinvision_hf.evaluation.report import EvalReport, assert_same_subject, measured_weights, write_metrics
 from skinvision_hf.explain.explanation_evaluation import ROAD_IMAGES, evaluate_explanations
 from skinvision_hf.explain.explanation_report import ExplanationReport
-from skinvision_hf.figures.evaluation_plots import MISCLASSIFIED, plot_misclassified
+from skinvision_hf.figures.evaluation_plots import MISCLASSIFIED, plot_answers
 from skinvision_hf.figures.explanation_plots import draw_explanation_scores, draw_panels
 from skinvision_hf.figures.release_plots import draw_release
 from skinvision_hf.files import make_folder
@@ -73,7 +73,7 @@ def evaluate_model(
     write_metrics(output_dir, report.to_dict() | ({"ood": ood.to_dict()} if ood else {}))
     predictions.to_csv(output_dir / PREDICTIONS_FILE)
     draw_release(output_dir, predictions, report, ood=ood)
-    plot_misclassified(dataset, predictions, output_dir / MISCLASSIFIED)
+    plot_answers(dataset, predictions, output_dir / MISCLASSIFIED, right=False)
     return report
 
 

@@ -14,7 +14,7 @@ from skinvision_hf.evaluation.metrics import CLASS_METRICS
 from skinvision_hf.evaluation.subgroups import SHARED_LESIONS, SKIN_TONE, SMALL_GROUP
 from skinvision_hf.files import atomic_write
 from skinvision_hf.models.prediction import COVERAGE, MIN_SENSITIVITY
-from skinvision_hf.models.release import CARD_FILE, EVALUATION_FILE
+from skinvision_hf.models.release import CARD_FILE, EVALUATION_FILE, NOTEBOOK_FILE
 from skinvision_hf.records import Estimate
 
 TASK = "image-classification"
@@ -74,7 +74,7 @@ MAIN_METRICS = (
 
 
 def write_card(folder: str | Path, *, links: Links = NO_LINKS) -> Path:
-    """Write the README.md and EVALUATION.md of a release into its folder.
+    """Write the README.md, EVALUATION.md and notebook.ipynb of a release into its folder.
 
     Args:
         folder: The release.
@@ -87,6 +87,7 @@ def write_card(folder: str | Path, *, links: Links = NO_LINKS) -> Path:
         ModelError: If the release lacks a file or a field that the pages need.
     """
     report = ReleaseReport.read(folder)
+    atomic_write(Path(folder) / NOTEBOOK_FILE, render_page("notebook.ipynb", report, links=links))
     atomic_write(Path(folder) / EVALUATION_FILE, render_page("evaluation.md", report, links=links))
     return atomic_write(Path(folder) / CARD_FILE, render_card(report, links=links).content)
 

@@ -38,6 +38,8 @@ def plot_classes(data: DatasetDict, path: Path) -> Path:
             axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
         axis.set_yticks(range(7), [f"{diagnosis(code).name}\n({code})" for code in CODES])
         axis.set(xscale="log", xlabel="images (logarithmic)", ylim=(6.6, -0.6))
+        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.xaxis.set_minor_formatter("")  # without it, few images give labels that overlap
         axis.margins(x=0.12)
         axis.grid(visible=False, axis="y")
         figure.legend(loc="outside upper right", ncols=3)

@@ -1,9 +1,11 @@
 """Figures of an evaluation: where the model is right, where it is wrong, and how confident it was."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
+from PIL import Image
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from skinvision_hf.data.images import to_rgb
@@ -16,7 +18,7 @@ from skinvision_hf.labels import CODES
 
 # Shows images of the data set, so it stays with the user: no release and no repository holds it.
 MISCLASSIFIED = "data_set_images_misclassified.png"
-MISCLASSIFIED_IMAGES = 4
+SHOWN_IMAGES = 4
 """Images a diagnosis."""
 
 SUBGROUP_METRIC = "balanced_accuracy"
@@ -115,15 +117,30 @@ def plot_subgroups(report: SubgroupReport, path: str | Path) -> Path:
         return style.save_figure(figure, path)
 
 
-def plot_misclassified(dataset: Dataset, predictions: Predictions, path: str | Path) -> Path:
-    """Draw some wrongly classified images of each diagnosis, at random, from the split that was predicted."""
+def plot_answers(
+    dataset: Dataset,
+    predictions: Predictions,
+    path: str | Path,
+    *,
+    right: bool,
+    picture: Callable[[Image.Image], Image.Image] = to_rgb,
+) -> Path:
+    """Draw some images of each diagnosis, at random, that are classified correctly or incorrectly.
+
+    Args:
+        dataset: The split that was predicted.
+        predictions: Its predictions.
+        path: Where to.
+        right: Whether to draw correct or incorrect answers.
+        picture: What to draw of an image, such as the overlay of its explanation; the image itself by default.
+    """
     confidence, answers = predictions.probabilities.max(axis=1), predictions.probabilities.argmax(axis=1)
-    generator = np.random.default_rng(0)
+    generator, word = np.random.default_rng(0), "right" if right else "wrong"
     shown = []
     for k, code in enumerate(CODES):
-        wrong = np.flatnonzero((predictions.labels == k) & (answers != k))
-        rows = generator.permutation(wrong)[:MISCLASSIFIED_IMAGES].tolist()
-        images = [(to_rgb(dataset[row]["image"]), f"{CODES[answers[row]]} {confidence[row]:.0%}") for row in rows]
-        shown.append((f"{code}\n{len(wrong)} wrong", images))
-    title = "Wrongly classified images of each diagnosis, with the answer and its confidence"
+        found = np.flatnonzero((predictions.labels == k) & ((answers == k) == right))
+        rows = generator.permutation(found)[:SHOWN_IMAGES].tolist()
+        images = [(picture(dataset[row]["image"]), f"{CODES[answers[row]]} {confidence[row]:.0%}") for row in rows]
+        shown.append((f"{code}\n{len(found)} {word}", images))
+    title = f"Images of each diagnosis with {word} answers, and their confidence"
     return style.save_grid(shown, path, title=title)

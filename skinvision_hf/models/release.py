@@ -20,13 +20,14 @@ ONNX_FILE = "onnx/model.onnx"
 SELFTEST_FILE = "selftest.json"
 CARD_FILE = "README.md"
 EVALUATION_FILE = "EVALUATION.md"
+NOTEBOOK_FILE = "notebook.ipynb"
 # What an answer needs besides the network, where a release has it.
 PARTS = (OOD_FILE, CONFORMAL_FILE)
 PARTS_KEY = "release_files"
 # What belongs to a release; anything else in a folder is not published and in a repository not downloaded.
 RELEASE_FILES = (
     *(CONFIG_FILE, WEIGHTS_FILE, ONNX_FILE, *PARTS, METRICS_FILE, PREDICTIONS_FILE, TRAINING_FILE, HISTORY_FILE),
-    *(CARD_FILE, EVALUATION_FILE, SELFTEST_FILE),
+    *(CARD_FILE, EVALUATION_FILE, NOTEBOOK_FILE, SELFTEST_FILE),
     *("figures/*.png", "figures/*.jpg", "examples/*.png", "examples/*.jpg"),
 )
 
