@@ -51,7 +51,7 @@ def test_it_is_short_and_kept_without_outputs(path: Path) -> None:
     notebook, text = read(path), path.read_text(encoding="utf-8")
     assert len(notebook.cells) <= 25
     assert not [cell.id for cell in notebook.cells if cell.get("outputs") or cell.get("execution_count")]
-    assert notebook.metadata.language_info == {"name": "python"}, "the version of who ran it last"
+    assert set(notebook.metadata) == {"kernelspec"}, "language_info is about who ran it last"
     assert not re.search(r"[\"' =]/\w|[A-Z]:\\\\", text), "a path of one machine"
     assert re.search("not a medical device|{{ disclaimer }}", notebook.cells[0].source, re.IGNORECASE)
 

@@ -142,5 +142,5 @@ def plot_answers(
         rows = generator.permutation(found)[:SHOWN_IMAGES].tolist()
         images = [(picture(dataset[row]["image"]), f"{CODES[answers[row]]} {confidence[row]:.0%}") for row in rows]
         shown.append((f"{code}\n{len(found)} {word}", images))
-    title = f"Images of each diagnosis with {word} answers, and their confidence"
-    return style.save_grid(shown, path, title=title)
+    present = [row for row in shown if row[1]]
+    return style.save_grid(present or shown, path, title=f"{word.capitalize()} answers and their confidence")
