@@ -24,7 +24,7 @@ def draw_explanation(explanation: Explanation) -> Image.Image:
             axis.set_axis_off()
         figure.colorbar(shown, ax=axes, fraction=0.02, label="relative to the hottest pixel")
         explained = f"{target.name}, probability {share:.1%}, {explanation.method}"
-        figure.suptitle(f"Prediction: {prediction}\nExplained: {explained}")
+        figure.suptitle(f"{textwrap.fill(f'Prediction: {prediction}', 110)}\nExplained: {explained}")
         figure.supxlabel("\n".join(textwrap.wrap(DISCLAIMER, 150)), fontsize=8, color=MUTED)
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png")
