@@ -32,7 +32,7 @@ def outputs(notebook: nbformat.NotebookNode, folder: Path) -> list[nbformat.Note
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(ROOT))
         patch.setenv("TQDM_DISABLE", "1")
-        done = NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(folder)}}).execute()
+        done = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     return [output for cell in done.cells for output in cell.get("outputs", [])]
 
 
@@ -68,6 +68,7 @@ def test_its_button_opens_it_in_colab_where_it_installs_the_package(path: Path) 
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # on a busy machine
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=named)
 def test_it_runs_on_drawn_images(path: Path, place: Path) -> None:
     notebook = read(path)
