@@ -44,6 +44,9 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line_whoever_reads_it(
         collect_logits(model, loader)
     message = str(caught.value)
     assert broken.name in message and message.endswith("download or export it again") and "\n" not in message
+    next(tmp_path.rglob(f"{data['image_id'][5]}.jpg")).unlink()
+    with pytest.raises(DataError, match=rf"2 images cannot be read: {', '.join(data['image_id'][4:6])}; the first: "):
+        predict_dataset(model, data)
 
 
 def test_predictions_keep_the_order_of_the_data_at_any_batch_size(

@@ -182,3 +182,13 @@ def test_a_path_that_is_missing_is_never_taken_for_another_image_of_the_same_nam
         load_labelled(table)
     (tmp_path / "patient3" / "img.1.png").unlink()  # what is left are copies of one image
     assert load_labelled(table)["image_id"][:] == ["img.1"]
+
+
+def test_an_image_under_two_names_is_refused_since_it_would_count_twice(tmp_path: Path) -> None:
+    (tmp_path / "nv" / "link.png").symlink_to(draw(tmp_path / "nv" / "x.png"))
+    table = write_table(tmp_path / "labels.csv", "image,label", "nv/x.png,nv", "./nv/x.png,nv", "nv/link.png,nv")
+    with pytest.raises(DataError, match=r"1 images .*: nv/x\.png = \./nv/x\.png = nv/link\.png; keep one of each"):
+        load_labelled(table)
+    table.unlink()
+    with pytest.raises(DataError, match="1 images are there under several names: nv/link = nv/x; keep one"):
+        load_labelled(tmp_path)

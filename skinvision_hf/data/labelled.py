@@ -1,6 +1,7 @@
 """Any labelled images as a data set to evaluate on: a folder for each class, or a table of labels."""
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -29,7 +30,8 @@ def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
         The columns of `skinvision_hf.data.FEATURES`, and `patient_id`, which is "unknown" where the table has none.
 
     Raises:
-        DataError: If nothing is found, images are missing, or a label is unknown; offenders are counted and named.
+        DataError: If nothing is found, images are missing or there twice, or a label is unknown; offenders are counted
+            and named.
     """
     path = Path(source)
     if not path.exists():
@@ -47,7 +49,17 @@ def load_labelled(source: str | Path, *, skip_unknown: bool = False) -> Dataset:
         records, files = [records[row] for row in kept], [files[row] for row in kept]
     remedy = "correct the labels, or leave these images out with --skip_unknown"
     refuse_unknown([record["dx"] for record in records], str(path), remedy)
+    _refuse_twice([record["image_id"] for record in records], files)
     return make_dataset(records, files, None).select_columns([*FEATURES, *PATIENT])
+
+
+def _refuse_twice(names: Sequence[str], files: Sequence[str]) -> None:
+    """Refuse a file under several names, such as `a/x.jpg` and `./a/x.jpg` or a link, which would count twice."""
+    names_of = defaultdict(list)
+    for name, file in zip(names, files, strict=True):
+        names_of[os.path.realpath(file)].append(name)
+    if twice := [" = ".join(same) for same in names_of.values() if len(same) > 1]:
+        raise DataError(f"{len(twice)} images are there under several names: {first_ten(twice)}; keep one of each")
 
 
 def holds_labels(folders: Sequence[Path]) -> bool:

@@ -16,9 +16,10 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from skinvision_hf.data import load_split
+from skinvision_hf.data import load_split, verify_images
 from skinvision_hf.data.loaders import iterate, make_loader
 from skinvision_hf.data.transforms import eval_transform
+from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.calibration import measure_calibration, recorded_temperature
 from skinvision_hf.evaluation.comparison import Comparison, compare
 from skinvision_hf.evaluation.conformal import measure_conformal
@@ -89,12 +90,19 @@ def predict_dataset(
         views: How many right-angle symmetries of each image the answer is the mean over.
         batch_size: Images a batch.
         accelerator: Shares the work over processes; every process returns the same predictions.
+
+    Raises:
+        DataError: If images cannot be read; names all of them.
     """
     loader = make_loader(dataset, eval_transform(model.config.pretrained_cfg), batch_size=batch_size)
     if accelerator is not None:
         loader = accelerator.prepare_data_loader(loader)
     answering = AveragedViews(model, views) if views > 1 else model
-    logits, labels = collect_logits(answering, loader, accelerator=accelerator)
+    try:
+        logits, labels = collect_logits(answering, loader, accelerator=accelerator)
+    except DataError:
+        verify_images(dataset)  # finds the others that are like the first one
+        raise
     return Predictions(tuple(dataset["image_id"][:]), tuple(dataset["lesion_id"][:]), labels, logits)
 
 
