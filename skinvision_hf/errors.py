@@ -97,6 +97,8 @@ def first_ten(names: Iterable[str]) -> str:
 
 def _remedy(error: OSError) -> str:
     """What helps: space, another folder for caches or temporary files, or other permissions."""
+    if error.errno == errno.ENAMETOOLONG:
+        return "check the path"
     if "temporary directory" in (error.strerror or ""):
         return "set TMPDIR to a folder that can be written"
     path = Path(os.fsdecode(error.filename)) if isinstance(error.filename, (str, bytes)) else None
@@ -132,7 +134,8 @@ def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[
         # Nothing is known here about other errors, such as a server's.
         if error.errno is None or isinstance(error, (ConnectionError, TimeoutError)):
             raise
-        code, message = 1, f"error: cannot read or write {describe(error)}; {_remedy(error)}"
+        code = 2 if error.errno == errno.ENAMETOOLONG else 1
+        message = f"error: cannot read or write {describe(error)}; {_remedy(error)}"
     except KeyboardInterrupt as error:
         code, message = 130, f"stopped. {error}".rstrip()
     print(message, file=sys.stderr)  # noqa: T201 - the one place where a command's error reaches the user

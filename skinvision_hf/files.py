@@ -35,6 +35,11 @@ def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
     return path
 
 
+def exists(path: str) -> bool:
+    """Whether a path leads to something; False for one that nothing can have, such as a name that is too long."""
+    return os.path.exists(path)  # noqa: PTH110 - Path.exists raises then
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make the folder of a command's results before the work begins, so that a wrong path costs no hours.
 

@@ -124,7 +124,7 @@ def test_hostile_files_get_one_line_each_and_the_good_ones_are_answered(
     (tmp_path / "text.jpg").write_text("Dear doctor,\n" * 40)
     Image.new("1", (10_000, 9_000)).save(tmp_path / "large.png")
     Image.new("RGB", (1, 1)).save(tmp_path / "one.png")
-    names = ("missing.jpg", "cut.jpg", "empty.jpg", "text.jpg", "large.png", "one.png")
+    names = ("missing.jpg", "cut.jpg", "empty.jpg", "text.jpg", "large.png", "one.png", "long" * 1000)
     hostile = [str(tmp_path / name) for name in names]
     assert run("predict", hostile[0], lesion, *hostile[1:], lesion, "--model", tiny_release, "--json") == 2
     output, errors = capsys.readouterr()
@@ -175,6 +175,16 @@ def test_a_folder_becomes_a_table_with_a_row_for_each_file(
     assert float(by_path["a.png"]["confidence"]) == pytest.approx(expected.confidence, abs=1e-5)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_table_that_cannot_be_written_is_named(
+    suffix: str, lesion: str, tiny_release: Path, tmp_path: Path, capsys: Captured
+) -> None:
+    output = tmp_path / f"answers{suffix}"
+    output.symlink_to(tmp_path / "nowhere" / "answers")
+    assert run("predict", lesion, "--model", tiny_release, "--output", output) == 1
+    assert capsys.readouterr().err.startswith(f"error: cannot read or write {output}: No such file or directory; ")
+
+
 def test_a_name_that_is_not_utf8_loses_no_row(lesion: str, tiny_release: Path, tmp_path: Path) -> None:
     folder, output = tmp_path / "photos", tmp_path / "answers.csv"
     folder.mkdir()
@@ -197,6 +207,9 @@ def test_patterns_and_standard_input_are_images_and_a_path_that_exists_is_not_a_
     monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO(exact.read_bytes())))
     assert run("predict", "-", "--json", "--model", tiny_release) == 0
     assert json.loads(capsys.readouterr().out)["path"] == "-"
+    monkeypatch.setattr("sys.stdin", TextIOWrapper(BytesIO()))
+    assert run("predict", "-", "--model", tiny_release) == 2
+    assert capsys.readouterr().err == "error: standard input is empty; download or export it again\n"
     (photos / "empty").mkdir()
     for nothing in (f"{photos}/*.gif", photos / "empty"):
         assert run("predict", nothing) == 2

@@ -47,6 +47,7 @@ def fail_with(error: BaseException) -> int:
     [
         (OSError(errno.ENOSPC, "No space left on device"), 1, "error: cannot read or write No space left on device; "),
         (OSError(errno.EACCES, "Permission denied", "a/b.png"), 1, "error: cannot read or write a/b.png: Permission"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "a"), 2, "error: cannot read or write a: File name"),
         (RunError("it failed"), 1, "error: it failed"),
         (DataError("mend it"), 2, "error: mend it"),
         (KeyboardInterrupt("Go on with --resume."), 130, "stopped. Go on with --resume."),

@@ -157,6 +157,8 @@ def test_a_table_groups_lesions_and_names_what_is_missing(tmp_path: Path) -> Non
         (b"image,label\na.jpg\n", r"1 of 1 images have none of the diagnoses .*: \(empty\) \(1\)"),
         (b"image,label\na.jpg,mel\n,nv\n", "1 rows are incomplete, the first in line 3; fill in image_id"),
         (b"image,label,label\na.jpg,mel,nv\n", "has more than one column label; delete or rename"),
+        (b"", "labels.csv is empty; give a table with a row for each image"),
+        (b"image,label\n\n", "labels.csv has column names but no rows; give a table"),
         (b"a,b\n1,2\n", r"has no column image_id or dx \(found: a, b\)"),
         (ISIC.encode() + b"\na.jpg,1,1,0,0,0,0,0\n", "a.jpg must have a single 1 in MEL, NV"),
         (ISIC.encode() + b"\na.jpg,0.7,0.1,0.1,0,0,0.1,0\n", "a.jpg must have a single 1 in MEL, NV"),

@@ -247,8 +247,8 @@ def test_metrics_are_measured_with_and_without_the_siblings(
 PROBABILITIES = "image_id,lesion_id,label,akiec,bcc,bkl,df,mel,nv,vasc"
 WRONG = {
     "nowhere": (None, "cannot read"),
-    "empty": ("", "no column of image ids (found: nothing)"),
-    "header only": ("image_id,split\n", "has no images"),
+    "empty": ("", "a.csv is empty; give a table with a row for each image"),
+    "header only": ("image_id,split\n", "a.csv has column names but no rows; give a table"),
     "not text": (b"\x89PNG\r\n\x1a\n\xff\xfe", "not a text file in UTF-8"),
     "no ids": ("age,sex\n3,male\n", "no column of image ids (found: age, sex)"),
     "unknown ids": ("image_id,split\nISIC_0024306,train\nb,test\n", "no image in test has an id of HAM10000"),
@@ -270,6 +270,12 @@ def test_a_bad_file_is_answered_in_one_line(
     assert run("audit", path) == 2
     output, errors = capsys.readouterr()
     assert errors.startswith("error: ") and errors.count("\n") == 1 and message in errors and not output
+
+
+def test_a_zip_file_is_to_be_unpacked(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "a.zip").write_bytes(b"PK")
+    assert run("audit", tmp_path / "a.zip") == 2
+    assert "a.zip is a zip file; unpack it, and give the folder" in capsys.readouterr().err
 
 
 def test_a_training_list_without_training_images_is_refused(tmp_path: Path, capsys: Captured) -> None:

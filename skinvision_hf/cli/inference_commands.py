@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from skinvision_hf.cli.options import add_model_options, make_parser, output_file, share
 from skinvision_hf.config import CAM_METHOD, CAM_METHODS
 from skinvision_hf.errors import ImageError, ModelError, SkinVisionError, first_ten
+from skinvision_hf.files import exists
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER, diagnosis
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def predict(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     images = _find_images(given.images)
     _check_exists(images)
-    there = [path for path in images if path != STDIN and Path(path).exists()]
+    there = [path for path in images if path != STDIN and exists(path)]
     if given.output and given.output.exists() and any(given.output.samefile(path) for path in there):
         raise ImageError(f"{given.output} is also one of the images; choose another --output")
 
@@ -106,12 +107,12 @@ def _find_images(names: Sequence[str]) -> list[str]:
         if not name:
             raise ImageError("the path of an image is empty; name an image file or a folder")
         path, found = Path(name), [name]
-        if path.is_dir():
+        if exists(name) and path.is_dir():
             from skinvision_hf.data.folders import list_files
             from skinvision_hf.data.images import IMAGE_SUFFIXES
 
             found = [str(picture) for picture in list_files(path, IMAGE_SUFFIXES)]
-        elif glob.has_magic(name) and not path.is_file():
+        elif glob.has_magic(name) and not exists(name):
             found = sorted(match for match in glob.iglob(name, recursive=True) if Path(match).is_file())  # noqa: PTH207 - of any root
         if not found:
             raise ImageError(f"there are no images in {name}; check the path")
@@ -121,7 +122,7 @@ def _find_images(names: Sequence[str]) -> list[str]:
 
 def _check_exists(images: Sequence[str]) -> None:
     """Check that there is at least one of the images, before seconds go into loading a model."""
-    if not any(path == STDIN or Path(path).exists() for path in images):
+    if not any(path == STDIN or exists(path) for path in images):
         raise ImageError(f"there is no file {first_ten(images)}; check the path")
 
 
@@ -157,7 +158,11 @@ def _answers(
     from skinvision_hf.models.prediction import COVERAGE
 
     sources = (sys.stdin.buffer.read() if path == STDIN else path for path in images)
-    return zip(images, vision.stream(sources, coverage=coverage or COVERAGE, on_error="return"), strict=True)
+    answers = vision.stream(sources, coverage=coverage or COVERAGE, on_error="return")
+    for number, (path, answer) in enumerate(zip(images, answers, strict=True)):
+        if path == STDIN and isinstance(answer, ImageError):
+            answer = ImageError(str(answer).replace(f"image {number}", "standard input"))
+        yield path, answer
 
 
 def _record(path: str, answer: "Prediction | ImageError") -> dict[str, Any]:
@@ -193,7 +198,8 @@ def _open_parquet(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
 
     schema = pyarrow.schema([(name, pyarrow.type_for_alias(kind)) for name, kind in COLUMNS.items()])
     rows: list[dict[str, Any]] = []
-    with ParquetWriter(str(path), schema) as writer:
+    # Opened here, since pyarrow's errors do not name the file.
+    with path.open("wb") as file, ParquetWriter(file, schema) as writer:
 
         def write_rows() -> None:
             writer.write_table(pyarrow.Table.from_pylist(rows, schema))

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from skinvision_hf.config import DEFAULT_SCHEME, SPLIT_SCHEMES, SPLITS
 from skinvision_hf.errors import DataError, ModelError, SkinVisionError
+from skinvision_hf.files import exists
 from skinvision_hf.labels import DISCLAIMER
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
@@ -111,7 +112,7 @@ def release(text: str) -> str:
 
 
 def _leads_nowhere(text: str) -> bool:
-    return not text or (not HUB_ID.fullmatch(text) and not Path(text).exists())
+    return not text or (not HUB_ID.fullmatch(text) and not exists(text))
 
 
 def images(text: str) -> Path:

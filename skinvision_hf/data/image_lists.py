@@ -5,7 +5,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from skinvision_hf.data.folders import list_files
+from skinvision_hf.data.folders import ZIP_SUFFIX, list_files
 from skinvision_hf.data.images import IMAGE_SUFFIXES
 from skinvision_hf.data.split_schemes import duplicate_pairs, merge_duplicates, read_manifest
 from skinvision_hf.data.tables import Table, column_of, columns_of
@@ -59,6 +59,8 @@ def read_list(path: Path, *, only: str | None = None) -> list[ListedImage]:
     if path.is_dir():
         pictures = list_files(path, IMAGE_SUFFIXES)
         images = [ListedImage(str(picture), _split_in(str(picture.relative_to(path)))) for picture in pictures]
+    elif path.suffix.lower() == ZIP_SUFFIX:
+        raise DataError(f"{path} is a zip file; unpack it, and give the folder or a table of image ids")
     else:
         images = _read_table(Table.read(path))
     splits = {image.split for image in images}
@@ -78,11 +80,13 @@ def _read_table(table: Table) -> list[ListedImage]:
     heads, rows = table.columns, table.rows
     if any(is_known(head) for head in heads):  # a list without a line of column names
         rows = [{head: head for head in heads}, *rows]
+    else:
+        table.require_rows()
     usual = columns_of(heads, "image_id")
     known = (column for column in (*usual, *heads) if any(is_known(row[column]) for row in rows))
     column = next(known, usual[0] if usual else None)
     if column is None:
-        raise DataError(f"{table.path} has no column of image ids (found: {first_ten(heads) or 'nothing'}); add one")
+        raise DataError(f"{table.path} has no column of image ids (found: {first_ten(heads)}); add one")
     split = column_of(heads, "split")
     values = [row[split].lower() if split else _split_in(row[column]) for row in rows]
     return [ListedImage(row[column], SPLIT_NAMES.get(value, value)) for row, value in zip(rows, values, strict=True)]

@@ -130,11 +130,18 @@ class Table:
         """Whether it names images and their diagnoses."""
         return bool(column_of(self.columns, "image_id") and (self.marks or column_of(self.columns, "dx")))
 
+    def require_rows(self) -> None:
+        """Raise DataError if there are none."""
+        if not self.rows:
+            state = "has column names but no rows" if self.columns else "is empty"
+            raise DataError(f"{self.path} {state}; give a table with a row for each image")
+
     def records(self, *, required: Sequence[str] = ("image_id",)) -> list[dict[str, str]]:
         """The rows by the keys of `COLUMNS` that the table has, without the split; `dx` is in the table's own words.
 
-        Missing columns, rows that leave a `required` one empty, and rows that contradict themselves raise DataError.
+        No rows, missing columns, rows that leave a `required` one empty or contradict themselves raise DataError.
         """
+        self.require_rows()
         wanted = {name: column_of(self.columns, name) for name in COLUMNS if name not in ("dx", "split")}
         missing = [name for name in required if wanted.get(name) is None]
         missing += [] if self.marks or column_of(self.columns, "dx") else ["dx"]
