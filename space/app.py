@@ -18,7 +18,7 @@ from typing import Any
 import gradio as gr
 
 from skinvision_hf import demo
-from skinvision_hf.errors import run_command
+from skinvision_hf.errors import SkinVisionError, run_command
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
 from skinvision_hf.vision import SkinVision
 
@@ -148,7 +148,13 @@ def serve(_: Sequence[str] | None) -> int:
         prefix="skinvision-", dir=os.environ.get("GRADIO_TEMP_DIR"), ignore_cleanup_errors=True
     ) as uploads:
         os.environ["GRADIO_TEMP_DIR"] = uploads  # goes with the process, and all that was uploaded with it
-        build_demo().launch(mcp_server=find_spec("mcp") is not None, **LAUNCH)
+        page = build_demo()
+        try:
+            page.launch(mcp_server=find_spec("mcp") is not None, **LAUNCH)
+        except (ValueError, OSError) as error:  # a busy port, a name of another machine, a proxy in the way
+            reason = str(error).partition(".")[0]
+            remedy = "check GRADIO_SERVER_NAME, GRADIO_SERVER_PORT and the proxy settings"
+            raise SkinVisionError(f"the page cannot be opened ({reason}); {remedy}") from error
     return 0
 
 

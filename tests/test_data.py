@@ -154,6 +154,14 @@ def test_an_archive_that_cannot_be_unpacked_is_named_and_leaves_nothing_behind(
     assert list((tmp_path / "cache" / "skinvision").iterdir()) == []
 
 
+def test_names_that_this_system_cannot_have_are_the_archive_s_fault(tmp_path: Path) -> None:
+    path = write_zip(tmp_path / "a.zip", {f"{'a' * 300}.jpg": b"x"})
+    with pytest.raises(DataError, match=r"a\.zip cannot be unpacked here \(File name too long\); "):
+        load_ham10000(path)
+    with pytest.raises(DataError, match=r"there is no folder .*nowhere\.zip; give a folder"):
+        load_ham10000(tmp_path / "nowhere.zip")
+
+
 def test_a_cache_that_cannot_be_written_is_not_the_data_s_fault(
     layout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,6 +9,7 @@ from html import unescape
 from importlib.metadata import metadata, requires
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -214,7 +215,14 @@ def test_an_image_in_a_request_is_a_file_its_content_or_refused(lesion: str) -> 
     assert photo.preprocess(None) is None
     assert photo.preprocess(payload(path=lesion, url="/gradio_api/file=x")) == lesion
     encoded = base64.b64encode(content).decode()
-    assert photo.preprocess(payload(url=f"data:image/png;base64,{encoded}")) == content
+    for data in (
+        f"data:image/png;base64,{encoded}",
+        f"data:;base64,{base64.encodebytes(content).decode()}",  # with line breaks
+        f" DATA:image/png;name=a;BASE64,{encoded.rstrip('=')}",
+        f"data:image/png;base64,{quote(encoded, safe='')}",
+        f"data:image/png,{quote(content)}",
+    ):
+        assert photo.preprocess(payload(url=data)) == content
     for address in ("data:image/png;base64,***", "ftp://somewhere/x.png", None):
         with pytest.raises(ValueError, match=r"data: URL"):
             photo.preprocess(payload(url=address))

@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 import zlib
+from http.client import HTTPResponse
 from pathlib import Path
 
 import numpy as np
@@ -233,6 +234,13 @@ def test_an_unusable_array_is_refused_with_what_to_give_instead(array: np.ndarra
     assert expected in message(array)
 
 
+class FakeSocket(io.BytesIO):
+    """A connection over which a server sent this and no more."""
+
+    def makefile(self, _: str) -> io.BytesIO:
+        return self
+
+
 def test_other_values_types_closed_files_and_text_files_are_refused(tmp_path: Path) -> None:
     assert "NaN or infinite" in message(Image.new("F", (64, 64), float("nan")))
     for mode, value in (("F", -0.5), ("F", 70_000.0), ("I", -5), ("I", 70_000)):
@@ -244,6 +252,10 @@ def test_other_values_types_closed_files_and_text_files_are_refused(tmp_path: Pa
         pass
     assert "closed file" in message(file)
     assert "open the file with mode 'rb'" in message(io.StringIO("text"))
+    assert message({"image": draw_lesion()}).endswith("without bytes or path; give the image of the row alone")
+    answer = HTTPResponse(FakeSocket(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"))  # type: ignore[arg-type]
+    answer.begin()
+    assert "cannot be read from its file object (IncompleteRead" in message(answer)
     closed = Image.open(path)
     closed.close()
     assert "damaged or incomplete" in message(closed)

@@ -71,6 +71,8 @@ def test_what_programs_and_systems_leave_behind_is_no_class_and_no_image(tmp_pat
     draw(tmp_path / "nv" / "one.jpg")
     for hidden in ("nv/._one.jpg", "nv/.ipynb_checkpoints/a.jpg", ".ipynb_checkpoints/a.jpg", "__MACOSX/nv/a.jpg"):
         draw(tmp_path / hidden)
+    for other in ("nv/#recycle/a.jpg", "nv/one_segmentation.png"):
+        draw(tmp_path / other)
     for name in ("Thumbs.db", "desktop.ini", "nv/Thumbs.db", ".labels.csv"):
         write_table(tmp_path / name, "image,label", "one,mel")
     assert load_labelled(tmp_path)["image_id"][:] == ["nv/one"]
@@ -93,6 +95,8 @@ def test_the_isic_challenge_as_its_zip_files_unpack_is_a_labelled_set(tmp_path: 
     assert codes(tmp_path) == codes(table) == ["mel", "akiec"]
     write_table(table, ISIC, "ISIC_0000000,True,False,False,False,False,False,False", "ISIC_0000001,,,,true,,,")
     assert codes(table) == ["mel", "akiec"]
+    rows = ("ISIC_0000000;1,0;0,0;0;0;0;0;0", "ISIC_0000001;0;0;0,0;1,0;0;0;0")
+    assert codes(write_table(table, ISIC.replace(",", ";"), *rows)) == ["mel", "akiec"]
     for folder in table.parent, tmp_path / "ISIC2018_Task3_Test_Input":
         shutil.make_archive(str(folder), "zip", folder)
         shutil.rmtree(folder)
@@ -125,9 +129,11 @@ def test_the_eight_classes_of_isic_2019(tmp_path: Path) -> None:
         ("Image ID;Diagnosis;Age;Gender", "a.JPG;Melanocytic nevus;-1;F", "nv None female unknown"),
         ("filename\tclass\tsite", "images\\a\tmel\thand", "mel None unknown hand"),
         ("sep=;\nimage;label", "./images/a.jpg;bcc", "bcc None unknown unknown"),
+        ('\n"Image","Label","Notes; x; y; z"', "a,mel,", "mel None unknown unknown"),
+        ("image;label;age", "a;mel;45,0", "mel 45.0 unknown unknown"),
         ("metadata.isic_id,metadata.clinical.diagnosis_3", "a,Dermatofibroma", "df None unknown unknown"),
     ],
-    ids=["ISIC 1", "ISIC 2", "Excel", "tabs", "sep", "dotted"],
+    ids=["ISIC 1", "ISIC 2", "Excel", "tabs", "sep", "quoted", "decimal comma", "dotted"],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_separators_columns_and_vocabularies_of_others(

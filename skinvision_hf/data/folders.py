@@ -1,5 +1,6 @@
 """The files of a source: listed without hidden ones, found by name, and unpacked from zip files into the cache."""
 
+import errno
 import filecmp
 import hashlib
 import lzma
@@ -25,12 +26,15 @@ ZIP_SUFFIX = ".zip"
 BARE_TABLE = "HAM10000_metadata"
 # Folders that systems and programs leave beside the user's own.
 SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+SYSTEM_FOLDERS += ("#recycle", "@Recycle", "#snapshot")
 # A zip file in a zip file in a zip file; more than that is an attack.
 MAX_DEPTH = 3
 
 # What `zipfile` raises on damaged, encrypted and differently compressed files.
 CANNOT_UNPACK: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
 CANNOT_UNPACK += (RuntimeError, ValueError, struct.error)
+# Of names that this system cannot have, for which no other place for them helps.
+NAME_ERRORS = (errno.ENAMETOOLONG, errno.EEXIST, errno.ENOTDIR, errno.EISDIR)
 
 
 def _is_hidden(name: str) -> bool:
@@ -164,9 +168,10 @@ def _unpack(archive: Path, target: Path, origin: Path | None = None, depth: int 
                         _unpack(path, path.with_suffix(""), origin, depth + 1)
                     path.unlink()
     except CANNOT_UNPACK as error:
-        if getattr(error, "errno", None):  # the system's, not a decompressor's
+        number = getattr(error, "errno", None)
+        if number and number not in NAME_ERRORS:  # the system's, not a decompressor's
             raise
-        reason = str(error).partition("\n")[0] or type(error).__name__
+        reason = getattr(error, "strerror", None) or str(error).partition("\n")[0] or type(error).__name__
         remedy = "download it again if it is damaged, or unpack it with another program and give the folder"
         raise DataError(f"{origin} cannot be unpacked here ({reason}); {remedy}") from error
 

@@ -24,7 +24,7 @@ METADATA = "ham10000_metadata"
 def is_official(source: str) -> bool:
     """Whether a folder or zip file holds the metadata of HAM10000, as it is downloaded from Dataverse or Kaggle."""
     path = Path(source)
-    if not path.is_dir() and path.suffix.lower() != ".zip":
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() == ".zip"):
         return False
     for folders in places(path):
         if _find_metadata(folders):
@@ -187,7 +187,7 @@ def _find_reader(source: str | Path) -> Callable[..., Dataset]:
         if recognises(str(source)):
             return read
     path, wanted = Path(source), "give the folder with HAM10000's metadata and images"
-    if path.is_dir() or path.suffix.lower() == ".zip":
+    if path.is_dir() or (path.is_file() and path.suffix.lower() == ".zip"):
         raise DataError(f"{path} holds no HAM10000_metadata.csv or .tab; {wanted}")
     if path.is_file():
         raise DataError(f"{path} is a file; {wanted}, or a zip file")

@@ -3,7 +3,10 @@
 import io
 import os
 import struct
+import zipfile
+import zlib
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -53,6 +56,8 @@ UPRIGHT = {orientation: Image.Transpose[turn] for orientation, turn in enumerate
 # What Pillow's decoders raise on broken files; they validate little before they compute.
 BROKEN_FILE: tuple[type[Exception], ...] = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError)
 BROKEN_FILE += (EOFError, RuntimeError, struct.error, MemoryError)
+# What reading an open file raises, which may be a member of a zip file or the answer of a server.
+BROKEN_STREAM = (OSError, ValueError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile, HTTPException)
 
 
 def is_image_source(value: object) -> bool:
@@ -85,7 +90,9 @@ def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
     if isinstance(source, Image.Image):
         return _decode(source, name)
     if isinstance(source, Mapping):
-        return open_image(source.get("bytes") or source.get("path"), name=name)  # type: ignore[arg-type]
+        if not (image := source.get("bytes") or source.get("path")):
+            raise ImageError(f"{name} is a dictionary without bytes or path; give the image of the row alone")
+        return open_image(image, name=name)
     if isinstance(source, (str, os.PathLike)):
         name = printable(source)
         with _open_file(os.fspath(source), name) as file:
@@ -124,9 +131,9 @@ def _open_file(path: str, name: str) -> BinaryIO:
 def _buffer(file: BinaryIO, name: str) -> BinaryIO:
     try:
         content = file.read()
-    except (OSError, ValueError) as error:
+    except BROKEN_STREAM as error:
         raise ImageError(f"{name} cannot be read from its file object ({_reason(error)}); open it again") from error
-    if not isinstance(content, bytes):
+    if not isinstance(content, (bytes, bytearray)):
         raise ImageError(f"{name} comes from a file object in text mode; open the file with mode 'rb'")
     return io.BytesIO(content)
 

@@ -67,6 +67,8 @@ def holds_labels(folders: Sequence[Path]) -> bool:
     return bool(_tables(folders) or _from_classes(folders))
 
 
+# How the names of lesion masks end, which may lie beside their images.
+MASKS = ("_segmentation", "_superpixels", "_mask")
 Rows = tuple[list[dict[str, str]], list[str]]
 """Records as `make_dataset` takes them, and the file of each image."""
 
@@ -101,7 +103,7 @@ def _from_classes(folders: Sequence[Path]) -> Rows | None:
     for folder in map(_inner, folders):
         for file in list_files(folder, IMAGE_SUFFIXES):
             name = file.relative_to(folder).with_suffix("").as_posix()
-            if "/" in name:
+            if "/" in name and not name.endswith(MASKS):
                 records.append({"image_id": name, "lesion_id": name, "dx": name.partition("/")[0]})
                 files.append(str(file))
     return (records, files) if any(code_of(record["dx"]) for record in records) else None

@@ -44,7 +44,7 @@ def make_dataset(records: Sequence[dict[str, Any]], images: Sequence[Any], masks
         raise DataError("the data set has no images; check the path")
     names = [str(record["image_id"]) for record in records]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{len(repeated)} image_ids occur more than once: {first_ten(repeated)}; remove the extra rows")
+        raise DataError(f"{len(repeated)} image_ids occur more than once: {first_ten(repeated)}; keep one of each")
     columns: dict[str, Sequence[Any]] = {"image": images} if masks is None else {"image": images, "mask": masks}
     known = [name for name in COLUMNS if name in records[0]]
     columns |= {name: [record[name] for record in records] for name in known}
@@ -121,7 +121,7 @@ def _age(value: Any, image_id: str) -> float | None:
     """An age in years; None when it is missing, also as -1, 999 or infinity."""
     text = _text(value)
     try:
-        age = float(text or "nan")
+        age = float(text.replace(",", ".") or "nan")
     except ValueError as error:
         raise DataError(f"the age {text!r} of {image_id} is not a number; leave it empty if unknown") from error
     return age if math.isfinite(age) and 0 <= age <= OLDEST else None

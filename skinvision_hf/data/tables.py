@@ -104,8 +104,8 @@ class Table:
                 content = file.read(HEAD if head_only else -1)
             encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
             text = content.decode(encoding, errors="replace" if head_only else "strict")
-            text = re.sub(r"\Asep=.\s+", "", text)  # Excel's
-            head = text.splitlines()[0] if text else ""
+            text = re.sub(r"\A[\r\n]*(sep=.\s+)?", "", text)  # the latter is Excel's
+            head = re.sub('"[^"]*"', "", re.split(r"[\r\n]", text, maxsplit=1)[0])
             reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=max(SEPARATORS, key=head.count))
             lines = [] if head_only else reader
             rows = [{k: (v or "").strip() for k, v in line.items() if k is not None} for line in lines]
@@ -162,7 +162,7 @@ class Table:
 
     def _marked(self, row: dict[str, str], marks: Sequence[str]) -> str:
         """The column that a row marks; empty when it marks none."""
-        values = [MARKS.get(re.sub(r"\.0*\Z", "", row[name].lower())) for name in marks]
+        values = [MARKS.get(re.sub(r"[.,]0*\Z", "", row[name].lower())) for name in marks]
         chosen = [name for name, value in zip(marks, values, strict=True) if value]
         if None in values or len(chosen) > 1:
             name = row[column_of(self.columns, "image_id") or ""]

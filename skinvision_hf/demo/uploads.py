@@ -4,6 +4,7 @@ import base64
 import binascii
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 import gradio as gr
 from gradio.processing_utils import ssrf_protected_download
@@ -32,18 +33,28 @@ class Photo(gr.Image):
         """
         if payload is None:
             return None
-        address = payload.url or ""
-        if address.startswith("data:"):
-            try:
-                return base64.b64decode(address.partition(",")[2], validate=True)
-            except binascii.Error as error:
-                raise ValueError("this data: URL is not base64") from error
+        address = (payload.url or "").strip()
+        if address[:5].lower() == "data:":
+            return _decode_data(address)
         if payload.path is None and address.startswith(("http://", "https://")):
             # Refuses addresses of this machine and of its network, also after a redirect.
             return ssrf_protected_download(address, self.GRADIO_CACHE)
         if payload.path is None:
             raise ValueError("there is no file, data: URL or web address")
         return payload.path
+
+
+def _decode_data(address: str) -> bytes:
+    """The content of a `data:` URL (RFC 2397); the base64 may have line breaks and lack its padding."""
+    kind, _, text = address.partition(",")
+    content = unquote_to_bytes(text)
+    if not kind.lower().endswith(";base64"):
+        return content
+    content = b"".join(content.split())
+    try:
+        return base64.b64decode(content + b"=" * (-len(content) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError("this data: URL is not base64") from error
 
 
 def read_upload(upload: str | bytes | None) -> Image.Image:
