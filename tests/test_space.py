@@ -198,14 +198,16 @@ def test_agents_find_the_endpoints_as_tools_and_see_the_heat_map(app: RunningApp
     assert len(pictures) == 1 and base64.b64decode(pictures[0].data)[1:4] in (b"PNG", b"IFF")
 
 
-def test_a_port_that_is_busy_stops_the_app_with_one_line(served: SkinVision) -> None:
+def test_an_address_that_cannot_be_had_stops_the_app_with_one_line(served: SkinVision) -> None:
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = str(busy.getsockname()[1])
+        place = {"GRADIO_SERVER_PORT": port, "GRADIO_NUM_PORTS": "1"}
         ended = subprocess.run(
             [sys.executable, str(SPACE / "app.py")],
-            env={**os.environ, "MODEL_ID": str(served.release), "GRADIO_SERVER_PORT": port},
+            env={**os.environ, "MODEL_ID": str(served.release), **place},
             capture_output=True,
             text=True,
+            timeout=300,
         )
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
     assert f"error: the page cannot be opened (Cannot find empty port in range: {port}-{port}); " in ended.stderr
