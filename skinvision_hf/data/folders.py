@@ -25,8 +25,8 @@ ZIP_SUFFIX = ".zip"
 # A table of Dataverse has lost its suffix in some downloads.
 BARE_TABLE = "HAM10000_metadata"
 # Folders that systems and programs leave beside the user's own.
-SYSTEM_FOLDERS = ("__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
-SYSTEM_FOLDERS += ("#recycle", "@Recycle", "#snapshot")
+SYSTEM_FOLDERS: tuple[str, ...] = ("__MACOSX", "__pycache__", "@eaDir", "#recycle", "@Recycle", "#snapshot")
+SYSTEM_FOLDERS += ("$RECYCLE.BIN", "System Volume Information", "lost+found")
 # A zip file in a zip file in a zip file; more than that is an attack.
 MAX_DEPTH = 3
 
