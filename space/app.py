@@ -81,14 +81,14 @@ def lay_out_desk(handlers: demo.Handlers) -> gr.Image:
         with gr.Column(elem_id="why", visible=False) as why:
             overlay = gr.HTML(elem_id="overlay")
             names = [(diagnosis.name, diagnosis.code) for diagnosis in DIAGNOSES]
-            target = gr.Dropdown(names, value=None, label="Heat map for", filterable=False, elem_id="target")
-            opacity = gr.Slider(0, 1, demo.OPACITY, step=0.05, label="Opacity of the heat map", elem_id="opacity")
+            target = gr.Dropdown(names, value=None, label=demo.say("target"), filterable=False, elem_id="target")
+            opacity = gr.Slider(0, 1, demo.OPACITY, step=0.05, label=demo.say("opacity"), elem_id="opacity")
         with gr.Column(elem_id="output"):
             reply = gr.HTML(demo.html("waiting"), elem_id="answer")
-            anyway = gr.Button("Show the model's answer anyway", visible=False, elem_id="anyway")
+            anyway = gr.Button(demo.say("anyway"), visible=False, elem_id="anyway")
             with gr.Row(elem_id="save", visible=False) as save:
-                with_photo = gr.Checkbox(False, label="with image and heat map", container=False)
-                button = gr.Button("Save answer", size="sm", variant="secondary")
+                with_photo = gr.Checkbox(False, label=demo.say("with_photo"), container=False)
+                button = gr.Button(demo.say("save"), size="sm", variant="secondary")
     shown = [photo, reply, overlay, target, why, anyway, save]
     asking = private | MODEL_LIMIT | {"show_progress_on": reply}
     answered = photo.change(handlers.answer, photo, shown, **asking)

@@ -21,6 +21,7 @@ from packaging.specifiers import SpecifierSet
 from PIL import Image, ImageChops
 
 from skinvision_hf import __version__
+from skinvision_hf.card.phrases import say
 from skinvision_hf.demo import (
     MAX_BYTES,
     Handlers,
@@ -32,7 +33,7 @@ from skinvision_hf.demo import (
     overlay_html,
     read_upload,
 )
-from skinvision_hf.demo.parts import NO_OOD, UNLIKE, UNUSUAL, percent
+from skinvision_hf.demo.parts import percent
 from skinvision_hf.errors import ImageError
 from skinvision_hf.explain.explanation import Explanation
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
@@ -100,9 +101,10 @@ def test_the_details_rank_all_diagnoses_and_fold_those_below_one_percent() -> No
 
 
 def test_notices_and_errors_say_what_is_known_about_the_image() -> None:
-    assert NO_OOD in html("answer", replace(UNSURE, in_distribution=None))
-    assert UNUSUAL in html("answer", replace(UNSURE, unusual=True)) and UNUSUAL not in html("answer", UNSURE)
-    assert UNLIKE in html("unlike") and not any(entry.name in html("unlike") for entry in DIAGNOSES)
+    assert say("no_ood") in html("answer", replace(UNSURE, in_distribution=None))
+    unusual = html("answer", replace(UNSURE, unusual=True))
+    assert say("unusual") in unusual and say("unusual") not in html("answer", UNSURE)
+    assert say("unlike") in html("unlike") and not any(entry.name in html("unlike") for entry in DIAGNOSES)
     asked = html("answer", replace(UNSURE, in_distribution=False), refused=0.05)
     assert asked.startswith(html("unlike"))
     assert "sv-doubtful" in asked and "sv-doubtful" not in html("answer", UNSURE), "its badges are grey"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from skinvision_hf.card import CAPTIONS, ReleaseReport, render_page
+from skinvision_hf.card.phrases import say
 from skinvision_hf.demo.parts import html
 from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import DISCLAIMER
@@ -61,8 +62,8 @@ def _sections(parts: list[str], folder: Path, report: ReleaseReport) -> Iterator
 
 
 def _numbers(folder: Path, report: ReleaseReport) -> str:
-    numbers = {"Balanced accuracy": report.evaluation.overall["balanced_accuracy"]}
+    numbers = {say("balanced_accuracy"): report.evaluation.overall["balanced_accuracy"]}
     if point := load_operating_point(folder):
-        numbers["Malignant lesions marked suspicious"] = point.sensitivity
-        numbers["Benign lesions not marked"] = point.specificity
+        numbers[say("found")] = point.sensitivity
+        numbers[say("cleared")] = point.specificity
     return html("numbers", numbers)

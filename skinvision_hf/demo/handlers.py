@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import gradio as gr
 from PIL import Image
 
-from skinvision_hf.demo.parts import NO_OOD, OPACITY, UNLIKE, UNUSUAL, html, overlay_html
+from skinvision_hf.card.phrases import OPACITY, say
+from skinvision_hf.demo.parts import html, overlay_html
 from skinvision_hf.demo.uploads import read_upload
 from skinvision_hf.errors import SkinVisionError
 from skinvision_hf.explain.explanation import Explanation, check_choice
@@ -116,7 +117,8 @@ def _refused(prediction: Prediction, insist: bool) -> bool:
 
 def _public(prediction: Prediction, insist: bool) -> dict[str, Any]:
     """What a program is told."""
-    message = {True: UNUSUAL if prediction.unusual else None, False: UNLIKE, None: NO_OOD}[prediction.in_distribution]
+    unusual = say("unusual") if prediction.unusual else None
+    message = {True: unusual, False: say("unlike"), None: say("no_ood")}[prediction.in_distribution]
     content = prediction.to_dict()
     if _refused(prediction, insist):
         content = {name: content[name] for name in ("in_distribution", "in_distribution_score")}

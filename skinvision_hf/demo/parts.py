@@ -2,35 +2,20 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from skinvision_hf.card.phrases import FOLDED, say
 from skinvision_hf.card.templating import templates
 from skinvision_hf.demo.uploads import LIMITS
 from skinvision_hf.explain.explanation import Explanation, heat_layer
 from skinvision_hf.explain.placement import shrink
 from skinvision_hf.labels import diagnosis
 
-OPACITY = 0.6
-"""Opacity of the heat map at first."""
-
-UNLIKE = (
-    "This image does not look like the dermatoscopic images that the model was trained on, so its answer is not "
-    "reliable. The model needs a close-up of one lesion, taken through a dermatoscope."
-)
-UNUSUAL = (
-    "This image is unusual among the dermatoscopic images that the model was trained on. Its answer is less reliable "
-    "than usual."
-)
-NO_OOD = (
-    "This release cannot detect images of other things: it would give a diagnosis for a cat, too. Use the answer only "
-    "for a close-up of one lesion, taken through a dermatoscope."
-)
-# Diagnoses below this probability are folded away.
-FOLDED = 0.01
 # Enough for a large screen, and small enough for a phone's connection.
 IMAGE_SIDE, LAYER_SIDE = 900, 300
 
@@ -48,8 +33,8 @@ def html(part: str, *values: Any, **options: Any) -> str:
 
 @cache
 def _macros() -> Any:
-    words = {"UNLIKE": UNLIKE, "UNUSUAL": UNUSUAL, "NO_OOD": NO_OOD, "FOLDED": FOLDED, "limits": LIMITS}
-    functions = {"percent": percent, "sentence": sentence, "in_sentence": in_sentence, "diagnosis": diagnosis}
+    words = {"FOLDED": FOLDED, "limits": LIMITS}
+    functions = {f.__name__: f for f in (say, percent, sentence, in_sentence, listed, diagnosis)}
     return templates().get_template("page.html").make_module(words | functions)
 
 
@@ -77,6 +62,12 @@ def in_sentence(code: str) -> str:
     """Name a diagnosis in the middle of a sentence."""
     name = diagnosis(code).name
     return name[0].lower() + name[1:]
+
+
+def listed(codes: Sequence[str]) -> str:
+    """Name diagnoses in the middle of a sentence: "a, b and c"."""
+    *first, last = map(in_sentence, codes)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _data_uri(image: Image.Image, kind: str) -> str:
