@@ -1,7 +1,7 @@
 """All default settings. The flags of `skinvision train` are derived from these frozen dataclasses."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from skinvision_hf.errors import DataError
 
@@ -19,6 +19,10 @@ CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 
 CAM_METHOD = "gradcam"
 """The default method."""
+
+SpaceKind = Literal["static", "gradio", "zerogpu"]
+SPACE_KINDS = get_args(SpaceKind)
+"""Where a Space runs the model: in the visitor's browser, in a Gradio app on a CPU, or in one on ZeroGPU."""
 
 VIEWS = (1, 2, 4, 8)
 """Numbers of views for test-time augmentation: the image, mirrored, both turned by 180, and all four by 90 degrees."""

@@ -10,10 +10,11 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 
@@ -55,8 +56,11 @@ DELETE_CACHE = (60, 600)
 
 def build_demo() -> gr.Blocks:
     """Load the model and lay out the page; visitors share only the model."""
+    zero_gpu = bool(os.environ.get("SPACES_ZERO_GPU"))
     release, revision = os.environ.get("MODEL_ID") or None, os.environ.get("MODEL_REVISION") or None
-    vision = SkinVision.from_pretrained(release, revision=revision, runtime="torch" if find_spec("torch") else "onnx")
+    runtime: Literal["onnx", "torch"] = "torch" if find_spec("torch") else "onnx"
+    device = "cpu" if zero_gpu else None
+    vision = SkinVision.from_pretrained(release, revision=revision, runtime=runtime, device=device)
     handlers = demo.Handlers(vision)
     with demo.Page(title="SkinVision", analytics_enabled=False, delete_cache=DELETE_CACHE) as blocks:
         gr.HTML(demo.html("disclaimer_bar"), elem_id="disclaimer")
@@ -66,7 +70,24 @@ def build_demo() -> gr.Blocks:
         with gr.Tab("About this model"):
             lay_out_about(vision)
         offer_api(handlers, photo)
+    if zero_gpu:
+        use_zero_gpu(vision)
     return blocks.queue(**QUEUE)
+
+
+def use_zero_gpu(vision: SkinVision) -> None:
+    """Run the model on ZeroGPU, which lends its GPU to functions that `spaces.GPU` decorates, in other processes."""
+    spaces = import_module("spaces")  # installed there
+
+    def lend(method: Callable[..., Any]) -> Any:
+        def call(*arguments: Any, **options: Any) -> Any:
+            vision.to("cuda")
+            return method(*arguments, **options)
+
+        return spaces.GPU(call)
+
+    for name in ("predict", "explain"):
+        setattr(vision, name, lend(getattr(vision, name)))
 
 
 def lay_out_desk(handlers: demo.Handlers) -> gr.Image:

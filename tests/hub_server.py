@@ -23,6 +23,8 @@ import uvicorn
 import yaml
 from huggingface_hub import constants
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
@@ -34,7 +36,7 @@ TOKENS: dict[str, dict[str, Any]] = {
     TOKEN: {"name": "ann", "role": "write", "orgs": ["clinic"]},
     "hf_readsecret": {"name": "ann", "role": "read"},
 }
-LFS_SUFFIXES = (".safetensors", ".parquet", ".png", ".jpg")
+LFS_SUFFIXES = (".safetensors", ".onnx", ".wasm", ".parquet", ".png", ".jpg")
 
 
 class Refusal(Exception):
@@ -280,7 +282,7 @@ def build_app(server: HubServer) -> Starlette:
         private = body.get("private") or body.get("visibility") == "private"
         repository = {"private": bool(private), "refs": {}, "tags": {}, "commits": {}, "variables": {}}
         attributes = "".join(f"*{suffix} filter=lfs\n" for suffix in LFS_SUFFIXES).encode()
-        repository["sdk"] = body.get("sdk")
+        repository |= {"sdk": body.get("sdk"), "hardware": body.get("hardware")}
         repository["variables"] = {item["key"]: {"value": item["value"]} for item in body.get("variables", [])}
         server.store(git_oid(attributes), attributes)
         entry = {"oid": git_oid(attributes), "size": len(attributes), "lfs": None}
@@ -402,6 +404,13 @@ def build_app(server: HubServer) -> Starlette:
             server.save(kind, repo_id, repository)
         return JSONResponse(repository["variables"])
 
+    async def hardware(request: Request) -> Response:
+        request.path_params["kind"] = "spaces"
+        kind, repo_id, repository = repo_of(request, write=True)
+        repository["hardware"] = (await request.json())["flavor"]
+        server.save(kind, repo_id, repository)
+        return JSONResponse({"stage": "BUILDING", "hardware": {"requested": repository["hardware"]}})
+
     async def resolve(request: Request) -> Response:
         commit = commit_at(repo_of(request)[2], request.path_params["revision"])
         headers = {"X-Repo-Commit": commit["oid"]}
@@ -424,6 +433,7 @@ def build_app(server: HubServer) -> Starlette:
         Route("/lfs/{oid}", lfs_put, methods=["PUT"]),
         Route("/lfs/{oid}", lfs_get),
         Route("/api/spaces/{user}/{name}/variables", variables, methods=["GET", "POST"]),
+        Route("/api/spaces/{user}/{name}/hardware", hardware, methods=["POST"]),
         Route(api, info),
         Route(f"{api}/revision/{{revision}}", info),
         Route(f"{api}/tree/{{revision}}", tree),
@@ -437,4 +447,5 @@ def build_app(server: HubServer) -> Starlette:
         Route(f"{page}/resolve/{{revision}}/{{path:path}}", resolve),
         Route(f"/{{kind}}{page}/resolve/{{revision}}/{{path:path}}", resolve),
     ]
-    return Starlette(routes=routes, exception_handlers={Refusal: refuse})
+    pages_may_ask = Middleware(CORSMiddleware, allow_origins=["*"])
+    return Starlette(routes=routes, middleware=[pages_may_ask], exception_handlers={Refusal: refuse})

@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, constants
 from skinvision_hf import hub
 from skinvision_hf.data import fingerprint, limit_images, load_ham10000
 from skinvision_hf.errors import HubError, SkinVisionError
-from skinvision_hf.hub.publishing import SPACE_FILES
+from skinvision_hf.hub.spaces import GRADIO_FILES
 from skinvision_hf.models.release import release_files
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -182,7 +182,7 @@ def publish(
         if kind == "space":
             version = "new" if new else "old"
             options |= {"model_revision": version, "package": f"skinvision-hf @ {version}"}
-            return hub.publish_space(PLACE, "ann/shown", **options)
+            return hub.publish_space(PLACE, "ann/shown", kind="gradio", **options)
         options |= {"tag": "new"} if new else {}
         if kind == "dataset":
             return hub.publish_dataset("synthetic[:217]" if new else SOURCE, PLACE, **options)
@@ -226,27 +226,27 @@ def test_a_repository_with_a_card_alone_is_free(server: HubServer, publish: Call
 def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, release: Path, unchecked: None) -> None:
     model = hub.publish_model(release, REPO)
     before = len(server.requests)
-    published = hub.publish_space(SPACE, REPO, dataset_id="ann/data")
+    published = hub.publish_space(SPACE, REPO, dataset_id="ann/data", kind="gradio")
     assert not any("variables" in request for request in server.sent(before)), "a new Space is born with them"
     assert variables(server) == {"MODEL_ID": REPO, "MODEL_REVISION": model.commit}
     assert server.repository("space", SPACE)["sdk"] == "gradio"
     here = {path.name for path in (ROOT / "space").iterdir() if path.is_file() and path.suffix != ".pyi"}
-    assert here == set(SPACE_FILES), "a new file of the Space belongs into SPACE_FILES"
+    assert here == set(GRADIO_FILES), "a new file of the Space belongs into GRADIO_FILES"
     assert set(server.files("space", SPACE)) == {".gitattributes", *here}
     assert f"models:\n- {REPO}\n" in card(server, "space", SPACE)
     assert published.url == f"{server.url}/spaces/{SPACE}"
-    assert not hub.publish_space(SPACE, REPO).changed, "the data set's link stays"
+    assert not hub.publish_space(SPACE, REPO, kind="gradio").changed, "the data set's link stays"
     (release / "history.jsonl").write_text("{}\n")
     newer = hub.publish_model(release, REPO)
     package = "skinvision-hf[space] @ git+https://github.com/user/repo@0123abc"
     before = len(server.requests)
-    hub.publish_space(SPACE, REPO, package=package)
+    hub.publish_space(SPACE, REPO, kind="gradio", package=package)
     order = [request.rpartition(f"{SPACE}/")[2].partition("/")[0] for request in server.sent(before)]
     assert order.index("variables") < order.index("commit"), "new files never run with the old model"
     assert variables(server)["MODEL_REVISION"] == newer.commit
     assert server.files("space", SPACE)["requirements.txt"].decode() == f"{package}\n"
     with pytest.raises(HubError, match="this token finds no ann/nothing on the Hub"):
-        hub.publish_space(SPACE, "ann/nothing")
+        hub.publish_space(SPACE, "ann/nothing", kind="gradio")
 
 
 @cache
@@ -263,11 +263,11 @@ def trained(release: Path, drawn_once: None, unchecked: None) -> Path:
 
 
 def test_all_three_are_published_with_links_to_each_other(server: HubServer, trained: Path) -> None:
-    data, model, space = hub.publish_all(trained, SOURCE, REPO)
+    data, model, space = hub.publish_all(trained, SOURCE, REPO, kind="gradio")
     assert data.url in card(server, "model", REPO) and space.url in card(server, "model", REPO)
     assert model.url in card(server, "dataset", DATASET) and space.url in card(server, "dataset", DATASET)
     assert variables(server) == {"MODEL_ID": REPO, "MODEL_REVISION": model.commit}
-    assert not any(one.changed for one in hub.publish_all(trained, SOURCE, REPO, tag="v1.0"))
+    assert not any(one.changed for one in hub.publish_all(trained, SOURCE, REPO, kind="gradio", tag="v1.0"))
     assert variables(server)["MODEL_REVISION"] == "v1.0"
     assert not hub.publish_dataset(SOURCE, DATASET).changed, "each alone keeps its links"
     assert not hub.publish_model(trained, REPO).changed
@@ -279,19 +279,19 @@ def test_a_tag_on_another_commit_stops_all_three(server: HubServer, trained: Pat
     HfApi().upload_file(path_or_fileobj=b"---\ntags: [skinvision]\n---\n", path_in_repo="README.md", repo_id=REPO)
     before = len(server.requests)
     with pytest.raises(HubError, match=rf"the tag v1.0 of {REPO} is on an earlier commit"):
-        hub.publish_all(trained, SOURCE, REPO, tag="v1.0")
+        hub.publish_all(trained, SOURCE, REPO, kind="gradio", tag="v1.0")
     assert server.sent(before) == []
 
 
 def test_a_release_that_was_trained_on_other_data_is_not_linked_to_this(server: HubServer, trained: Path) -> None:
     record = trained / "training.json"
     change_json(record, lambda r: r.update(config={**r["config"], "limit": 9}, data_fingerprint=fingerprints(9)))
-    done = hub.publish_all(trained, SOURCE, REPO, dry_run=True)
+    done = hub.publish_all(trained, SOURCE, REPO, kind="gradio", dry_run=True)
     assert [one.kind for one in done] == ["dataset", "model", "space"]
     assert server.requests == []
     change_json(record, lambda r: r["data_fingerprint"].update(train="0" * 64))
     with pytest.raises(HubError, match="the release was trained on other data: its train images are not those of"):
-        hub.publish_all(trained, SOURCE, REPO, dry_run=True)
+        hub.publish_all(trained, SOURCE, REPO, kind="gradio", dry_run=True)
 
 
 BROKE = "the connection to the Hub broke"

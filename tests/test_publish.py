@@ -55,7 +55,7 @@ def published(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     with HubServer(folder / "server", tokens={TOKEN: {"name": "ann", "role": "write"}}).running() as server:
         environment = server.environment(folder / "homes" / "publisher", TOKEN)
         options = ["--all", "--release", release, "--dataset", "synthetic", "--repo_id", REPO, "--tag", "v1.0"]
-        made = run("scripts/publish.py", *options, "--examples", "3", environment=environment)
+        made = run("scripts/publish.py", *options, "--examples", "3", "--kind", "gradio", environment=environment)
         assert made.returncode == 0, made.stderr
         yield Published(server, release, made.stdout + made.stderr, folder)
 

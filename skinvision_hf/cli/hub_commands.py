@@ -4,16 +4,17 @@ import argparse
 from collections.abc import Sequence
 
 from skinvision_hf.cli.options import hub_id, make_parser, positive, release, source
+from skinvision_hf.config import SPACE_KINDS
 
 # What is handed on to the functions of `skinvision_hf.hub` by its own name.
 SHARED = {"private", "dry_run", "overwrite"}
 EXAMPLES = {"examples", "examples_from"}
 # The options that each way of calling uses, besides what it publishes; any other would be ignored, so it is an error.
 MODES = {
-    "--all": SHARED | EXAMPLES | {"tag", "dataset", "release", "dataset_id", "space_id", "package"},
+    "--all": SHARED | EXAMPLES | {"tag", "dataset", "release", "dataset_id", "space_id", "package", "kind"},
     "--release": SHARED | EXAMPLES | {"tag", "dataset_id", "space_id"},
     "--dataset": SHARED | {"tag", "model_id", "space_id"},
-    "--space": SHARED | {"model_id", "model_revision", "dataset_id", "package"},
+    "--space": SHARED | {"model_id", "model_revision", "dataset_id", "package", "kind"},
 }
 EXAMPLE = """skinvision publish --release outputs/skinvision --repo_id user/skinvision-efficientnet-b0 --dry_run
 skinvision publish --dataset data/ham10000 --repo_id user/ham10000-leak-free
@@ -29,7 +30,7 @@ def publish(argv: Sequence[str]) -> int:
 
     from skinvision_hf import hub
 
-    handed = MODES[mode] & (SHARED | EXAMPLES | {"tag", "package", "model_revision"})
+    handed = MODES[mode] & (SHARED | EXAMPLES | {"tag", "package", "kind", "model_revision"})
     options = {name: getattr(given, name) for name in handed}
     links = hub.Links(given.model_id, given.dataset_id, given.space_id)
     if mode == "--all":
@@ -75,7 +76,14 @@ def _build_parser() -> argparse.ArgumentParser:
     add("--tag", help="tag for the model or the data set, such as v1.0")
     add("--examples", type=positive, default=0, metavar="N", help="example images to add to the model (default: 0)")
     add("--examples_from", default="synthetic", metavar="SOURCE", help="their data set (default: synthetic)")
-    add("--package", metavar="REQ", help="package that the Space installs (default: this version from PyPI)")
+    add(
+        "--kind",
+        choices=SPACE_KINDS,
+        default="static",
+        help="static runs in the visitor's browser and is free; gradio is an app with an API; zerogpu is that app on "
+        "ZeroGPU (default: static)",
+    )
+    add("--package", metavar="REQ", help="package that a Gradio Space installs (default: this version from PyPI)")
     add("--private", action="store_true", help="make new repositories private")
     add("--overwrite", action="store_true", help="publish over a repository that holds something else")
     add("--dry_run", action="store_true", help="check everything and show what would be sent, but send nothing")

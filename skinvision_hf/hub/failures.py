@@ -20,8 +20,8 @@ NO_TOKEN = "set HF_TOKEN to a token with write access, or log in with 'hf auth l
 AGAIN = "run the same command again; each publish is one commit, and files that arrived are not sent twice"
 STATUS = {
     401: f"the Hub does not accept the token; {NO_TOKEN}",
-    402: "the Hub asks for a paid plan: since July 2026 free accounts cannot create Gradio Spaces; publish the Space "
-    "from an account with a plan (https://huggingface.co/pricing), or run 'python space/app.py' on a machine of yours",
+    402: "the Hub asks for a paid plan: since July 2026 free accounts cannot create Gradio Spaces; publish with "
+    "--kind static, which is free, or from an account with a plan (https://huggingface.co/pricing)",
     403: "the token may not write to {repo_id}; use one with write access to that namespace, or another --repo_id",
     409: "{repo_id} was changed at the same moment; " + AGAIN,
     412: "{repo_id} got another commit in the meantime, so nothing was written; look at it, then " + AGAIN,

@@ -12,26 +12,21 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import DatasetDict
-from huggingface_hub import RepoCard
 from huggingface_hub.utils import validate_repo_id
 
 from skinvision_hf._version import __version__
 from skinvision_hf.card import Links, render_dataset_card, write_card
 from skinvision_hf.card.templating import NO_LINKS
-from skinvision_hf.config import DEFAULT_SCHEME
+from skinvision_hf.config import DEFAULT_SCHEME, SpaceKind
 from skinvision_hf.data import FEATURES, fingerprint, limit_images, load_ham10000
 from skinvision_hf.data.prepared import write_parquet
 from skinvision_hf.errors import HubError
-from skinvision_hf.files import atomic_write
 from skinvision_hf.hub.checks import check_release
 from skinvision_hf.hub.failures import hub_errors
-from skinvision_hf.hub.sending import MARKER, REVISION, Published, PublishOptions, Shipment, make_api, send_all
+from skinvision_hf.hub.sending import Published, PublishOptions, Shipment, make_api, mark, send_all
+from skinvision_hf.hub.spaces import Space, stage_space
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.release import CARD_FILE, RELEASE_FILES, TRAINING_FILE, release_files, resolve_release
-
-SPACE_FOLDER = Path(__file__).resolve().parents[2] / "space"
-REQUIREMENTS = "requirements.txt"
-SPACE_FILES = ("app.py", "script.js", "style.css", CARD_FILE, REQUIREMENTS)
+from skinvision_hf.models.release import ONNX_FILE, RELEASE_FILES, TRAINING_FILE, release_files, resolve_release
 
 
 def publish_model(
@@ -88,6 +83,7 @@ def publish_space(
     *,
     model_revision: str | None = None,
     dataset_id: str | None = None,
+    kind: SpaceKind = "static",
     package: str | None = None,
     **options: Any,
 ) -> Published:
@@ -95,24 +91,31 @@ def publish_space(
 
     Args:
         repo_id: Where to, such as `user/skinvision`; made when it does not exist.
-        model_id: The model on the Hub that it shows. While it is private, the Space needs a secret HF_TOKEN that may
-            read it, set in its settings on the Hub.
+        model_id: The model on the Hub that it shows. While it is private, a Gradio Space needs a secret HF_TOKEN that
+            may read it, set in its settings on the Hub; a static Space cannot read it.
         model_revision: Branch, tag or commit of the model; its newest commit when None.
         dataset_id: The data set on the Hub that the card links to; that of the published card when None.
-        package: Requirement to install this package by, such as
+        kind: `static` runs the model in the visitor's browser and is free; `gradio` is an app with an API; `zerogpu` is
+            the same app on ZeroGPU hardware.
+        package: Requirement by which a Gradio Space installs this package, such as
             `skinvision-hf[space,explain] @ git+https://...@REV`; the version on PyPI when None.
         options: As for `publish_model`; a Space has no tag.
 
     Raises:
-        HubError: If there is no such model or revision, this is not a checkout, or the Hub refuses.
+        HubError: If there is no such model or revision, a static Space cannot run it, this is not a checkout, or the
+            Hub refuses.
     """
     _check_ids(repo_id, model_id)
     chosen, revision = PublishOptions(**options), model_revision or "main"
-    if model_revision is None and not chosen.dry_run:
+    if not chosen.dry_run and (model_revision is None or kind == "static"):
         with hub_errors(model_id):
-            revision = str(make_api(chosen.token).model_info(model_id).sha)
+            model = make_api(chosen.token).model_info(model_id, revision=model_revision)
+        revision = model_revision or str(model.sha)
+        if kind == "static":
+            _check_runs_in_browsers(model_id, {file.rfilename for file in model.siblings or ()}, bool(model.private))
+    space = Space(repo_id, model_id, revision, dataset_id, kind, package)
     with TemporaryDirectory(prefix="skinvision-") as folder:
-        return send_all([_stage_space(repo_id, Path(folder), model_id, revision, dataset_id, package)], chosen)[0]
+        return send_all([stage_space(space, Path(folder))], chosen)[0]
 
 
 def publish_all(
@@ -123,6 +126,7 @@ def publish_all(
     links: Links = NO_LINKS,
     examples: int = 0,
     examples_from: str = "synthetic",
+    kind: SpaceKind = "static",
     package: str | None = None,
     **options: Any,
 ) -> list[Published]:
@@ -145,13 +149,16 @@ def publish_all(
     space_id = links.space_id or f"{namespace}/skinvision"
     _check_ids(repo_id, dataset_id, space_id)
     here = Links(repo_id, dataset_id, space_id)
+    chosen = PublishOptions(**options)
     with TemporaryDirectory(prefix="skinvision-") as name:
         folder = Path(name)
         model = _stage_model(release, repo_id, folder / "model", here, examples, examples_from)
         data, splits = _stage_dataset(source, dataset_id, folder / "data", here)
         _check_same_data(model.folder, splits)
-        space = _stage_space(space_id, folder / "space", repo_id, "", dataset_id, package)
-        return send_all([data, model, space], PublishOptions(**options))
+        if kind == "static":
+            _check_runs_in_browsers(repo_id, set(model.files), chosen.private)
+        space = stage_space(Space(space_id, repo_id, "", dataset_id, kind, package), folder / "space")
+        return send_all([data, model, space], chosen)
 
 
 def _check_ids(*repo_ids: str) -> None:
@@ -160,6 +167,14 @@ def _check_ids(*repo_ids: str) -> None:
             validate_repo_id(repo_id)
         if "/" not in repo_id:
             raise HubError(f"{repo_id!r} is not a Hub id; write it as user/name")
+
+
+def _check_runs_in_browsers(model_id: str, files: set[str], private: bool) -> None:
+    """Check that a static Space, which is a page without secrets, can show a model."""
+    if private:
+        raise HubError(f"a static Space cannot read the private {model_id}; publish another --kind")
+    if ONNX_FILE not in files:
+        raise HubError(f"{model_id} has no {ONNX_FILE}, which a static Space runs; publish another --kind")
 
 
 def _check_same_data(release: Path, data: DatasetDict) -> None:
@@ -190,7 +205,7 @@ def _stage_model(
         _add_examples(staged / "examples", examples, examples_from)
 
     def write(links: Links) -> None:
-        _mark(staged, write_card(staged, links=links).read_text(encoding="utf-8"))
+        mark(staged, write_card(staged, links=links).read_text(encoding="utf-8"))
 
     here = replace(links, model_id=repo_id)
     write(here)
@@ -220,39 +235,8 @@ def _stage_dataset(source: str | Path, repo_id: str, folder: Path, links: Links)
         write_parquet(rows, folder, name)
 
     def write(links: Links) -> None:
-        _mark(folder, render_dataset_card(data, repo_id=repo_id, links=links).content)
+        mark(folder, render_dataset_card(data, repo_id=repo_id, links=links).content)
 
     write(links)
     message = f"Publish the split scheme {DEFAULT_SCHEME}"
     return Shipment("dataset", repo_id, folder, message, ["data/*.parquet"], links, write), data
-
-
-def _stage_space(
-    repo_id: str, folder: Path, model_id: str, revision: str, dataset_id: str | None, package: str | None
-) -> Shipment:
-    """Copy the Space's files into a folder, with its model, data set and package in them."""
-    if not all((SPACE_FOLDER / name).is_file() for name in SPACE_FILES):
-        raise HubError("the Space is part of a checkout of the code; clone the repository and publish from there")
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in SPACE_FILES:
-        shutil.copyfile(SPACE_FOLDER / name, folder / name)
-    if package:
-        atomic_write(folder / REQUIREMENTS, f"{package}\n")
-    text = (folder / CARD_FILE).read_text(encoding="utf-8")
-
-    def write(links: Links) -> None:
-        _mark(folder, text, models=[model_id], datasets=[links.dataset_id] if links.dataset_id else [])
-
-    links = Links(dataset_id=dataset_id)
-    write(links)
-    variables = {"MODEL_ID": model_id, REVISION: revision}
-    return Shipment("space", repo_id, folder, f"Show {model_id}", SPACE_FILES, links, write, variables)
-
-
-def _mark(folder: Path, text: str, **metadata: list[str]) -> None:
-    """Write a card with the tag by which the next publish knows its own, and more metadata."""
-    card = RepoCard(text)
-    card.data["tags"] = [*dict.fromkeys([*(card.data.get("tags") or []), MARKER])]
-    for name, value in metadata.items():
-        card.data[name] = value
-    atomic_write(folder / CARD_FILE, str(card))

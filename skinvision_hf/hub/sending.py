@@ -4,15 +4,16 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, RepoCard, constants, get_token
 from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import filter_repo_objects
 
 from skinvision_hf._version import __version__
 from skinvision_hf.card import Links
 from skinvision_hf.errors import HubError
+from skinvision_hf.files import atomic_write
 from skinvision_hf.hub.failures import NO_TOKEN, hub_errors
 from skinvision_hf.models.release import CARD_FILE
 
@@ -56,7 +57,11 @@ class Shipment:
         owned: Patterns of files that are deleted from the repository when the folder lacks them.
         links: What the card links to.
         write_card: Writes the card again, with the links that the published one has already.
-        variables: Variables of a Space; a `MODEL_REVISION` of "" becomes the commit of the model sent before it.
+        revision: Of the model that a Space shows; "" becomes the tag or commit of the model sent before it.
+        pin: Writes that revision into the files of a Space, and returns the Space's variables.
+        sdk: Of a Space.
+        hardware: That a Space asks for; the Hub's default when None.
+        variables: Variables of a Space.
     """
 
     kind: Kind
@@ -66,6 +71,10 @@ class Shipment:
     owned: Sequence[str]
     links: Links
     write_card: Callable[[Links], object]
+    revision: str = ""
+    pin: Callable[[str], Mapping[str, str]] = lambda _: {}
+    sdk: str | None = None
+    hardware: str | None = None
     variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -118,6 +127,15 @@ def make_api(token: str | None) -> HfApi:
     return HfApi(token=token, library_name="skinvision_hf", library_version=__version__)
 
 
+def mark(folder: Path, text: str, **metadata: Any) -> None:
+    """Write a card with the tag by which the next publish knows its own, and more metadata."""
+    card = RepoCard(text)
+    card.data["tags"] = [*dict.fromkeys([*(card.data.get("tags") or []), MARKER])]
+    for name, value in metadata.items():
+        card.data[name] = value
+    atomic_write(folder / CARD_FILE, str(card))
+
+
 def send_all(shipments: Sequence[Shipment], options: PublishOptions) -> list[Published]:
     """Look at all repositories, then publish one after the other.
 
@@ -135,9 +153,9 @@ def send_all(shipments: Sequence[Shipment], options: PublishOptions) -> list[Pub
             heads.append(_look_up(api, shipment, options))
     done: dict[Kind, Published] = {}
     for shipment, head in zip(shipments, heads, strict=True):
-        if shipment.variables.get(REVISION) == "":
-            revision = options.tag or str(done["model"].commit)
-            shipment = replace(shipment, variables={**shipment.variables, REVISION: revision})
+        if shipment.kind == "space":
+            revision = shipment.revision or options.tag or str(done["model"].commit)
+            shipment = replace(shipment, variables=shipment.pin(revision))
         with hub_errors(shipment.repo_id):
             done[shipment.kind] = _send(api, shipment, head, options)
     return list(done.values())
@@ -196,11 +214,17 @@ def _send(api: HfApi, shipment: Shipment, head: Head, options: PublishOptions) -
     # Variables come before the files, so that new files never run with those of another model.
     if head.commit is None:
         variables = [{"key": name, "value": value} for name, value in shipment.variables.items()]
-        sdk = "gradio" if kind == "space" else None
         api.create_repo(
-            repo_id, repo_type=kind, private=options.private, space_sdk=sdk, space_variables=variables or None
+            repo_id,
+            repo_type=kind,
+            private=options.private,
+            space_sdk=shipment.sdk,
+            space_hardware=shipment.hardware,
+            space_variables=variables or None,
         )
     elif kind == "space":
+        if shipment.hardware:
+            api.request_space_hardware(repo_id, shipment.hardware)
         present = {name: variable.value for name, variable in api.get_space_variables(repo_id).items()}
         for name, value in shipment.variables.items():
             if present.get(name) != value:
