@@ -1,4 +1,4 @@
-"""Measure: `python scripts/benchmark.py WHAT`, where WHAT is inference, space, training, ood or near-duplicates.
+"""Measure: `python scripts/benchmark.py WHAT`, where WHAT is inference, space, page, training, ood or near-duplicates.
 
 Prints one JSON object. For education and research only; not a medical device.
 """
@@ -45,6 +45,13 @@ def space(arguments: argparse.Namespace) -> object:
     return measure_space(
         SPACE, arguments.model, visitors=arguments.visitors, requests=arguments.requests, uploads=arguments.uploads
     )
+
+
+def page(arguments: argparse.Namespace) -> object:
+    """Time a static Space in a browser."""
+    from benchmarks.page import measure_page
+
+    return measure_page(arguments.url, repeats=arguments.repeats)
 
 
 def ood(arguments: argparse.Namespace) -> object:
@@ -95,6 +102,10 @@ def benchmark(argv: Sequence[str] | None) -> int:
     command.add_argument("--requests", type=positive, default=64, help="timed answers of each (default: %(default)s)")
     command.add_argument("--uploads", type=positive, default=200, help="good and bad files (default: %(default)s)")
     command.set_defaults(measure=space)
+    command = subparsers.add_parser("page", help="a static Space in a headless Chromium")
+    command.add_argument("--url", required=True, help="its address, such as https://user-skinvision.static.hf.space")
+    command.add_argument("--repeats", type=positive, default=20, help="timed answers (default: %(default)s)")
+    command.set_defaults(measure=page)
     command = subparsers.add_parser("training", help="the training loop against bare steps on tensors in memory")
     command.add_argument("--data", required=True, help="HAM10000, as for scripts/train.py")
     command.add_argument(

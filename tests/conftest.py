@@ -1,11 +1,11 @@
 """Fixtures that several test files share: the real data where it is, and small images drawn in code."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from benchmarks import RunningApp
     from datasets import DatasetDict
     from hub_server import HubServer
+    from playwright.sync_api import Browser, BrowserType, Page
+    from static_pages import StaticSpace
 
     from skinvision_hf.vision import SkinVision
 
@@ -125,6 +127,74 @@ def app(served: "SkinVision") -> "Iterator[RunningApp]":
 
     with running_app(ROOT / "space" / "app.py", {"MODEL_ID": str(served.release)}) as page:
         yield page
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    """A real Chromium: the system's, or Playwright's own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = launch(playwright.chromium, "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+        yield browser
+        browser.close()
+
+
+def launch(chromium: "BrowserType", *arguments: str) -> "Browser":
+    """Start Chromium, or skip the test where there is none."""
+    from benchmarks.page import launch_chromium
+
+    from skinvision_hf.errors import RunError
+
+    try:
+        return launch_chromium(chromium, *arguments)
+    except RunError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def space(tmp_path_factory: pytest.TempPathFactory) -> "Iterator[StaticSpace]":
+    """The static Space of the bundled release, published and served."""
+    from skinvision_hf.hub.spaces import RUNTIME_FOLDER
+
+    if not RUNTIME_FOLDER.is_dir():
+        pytest.skip("ONNX Runtime for browsers is not here; run `npm ci --ignore-scripts` in space/static")
+    from static_pages import static_space_at
+
+    with static_space_at(tmp_path_factory.mktemp("static")) as served:
+        yield served
+
+
+@pytest.fixture
+def open_page(browser: "Browser", space: "StaticSpace") -> "Iterator[Callable[..., Page]]":
+    """Open the static Space as a new visitor, after `prepare(page)`, with options of the browser's context."""
+    from playwright.sync_api import expect
+    from static_pages import PATIENCE
+
+    expect.set_options(timeout=PATIENCE)
+    contexts = []
+
+    def call(prepare: "Callable[[Page], object]" = lambda _: None, **options: Any) -> "Page":
+        contexts.append(browser.new_context(**options))
+        contexts[-1].set_default_timeout(PATIENCE)
+        page = contexts[-1].new_page()
+        prepare(page)
+        page.goto(space.url)
+        return page
+
+    yield call
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture(scope="session")
+def dermatoscopic(space: "StaticSpace", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The drawn lesion that is most like the training images of the static Space's model."""
+    from static_pages import drawn
+
+    path = tmp_path_factory.mktemp("drawn") / "lesion.png"
+    max(drawn(), key=lambda image: space.vision.predict(image).in_distribution_score or 0).save(path)
+    return path
 
 
 @pytest.fixture(scope="session")

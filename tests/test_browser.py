@@ -4,9 +4,7 @@ Needs Chromium: the system's, or Playwright's own (`playwright install chromium`
 """
 
 import base64
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,7 @@ import numpy as np
 import pytest
 from benchmarks import RunningApp
 from PIL import Image
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from skinvision_hf.demo import MAX_BYTES
 from skinvision_hf.demo.parts import percent
@@ -29,20 +27,6 @@ PATIENCE = 60_000  # milliseconds: machines that run tests are slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
 DARK = DESKTOP | {"color_scheme": "dark"}
-SYSTEM_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        system = next(filter(None, map(shutil.which, SYSTEM_BROWSERS)), None)
-        if system is None and not Path(playwright.chromium.executable_path).is_file():
-            pytest.skip("there is no Chromium on this machine; get one with `playwright install chromium`")
-        sandbox = [] if os.geteuid() else ["--no-sandbox"]
-        camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
-        browser = playwright.chromium.launch(executable_path=system, args=[*sandbox, *camera])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
