@@ -34,6 +34,7 @@ class Settings(Record):
     loss: LossSettings
     batch_size: int
     gradient_accumulation_steps: int = 1
+    average_init: bool = False
     data: str = ""
     monitor: str = ""
 
