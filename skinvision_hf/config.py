@@ -20,6 +20,9 @@ CAM_METHODS = ("gradcam", "gradcam++", "layercam", "hirescam", "eigencam")
 CAM_METHOD = "gradcam"
 """The default method."""
 
+ONNX_METHODS = ("gradcam", "hirescam")
+"""Methods that need no gradient: behind a pooled linear classifier, both are the class activation map."""
+
 SpaceKind = Literal["static", "gradio", "zerogpu"]
 SPACE_KINDS = get_args(SpaceKind)
 """Where a Space runs the model: in the visitor's browser, in a Gradio app on a CPU, or in one on ZeroGPU."""

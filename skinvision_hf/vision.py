@@ -1,11 +1,12 @@
 """`SkinVision`: a loaded release, which predicts, explains, and can be saved and published."""
 
 import importlib.util
+import logging
 import os
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, cast, over
 
 import numpy as np
 
+from skinvision_hf.config import CAM_METHOD, ONNX_METHODS
 from skinvision_hf.data.images import ImageSource, is_image_source, open_image
 from skinvision_hf.errors import ImageError, ModelError, extras
 from skinvision_hf.labels import CODES
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 Images: TypeAlias = Iterable[ImageSource]
 # Programs that come with the driver of an accelerator; asking torch would take seconds.
 DRIVERS = ("nvidia-smi", "rocm-smi", "xpu-smi")
+TORCH_LIBRARIES = ("torch", "torchvision", "timm", "transformers")
+THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+"""Threads that open images: as many as this process may use cores."""
+
+logger = logging.getLogger(__name__)
 
 
 class SkinVision:
@@ -76,9 +83,9 @@ class SkinVision:
             ref: None for the release that ships with the package, a folder, or a Hub id such as `user/name`.
             revision: Branch, tag or commit on the Hub.
             runtime: `onnx` computes on the CPU with ONNX Runtime, `torch` on any device and with every method of
-                `explain`. When None, `onnx` where the release has an ONNX file, unless there is an accelerator or
-                `device` names one.
-            device: Where torch runs; when None, the machine's accelerator if it has one, else the CPU.
+                `explain`. When None, `onnx` where the release has a valid ONNX file, unless `device` names another
+                device than the CPU, or torch is installed and a program of a GPU's driver (such as `nvidia-smi`).
+            device: Where torch runs, such as `cuda` or `mps`; when None, the machine's accelerator if it has one.
             cache_dir: Where downloads are kept; the Hub's own cache by default.
             local_files_only: Use the cache and ask no server.
             token: Token for private repositories; the saved login by default.
@@ -92,7 +99,7 @@ class SkinVision:
         release = resolve_release(
             ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return cls(_start(release, runtime or _usual_runtime(release, device), device), release)
+        return cls(_start(release, runtime, device), release)
 
     @property
     def model(self) -> "SkinVisionForImageClassification":
@@ -147,7 +154,7 @@ class SkinVision:
         Args:
             images: A path, encoded bytes, a binary file object, a PIL image or a NumPy array; or a list, or any other
                 iterable, of them. `skinvision_hf.data.images.open_image` opens them.
-            batch_size: Number of images that go through the network, and are in memory, at once.
+            batch_size: Number of images that torch computes at once, and that are opened in advance.
             coverage: Coverage of the conformal prediction sets, between 0 and 1.
             on_error: What to do with an image that cannot be used: `raise` stops at the first one; `return` puts an
                 `ImageError` in its place and classifies the others.
@@ -174,8 +181,7 @@ class SkinVision:
     ) -> Iterator[Prediction | ImageError]:
         """Classify any number of images and yield the answers one by one, in the same order.
 
-        The next images are opened in threads while the network runs; about three batches are in memory. The options and
-        the errors are those of `predict`.
+        The next images are opened in threads while the network runs. The options and the errors are those of `predict`.
         """
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise ModelError(f"batch_size is {batch_size!r}; give a whole number of at least 1")
@@ -185,8 +191,9 @@ class SkinVision:
             begun = iter([self._begin(("the image", cast(ImageSource, images)))])
         else:
             named = ((f"image {number}", image) for number, image in enumerate(cast(Images, images)))
-            begun = _ahead(self._begin, named, 2 * batch_size)
-        batches = iter(lambda: list(islice(begun, batch_size)), [])
+            begun = _ahead(self._begin, named, batch_size)
+        size = batch_size if _is_torch(self.runtime) else 1
+        batches = iter(lambda: list(islice(begun, size)), [])
         return (answer for batch in batches for answer in self._answers(batch, coverage, on_error))
 
     def explain(
@@ -212,7 +219,6 @@ class SkinVision:
             ImageError: If the image cannot be used.
             ModelError: If there is no such diagnosis or method, or the network has no feature maps.
         """
-        from skinvision_hf.config import CAM_METHOD
         from skinvision_hf.explain.explanation import View, check_choice, explain_heat
 
         method = method or CAM_METHOD
@@ -307,9 +313,8 @@ class SkinVision:
                 return heat_maps(self.runtime.model.timm_model, outputs.maps, [target], method)[0]
         from skinvision_hf.explain.placement import stretch
 
-        if method not in ("gradcam", "hirescam"):
-            raise ModelError(f"ONNX Runtime has no gradients for {method}; load the release with runtime='torch'")
-        # Behind a pooled linear classifier, both are the class activation map; see `skinvision_hf.explain.cam`.
+        if method not in ONNX_METHODS:
+            raise ModelError(f"ONNX Runtime cannot compute {method}; load the release with runtime='torch'")
         return stretch(outputs.maps[:, target])[0]
 
     def _assert_unchanged(self) -> None:
@@ -324,23 +329,32 @@ class SkinVision:
             )
 
 
-def _usual_runtime(release: Path, device: "str | torch.device | None") -> str:
-    """ONNX on a CPU, where it is installed and the release has its file; otherwise torch."""
-    on_cpu = str(device) == "cpu" if device is not None else not any(map(shutil.which, DRIVERS))
-    there = (release / ONNX_FILE).is_file() and importlib.util.find_spec("onnxruntime")
-    return "onnx" if there and (on_cpu or not importlib.util.find_spec("torch")) else "torch"
-
-
-def _start(release: Path, runtime: str, device: "str | torch.device | None") -> "OnnxRuntime | TorchRuntime":
+def _start(release: Path, runtime: str | None, device: "str | torch.device | None") -> "OnnxRuntime | TorchRuntime":
+    """Load a release on the runtime that was asked for, or else on the usual one."""
+    has_torch = all(importlib.util.find_spec(library) for library in TORCH_LIBRARIES)
+    if runtime is None and not _prefers_torch(release, device, has_torch=has_torch):
+        try:
+            return _start(release, "onnx", None)
+        except ModelError as error:
+            if not has_torch:
+                raise
+            logger.warning("%s; torch is used instead", error)
     with extras():
-        if runtime == "torch":
-            from skinvision_hf.models.torch_runtime import TorchRuntime
+        if runtime == "onnx":
+            from skinvision_hf.models.onnx_runtime import OnnxRuntime
 
-            return TorchRuntime.load(release, device)
-        from skinvision_hf.models.onnx_runtime import OnnxRuntime
+            _assert_cpu(device or "cpu")
+            return OnnxRuntime(release)
+        from skinvision_hf.models.torch_runtime import TorchRuntime
 
-        _assert_cpu(device or "cpu")
-        return OnnxRuntime(release)
+        return TorchRuntime.load(release, device)
+
+
+def _prefers_torch(release: Path, device: "str | torch.device | None", *, has_torch: bool) -> bool:
+    """Whether an accelerator was asked for or is there, or the release has nothing for ONNX Runtime."""
+    if device is not None:
+        return str(device) != "cpu" or not (release / ONNX_FILE).is_file()
+    return has_torch and (any(map(shutil.which, DRIVERS)) or not (release / ONNX_FILE).is_file())
 
 
 def _assert_cpu(device: "str | torch.device") -> None:
@@ -353,12 +367,19 @@ def _is_torch(runtime: "OnnxRuntime | TorchRuntime") -> TypeGuard["TorchRuntime"
     return hasattr(runtime, "model")
 
 
-def _ahead(function: Callable[[Any], Any], items: Iterable[Any], ahead: int) -> Iterator[Any]:
-    """Apply a function to items in threads, at most so many items ahead of the one that is yielded."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        pending: deque[Any] = deque()
-        for item in items:
-            pending.append(pool.submit(function, item))
+def _ahead(function: Callable[[Any], Any], named: Iterable[tuple[str, Any]], ahead: int) -> Iterator[Any]:
+    """Apply a function to named images in threads, at most so many images ahead of the one that is yielded.
+
+    Objects that have a position in a file are not safe in threads; it is applied to them at once.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        pending: deque[Future[Any]] = deque()
+        for item in named:
+            if isinstance(item[1], (str, os.PathLike, bytes, np.ndarray)):
+                pending.append(pool.submit(function, item))
+            else:
+                pending.append(Future())
+                pending[-1].set_result(function(item))
             if len(pending) > ahead:
                 yield pending.popleft().result()
         while pending:

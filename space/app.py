@@ -58,7 +58,7 @@ def build_demo() -> gr.Blocks:
     """Load the model and lay out the page; visitors share only the model."""
     zero_gpu = bool(os.environ.get("SPACES_ZERO_GPU"))
     release, revision = os.environ.get("MODEL_ID") or None, os.environ.get("MODEL_REVISION") or None
-    runtime: Literal["onnx", "torch"] = "torch" if find_spec("torch") else "onnx"
+    runtime: Literal["onnx", "torch"] = "torch" if find_spec("timm") else "onnx"
     device = "cpu" if zero_gpu else None
     vision = SkinVision.from_pretrained(release, revision=revision, runtime=runtime, device=device)
     handlers = demo.Handlers(vision)

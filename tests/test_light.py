@@ -64,10 +64,11 @@ def test_the_command_classifies_a_folder_and_tests_itself(photo: Path, capsys: p
     ("ask", "extra"),
     [
         (lambda: SkinVision.from_pretrained(runtime="torch"), "torch"),
+        (lambda: SkinVision.from_pretrained(device="cuda"), "torch"),
         (lambda: skinvision_hf.SkinVisionForImageClassification, "torch"),
         (lambda: skinvision_hf.load_ham10000("synthetic"), "train"),
     ],
-    ids=["runtime", "network", "data"],
+    ids=["runtime", "device", "network", "data"],
 )
 def test_what_is_missing_is_named_with_its_extra(
     ask: Callable[[], object], extra: str, monkeypatch: pytest.MonkeyPatch

@@ -4,7 +4,9 @@ import copy
 import json
 import os
 import pickle
+import shutil
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import calling
@@ -13,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from complete_release import change_json
 from drawing import draw_lesion
 from PIL import Image
 from pytorch_grad_cam import GradCAM
@@ -90,16 +93,24 @@ def test_many_images_are_answered_in_order_and_a_bad_one_does_not_stop_them(rele
     answers = list(vision.stream([*images, tmp_path / "broken.jpg"], batch_size=4, on_error="return"))
     assert answers[:-1] == [vision.predict(image) for image in images]
     assert isinstance(answers[-1], ImageError)
+    images[0].save(tmp_path / "one.png")
+    with Image.open(tmp_path / "one.png") as opened:  # a file that all of them read
+        assert vision.predict([opened] * 20) == [vision.predict(images[0])] * 20
+    taken: list[int] = []
+    endless = (taken.append(number) or images[0] for number in count())
+    assert next(vision.stream(endless)).label and len(taken) < 60
 
 
-def test_what_only_torch_can_do_says_so(release: Path) -> None:
+def test_what_only_torch_can_do_says_so(release: Path, tmp_path: Path) -> None:
     vision = SkinVision.from_pretrained(release, runtime="onnx")
     image = draw_lesion()
+    shutil.copytree(release, tmp_path / "plain", ignore=shutil.ignore_patterns("onnx"))
     asked: list[Callable[[], object]] = [
         lambda: vision.model,
         lambda: vision.to("cuda"),
         lambda: vision.explain(image, method="layercam"),
         lambda: SkinVision.from_pretrained(release, runtime="onnx", device="cuda"),
+        lambda: SkinVision.from_pretrained(tmp_path / "plain", runtime="onnx"),
     ]
     for ask in asked:
         with pytest.raises(ModelError, match="load the release with runtime='torch'"):
@@ -115,15 +126,24 @@ def test_what_only_torch_can_do_says_so(release: Path) -> None:
     [
         (lambda folder: (folder / ONNX_FILE).write_bytes(b"no graph"), "is damaged; download the release again"),
         (lambda folder: os.truncate(folder / ONNX_FILE, 5000), "is damaged; download the release again"),
+        (
+            lambda folder: change_json(folder / "config.json", lambda c: c.update(cell_centres=3)),
+            "config.json of .* is",
+        ),
         (lambda folder: flip_last_byte(folder / "model.safetensors"), r"was not exported from its model\.safetensors"),
     ],
-    ids=["other", "cut", "weights"],
+    ids=["other", "cut", "centres", "weights"],
 )
-def test_a_damaged_file_is_named(release: Path, tmp_path: Path, damage: Callable[[Path], object], message: str) -> None:
+def test_a_damaged_file_is_named(
+    release: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], object], message: str
+) -> None:
     copied = SkinVision.from_pretrained(release).save_pretrained(tmp_path / "copy")
     damage(copied)
     with pytest.raises(ModelError, match=message):
-        SkinVision.from_pretrained(copied)
+        SkinVision.from_pretrained(copied, runtime="onnx")
+    vision = SkinVision.from_pretrained(copied)
+    assert isinstance(vision.runtime, TorchRuntime), "what is installed and can read the release is used"
+    assert "torch is used instead" in caplog.text
 
 
 def flip_last_byte(path: Path) -> None:

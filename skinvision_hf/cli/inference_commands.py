@@ -10,10 +10,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from skinvision_hf.cli.options import add_model_options, make_parser, output_file, share
-from skinvision_hf.config import CAM_METHOD, CAM_METHODS
+from skinvision_hf.config import CAM_METHOD, CAM_METHODS, ONNX_METHODS
 from skinvision_hf.errors import ImageError, ModelError, SkinVisionError, first_ten
 from skinvision_hf.files import exists
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER, diagnosis
@@ -126,19 +126,11 @@ def _check_exists(images: Sequence[str]) -> None:
         raise ImageError(f"there is no file {first_ten(images)}; check the path")
 
 
-def _load_release(given: argparse.Namespace) -> "SkinVision":
-    """Find the release before torch is imported, so that a wrong name is answered at once; then load it."""
-    from skinvision_hf.models.release import resolve_release
-
-    release = resolve_release(given.ref, revision=given.revision)
-    from skinvision_hf.vision import SkinVision
-
-    return SkinVision.from_pretrained(release, device=given.device)
-
-
 def _load(given: argparse.Namespace) -> "SkinVision":
     """Load the release, and check that it has what the options ask for."""
-    vision = _load_release(given)
+    from skinvision_hf.vision import SkinVision
+
+    vision = SkinVision.from_pretrained(given.ref, revision=given.revision, device=given.device)
     from skinvision_hf.models.prediction import MIN_SENSITIVITY, load_operating_point
 
     if given.coverage and vision.conformal is None:
@@ -264,7 +256,10 @@ def explain(argv: Sequence[str]) -> int:
     if given.output.exists() and given.output.samefile(given.image):
         raise SkinVisionError("--output would overwrite the image; give the picture another name")
 
-    vision = _load_release(given)
+    from skinvision_hf.vision import SkinVision
+
+    runtime: Literal["torch"] | None = None if given.method in ONNX_METHODS else "torch"
+    vision = SkinVision.from_pretrained(given.ref, revision=given.revision, runtime=runtime, device=given.device)
     from skinvision_hf.data.images import printable
     from skinvision_hf.figures.explanation_figure import draw_explanation
     from skinvision_hf.files import atomic_write

@@ -42,7 +42,8 @@ def add_model_options(parser: argparse.ArgumentParser, *, device: bool = False) 
     )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     if device:
-        parser.add_argument("--device", help="torch device, such as cpu or cuda (default: the GPU, if there is one)")
+        about = "device, such as cpu, cuda or mps (default: a GPU with its driver, else the CPU)"
+        parser.add_argument("--device", help=about)
 
 
 def add_data_options(parser: argparse.ArgumentParser, about: str, *, required: bool = True) -> None:

@@ -9,7 +9,14 @@ from skinvision_hf.card import MAIN_METRICS, ReleaseReport
 from skinvision_hf.errors import HubError
 from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.files import sha256
-from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, PARTS_KEY, WEIGHTS_FILE, release_parts
+from skinvision_hf.models.release import (
+    CONFIG_FILE,
+    METRICS_FILE,
+    PARTS_KEY,
+    SELFTEST_FILE,
+    WEIGHTS_FILE,
+    release_parts,
+)
 from skinvision_hf.models.selftest import run_selftest
 
 
@@ -20,6 +27,8 @@ def check_release(folder: Path) -> None:
         ModelError: If it cannot be loaded.
         HubError: If the loaders disagree, or the report is incomplete or about other files.
     """
+    if not (folder / SELFTEST_FILE).is_file():
+        raise HubError(f"an older version made this release, without {SELFTEST_FILE}; run its training with --resume")
     if failed := [result.loader for result in run_selftest(folder) if not result.passed]:
         raise HubError(f"{' and '.join(failed)} give other answers than the release expects; make the release again")
     if fault := next(_faults(folder, ReleaseReport.read(folder).evaluation), None):

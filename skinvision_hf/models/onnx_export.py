@@ -84,7 +84,10 @@ def export_onnx(model: SkinVisionForImageClassification, folder: str | Path, *, 
             layers than mean pooling and one linear layer; or if ONNX Runtime computes other answers than torch.
     """
     network = _export_network(model, stage)
-    graph = onnx.compose.merge_models(_preprocessing(model), network, io_map=[("pixels", "pixels")])
+    try:
+        graph = onnx.compose.merge_models(_preprocessing(model), network, io_map=[("pixels", "pixels")])
+    except ValueError as error:
+        raise ModelError(f"onnx cannot put the graph together ({error}); upgrade onnx") from error
     graph.doc_string = "Skin-lesion classification for education and research only. Not a medical device."
     digest = sha256(Path(folder) / WEIGHTS_FILE)
     helper.set_model_props(graph, {"labels": json.dumps(CODES), WEIGHTS_KEY: digest})

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -11,7 +12,7 @@ from PIL import Image
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import sha256
 from skinvision_hf.models.outputs import NetworkOutputs
-from skinvision_hf.models.release import ONNX_FILE, WEIGHTS_FILE, read_config
+from skinvision_hf.models.release import CONFIG_FILE, ONNX_FILE, WEIGHTS_FILE, read_config
 
 OUTPUTS = ("logits", "features", "feature_maps", "activation_maps")
 """What the graph computes: logits (1, 7); pooled features (1, d), which OOD detection reads; the last feature maps
@@ -25,7 +26,7 @@ REFUSED = (status.Fail, status.InvalidProtobuf, status.InvalidGraph, status.NotI
 
 
 class OnnxRuntime:
-    """The graph `onnx/model.onnx` of a release, which resizes and normalises images by itself.
+    """The graph `onnx/model.onnx` of a release. Safe in several threads; it can be copied and pickled.
 
     Attributes:
         device: `cpu`.
@@ -37,9 +38,14 @@ class OnnxRuntime:
     def __init__(self, release: Path) -> None:
         self.release = release
         config = read_config(release, str(release))
-        self.cell_centres = config.get("cell_centres")
-        _, height, width = config["pretrained_cfg"]["input_size"]
+        try:
+            self.cell_centres = _read_centres(config)
+            _, height, width = config["pretrained_cfg"]["input_size"]
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the {CONFIG_FILE} of {release} is damaged; download the release again") from error
         self._size = (width, height)
+        if not (release / ONNX_FILE).is_file():
+            raise ModelError(f"{release} has no {ONNX_FILE}; load the release with runtime='torch'")
         try:
             self._session = onnxruntime.InferenceSession(release / ONNX_FILE, providers=["CPUExecutionProvider"])
         except REFUSED as error:
@@ -47,7 +53,7 @@ class OnnxRuntime:
         if self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != sha256(release / WEIGHTS_FILE):
             raise ModelError(
                 f"the {ONNX_FILE} of {release} was not exported from its {WEIGHTS_FILE}; download the release again, "
-                "or delete the file to use torch"
+                "or load it with runtime='torch'"
             )
 
     def __reduce__(self) -> tuple[type["OnnxRuntime"], tuple[Path]]:
@@ -64,7 +70,7 @@ class OnnxRuntime:
         return 0.0, 0.0, width, height
 
     def begin(self, image: Image.Image) -> list[np.ndarray]:
-        """Compute the outputs for one RGB image, in any thread; several threads are faster than batches.
+        """Compute the outputs for one RGB image, in any thread; several threads are as fast as batches.
 
         Pillow resizes the image, as it does for the other loaders; the graph finds it in the right size.
         """
@@ -74,3 +80,11 @@ class OnnxRuntime:
     def complete(self, begun: Sequence[list[np.ndarray]]) -> NetworkOutputs:
         """Gather the outputs for several images."""
         return NetworkOutputs(*map(np.concatenate, zip(*begun, strict=True)))
+
+
+def _read_centres(config: dict[str, Any]) -> tuple[list[float], list[float]] | None:
+    """Where the cells look, from `config.json`; None in releases that do not say."""
+    if (found := config.get("cell_centres")) is None:
+        return None
+    down, across = ([float(value) for value in axis] for axis in found)
+    return down, across
