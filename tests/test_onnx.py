@@ -116,6 +116,9 @@ def test_what_only_torch_can_do_says_so(release: Path, tmp_path: Path) -> None:
         with pytest.raises(ModelError, match="load the release with runtime='torch'"):
             ask()
     assert vision.to("cpu").device == "cpu"
+    image.save(tmp_path / "photo.png")
+    command = ["explain", tmp_path / "photo.png", "--output", tmp_path / "why.png", "--model", release]
+    assert calling.run(*command, "--method", "layercam") == 0, "the command chooses torch"
     assert pickle.loads(pickle.dumps(vision)).predict(image) == copy.deepcopy(vision).predict(image)
     with pytest.raises(ModelError, match="runtime is 'tf'; give 'onnx', 'torch' or None"):
         SkinVision.from_pretrained(release, runtime="tf")  # type: ignore[arg-type]
