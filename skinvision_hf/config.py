@@ -185,8 +185,6 @@ class TrainConfig:
         loss: The loss.
         head: Phase 1, which trains the classifier on the frozen backbone.
         finetune: Phase 2, which trains all layers. The network after its last epoch is the result.
-        average_init: Whether the result is the mean of these weights and of those of the release in `model.init`, from
-            which the training started; see `skinvision_hf.training.averaging`.
         batch_size: Images per step and process.
         gradient_accumulation_steps: Number of steps that add up their gradients before the weights change.
         mixed_precision: `no`, `bf16` or `fp16` (the latter on GPUs only).
@@ -207,7 +205,6 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     head: PhaseConfig = field(default_factory=PhaseConfig)
     finetune: PhaseConfig = PhaseConfig(epochs=60, weight_decay=0.05, warmup_epochs=1.0, ema_decay=0.998)
-    average_init: bool = False
     batch_size: int = 32
     gradient_accumulation_steps: int = 1
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
@@ -223,8 +220,6 @@ class TrainConfig:
         _check(self, cache_gb=(0, ANY), limit=(0, ANY))
         if not self.head.epochs + self.finetune.epochs:
             raise DataError("both phases have 0 epochs; set --head.epochs or --finetune.epochs")
-        if self.average_init and self.model.init in INITS:
-            raise DataError(f"average_init needs a release as model.init, not {self.model.init!r}")
         if self.loss.mask_weight and (size := self.model.image_size) % STRIDE:
             raise DataError(
                 f"image_size is {size}, but must be a multiple of {STRIDE}, such as {size - size % STRIDE + STRIDE}: "

@@ -1,6 +1,5 @@
 """Training end to end on tiny networks and drawn lesions; a run that was killed anywhere goes on."""
 
-import copy
 import ctypes
 import json
 import sys
@@ -21,7 +20,6 @@ from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseCo
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.data.augmentation import BatchAugmentation, TrainTransform
 from skinvision_hf.errors import DataError, ModelError, RunError
-from skinvision_hf.evaluation.calibration import fold
 from skinvision_hf.evaluation.evaluate import predict_dataset
 from skinvision_hf.evaluation.evaluate_metrics import compute
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
@@ -52,26 +50,6 @@ def without_masks(tmp_path: Path) -> Path:
     write_pictures(tmp_path / "data", some_rows(), masks=False)
     write_metadata(tmp_path / "data" / "HAM10000_metadata.csv", some_rows())
     return tmp_path / "data"
-
-
-def test_the_result_can_be_the_mean_of_the_weights_before_and_after(trained: tuple, tmp_path: Path) -> None:
-    _, data, network = trained
-    before = {name: value.clone() for name, value in network.timm_model.state_dict().items()}
-    calibrated = copy.deepcopy(network)
-    fold(calibrated, 0.5, np.zeros(7))
-    calibrated.save_pretrained(tmp_path / "init")
-    model = ModelConfig(architecture="test_efficientnet", init=str(tmp_path / "init"), image_size=32)
-    config = tiny_config(tmp_path / "after", model=model, head=PhaseConfig(epochs=1), finetune=PhaseConfig(epochs=0))
-    after = Trainer(config, data).train().timm_model.state_dict()
-    averaging = replace(config, output_dir=str(tmp_path / "mean"), average_init=True)
-    mean = Trainer(averaging, data).train().timm_model.state_dict()
-    classifier = "classifier.weight"
-    assert not torch.allclose(before[classifier], after[classifier], atol=1e-3)
-    for name, value in mean.items():
-        expected = (before[name].double() + after[name].double()) / 2
-        torch.testing.assert_close(value.double(), expected, atol=2e-3, rtol=2e-3)
-    with pytest.raises(DataError, match=r"average_init needs a release as model\.init, not 'random'"):
-        tiny_config(tmp_path, average_init=True)
 
 
 def test_both_phases_run_and_the_last_epoch_is_a_release_that_loads(trained: tuple) -> None:

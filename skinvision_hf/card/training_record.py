@@ -34,7 +34,6 @@ class Settings(Record):
     loss: LossSettings
     batch_size: int
     gradient_accumulation_steps: int = 1
-    average_init: bool = False
     data: str = ""
     monitor: str = ""
 

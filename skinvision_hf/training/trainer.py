@@ -22,7 +22,6 @@ from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import HISTORY_FILE, TRAINING_FILE
-from skinvision_hf.training.averaging import average_with_init
 from skinvision_hf.training.checkpoints import Checkpoints, assert_same_settings, flatten
 from skinvision_hf.training.loop import Phase
 from skinvision_hf.training.losses import ClassificationLoss
@@ -174,8 +173,6 @@ class Trainer:
 
     def _write_release(self, previous: list[dict[str, Any]]) -> None:
         """Write the network and its record; without the checkpoints, a run counts as finished."""
-        if self.config.average_init:
-            average_with_init(self.network, self.config.model.init)
         self.network.save_pretrained(self.output_dir)
         seconds = sum(record["seconds"] for record in self.history)
         record = training_record(self.config, self.data, self.accelerator, seconds=seconds)
