@@ -25,6 +25,7 @@ from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.figures.explanation_figure import draw_explanation
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model
+from skinvision_hf.models.release import read_config
 from skinvision_hf.models.torch_runtime import TorchRuntime
 from skinvision_hf.vision import SkinVision
 
@@ -252,6 +253,11 @@ def test_the_positions_of_cells_are_known_numbers(architecture: str, size: int, 
     np.testing.assert_allclose(np.array(across) * size, expected)
     with torch.no_grad():
         assert model.timm_model.forward_features(torch.zeros(1, 3, size, size)).shape[-2:] == (len(down), len(across))
+
+
+def test_a_network_whose_cells_cannot_be_followed_is_saved_without_them(tmp_path: Path) -> None:
+    create_model(ModelConfig(architecture="efficientvim_m1", init="random")).save_pretrained(tmp_path)
+    assert read_config(tmp_path, "it")["cell_centres"] is None
 
 
 def test_an_explanation_lays_its_cells_where_they_look(vision: SkinVision) -> None:

@@ -10,6 +10,10 @@ from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
 
+# What networks raise on tensors without numbers, and what ones raise whose features are not one tensor.
+UNTRACEABLE = (AttributeError, TypeError, ValueError, LookupError, RuntimeError, AssertionError)
+
+
 class _Axis(NamedTuple):
     """Cells along one axis, in pixels of the input: how many, where the first one looks, and how far apart they are."""
 
@@ -30,11 +34,15 @@ def cell_centres(config: PreTrainedConfig) -> tuple[list[float], list[float]] | 
 
     Returns:
         Middle of each row and of each column, as a share of the network's input. Evenly spread for a network that
-        becomes smaller by other means than convolutions and pooling. None for a network without feature maps.
+        becomes smaller by other means than convolutions and pooling. None for a network without feature maps, or one
+        that cannot be followed.
     """
     height, width = config.pretrained_cfg["input_size"][-2:]
     options = json.dumps(config.model_args or {}, sort_keys=True)
-    axes = _trace(config.architecture, options, height, width)
+    try:
+        axes = _trace(config.architecture, options, height, width)
+    except UNTRACEABLE:
+        return None
     if axes is None:
         return None
     down, across = (
