@@ -18,6 +18,8 @@ from skinvision_hf.hub.checks import check_release
 from skinvision_hf.labels import CODES, DISCLAIMER
 from skinvision_hf.models.outputs import softmax
 from skinvision_hf.models.release import RELEASE_FILES, bundled_release
+from skinvision_hf.models.selftest import write_selftest
+from skinvision_hf.models.torch_runtime import TorchRuntime
 from skinvision_hf.vision import SkinVision
 
 RELEASE = bundled_release()
@@ -27,6 +29,12 @@ ROWS = list(csv.DictReader((RELEASE / "predictions.csv").read_text().splitlines(
 
 def test_it_is_fit_to_be_published() -> None:
     check_release(RELEASE)
+
+
+def test_it_is_sure_of_no_image_of_its_selftest(tmp_path: Path) -> None:
+    """Where a probability is 1, a loader that prepares images otherwise would give it, too."""
+    cases = json.loads(write_selftest(TorchRuntime.load(RELEASE, "cpu"), tmp_path).read_text())["images"]
+    assert softmax(np.array([case["logits"] for case in cases])).max() < 0.95
 
 
 def test_its_pages_are_what_its_files_and_the_templates_make() -> None:

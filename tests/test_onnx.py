@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 
@@ -173,6 +174,24 @@ def test_every_loader_is_compared_with_what_the_release_expects(
     assert capsys.readouterr().out.count("OTHER ANSWERS") == len(LOADERS)
     (changed / "selftest.json").unlink()
     assert calling.run("selftest", "--model", changed) == 2
+
+
+def test_a_loader_that_fails_or_lacks_a_library_is_one_row(
+    release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch_loaders = ["SkinVision on torch", "transformers", "timm"]
+    damaged = SkinVision.from_pretrained(release).save_pretrained(tmp_path / "damaged")
+    (damaged / "model.safetensors").write_bytes(b"no weights")
+    failed = [result.loader for result in run_selftest(damaged) if not result.passed]
+    assert failed == ["SkinVision on ONNX Runtime", *torch_loaders]
+
+    def version_without_timm(name: str) -> str:
+        if name == "timm":
+            raise PackageNotFoundError(name)
+        return version(name)
+
+    monkeypatch.setattr("skinvision_hf.models.selftest.version", version_without_timm)
+    assert [result.loader for result in run_selftest(damaged) if result.version is None] == torch_loaders
 
 
 def test_activation_maps_are_gradcam(vision: SkinVision, session: onnxruntime.InferenceSession) -> None:

@@ -5,6 +5,9 @@ from typing import Any
 
 import numpy as np
 
+TOLERANCE = 2e-3
+"""Largest difference of a probability between two runtimes or libraries that counts as equal."""
+
 
 @dataclass(frozen=True)
 class NetworkOutputs:
