@@ -101,7 +101,7 @@ def test_a_known_temperature_and_known_priors_are_found_and_rare_diagnoses_keep_
 
 @pytest.fixture(scope="module")
 def overconfident(ood_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete release that has learned drawn lesions, equally many of each diagnosis, and is far too sure."""
+    """A complete release that has learned drawn lesions, equally many of each diagnosis, and is very overconfident."""
     folder = Path(shutil.copytree(ood_release, tmp_path_factory.mktemp("overconfident") / "network"))
     model = SkinVisionForImageClassification.from_pretrained(folder)
     labels = np.arange(7 * EACH) % 7
@@ -202,7 +202,7 @@ def test_the_new_release_says_what_it_is_and_keeps_what_was_not_adapted(
     report = ReleaseReport.read(adapted)
     for page in ("README.md", "EVALUATION.md"):
         assert str(report.adaptation) in (adapted / page).read_text(encoding="utf-8")
-    assert f"Few images, so the class prior stays near that of before: akiec ({record['images']['akiec']}), " in str(
+    assert f"Few images, so the class prior stays near the original one: akiec ({record['images']['akiec']}), " in str(
         report.adaptation
     )
     card = ModelCard.load(adapted / "README.md")

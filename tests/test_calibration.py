@@ -73,7 +73,7 @@ def calibrated(release: Path, images: torch.Tensor, labels: np.ndarray) -> float
 def test_the_temperature_is_folded_into_the_weights_of_any_loader(release: Path) -> None:
     images = torch.randn(40, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2
     before = predict(release, images)
-    # Labels of which the network is so much too sure that the temperature depends on all of them, whatever its weights.
+    # Labels of which the network is so overconfident that the temperature depends on all of them, whatever its weights.
     draws = np.random.default_rng(0).uniform(size=(40, 1))
     labels = (softmax(before.logits / 8, axis=1).cumsum(axis=1) < draws).sum(axis=1).clip(0, 6)
     files = {path.name: path.read_bytes() for path in release.iterdir()}

@@ -23,7 +23,7 @@ def typology_angle(image: Image.Image) -> float | None:
     dermatoscope and colour processing change it, so it says little about one image.
 
     Returns:
-        The angle; None without skin, or where the skin is bluer than skin is (b* of 0 or less), so the colours are not
+        The angle; None without skin, or where the skin is unnaturally blue (b* of 0 or less), so the colours are not
         those of the skin.
     """
     values = np.asarray(to_rgb(image).resize(SIZE, Image.Resampling.BOX)) / 255.0

@@ -68,12 +68,12 @@ class AdaptationReport(Record):
                 f"Adapted from {self.release} (SHA-256 of its weights: {self.weights_sha256[:16]}...). Temperature, "
                 f"class priors, prediction sets and thresholds were refitted on {sum(self.images.values())} labelled "
                 "images (validation). The table is about the other half of the images (test), which shares no lesion "
-                "and no known patient with these; differences are paired. OOD detection is that of before.",
+                "and no known patient with these; differences are paired. OOD detection is unchanged.",
                 "",
                 *markdown_table(("metric", "before", "after", "after - before"), *rows),
                 "",
                 f"The log loss is {'' if better else 'not clearly '}lower than before."
-                + (f" Few images, so the class prior stays near that of before: {few}." if few else ""),
+                + (f" Few images, so the class prior stays near the original one: {few}." if few else ""),
             ]
         )
 
@@ -94,7 +94,7 @@ def halve(dataset: "Dataset") -> "DatasetDict":
     rows = {"lesions": labels >= 0, "melanomas": labels == MELANOMA, "benign lesions": ~malignant}
     for kind, needed in SMALLEST.items():
         if (found := len(set(groups[rows[kind]]))) < needed:
-            raise DataError(f"adapting needs {needed} {kind}, not {found} (known patients count once); add images")
+            raise DataError(f"adapting needs {needed} {kind}, not {found} (all lesions of a known patient count as one); add images")
     folds = grouped_folds(labels.tolist(), groups.tolist(), count=2)
     return DatasetDict({n: dataset.select(np.flatnonzero(folds == k)) for k, n in enumerate(("validation", "test"))})
 

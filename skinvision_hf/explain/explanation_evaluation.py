@@ -36,7 +36,7 @@ def evaluate_explanations(
 ) -> tuple[ExplanationReport, ScoredMaps]:
     """Measure the heat maps of a network against lesion masks, baselines, and networks with random weights.
 
-    The test split of HAM10000 takes about 15 minutes on two CPU cores.
+    The test split of HAM10000 takes about ten minutes on two CPU cores.
 
     Args:
         model: The network; it is handed back as it was.
