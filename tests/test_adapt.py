@@ -68,17 +68,24 @@ def test_halves_share_no_lesion_and_no_patient_and_are_alike() -> None:
 
 
 def test_too_few_images_and_lesions_of_two_patients_are_refused() -> None:
-    with pytest.raises(
-        DataError, match=r"adapting needs 200 lesions, not 199 \(known patients count once\); add images"
-    ):
-        halve(rows(199))
-    with pytest.raises(DataError, match="200 lesions, not 50 "):
-        halve(rows(400, patients=50).filter(lambda row: row["patient_id"] != "unknown"))
+    counted = r"\(all lesions of a known patient count as one\); add images"
+    with pytest.raises(DataError, match=rf"each half needs 96 lesions, not 9\d {counted}"):
+        halve(rows(190))
+    for few in (rows(1), rows(400, patients=50).filter(lambda row: row["patient_id"] != "unknown")):
+        with pytest.raises(DataError, match=r"96 lesions, not (0|2\d) "):
+            halve(few)
     for code, kind in (("nv", "melanomas"), ("mel", "benign lesions")):
         other = {"label": CODES.index(code)}
         alike = rows(400).map(lambda row, other=other: other if row["lesion_id"] > "L12" else row)
-        with pytest.raises(DataError, match=f"20 {kind}, not 1[0-9] "):
+        with pytest.raises(DataError, match=f"10 {kind}, not [0-9] "):
             halve(alike)
+    most = [{"label": CODES.index("mel"), "lesion_id": "big", "patient_id": "P"}] * 60
+    others = [
+        {"label": CODES.index("nv" if n < 300 else "mel"), "lesion_id": f"L{n}", "patient_id": f"P{n}"}
+        for n in range(319)
+    ]
+    with pytest.raises(DataError, match="10 melanomas, not 1 "):
+        halve(Dataset.from_list(most + others))
     with pytest.raises(DataError, match="the lesion L1 has the patients P1 and P2; give each its own lesion_id"):
         halve(Dataset.from_dict({"label": [4, 4], "lesion_id": ["L1", "L1"], "patient_id": ["P1", "P2"]}))
 
@@ -227,6 +234,19 @@ def test_prediction_sets_and_thresholds_are_measured_as_in_the_report(adapted: P
         point = next(p for p in points if (p["fixed"], p["level"]) == ("sensitivity", 0.95))
         for rate in ("sensitivity", "specificity"):
             assert found[f"{task}_threshold_{rate}"] == pytest.approx(point[rate]["value"]), (task, rate)
+
+
+@pytest.mark.slow
+def test_a_run_that_is_stopped_leaves_nothing(
+    overconfident: Path, clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(folder: Path, *_: object, **__: object) -> None:
+        assert (folder / "model.safetensors").is_file()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("skinvision_hf.card.adapting.write_metrics", stop)
+    assert run("adapt", "--model", overconfident, "--data", clinic, "--output_dir", tmp_path) == 130
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.slow

@@ -1,7 +1,7 @@
 """What `skinvision adapt` does: a release and a clinic's own labelled images to a release that suits them."""
 
-import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from datasets import DatasetDict
@@ -16,10 +16,10 @@ from skinvision_hf.evaluation.calibration import fit_priors, fold
 from skinvision_hf.evaluation.evaluate import predict_dataset
 from skinvision_hf.evaluation.report import measured_weights, write_metrics
 from skinvision_hf.figures.release_plots import draw_release
-from skinvision_hf.files import make_folder, without_folders
+from skinvision_hf.files import atomic_write, make_folder, without_folders
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification, best_device
-from skinvision_hf.models.release import HISTORY_FILE, TRAINING_FILE, release_files, resolve_release
+from skinvision_hf.models.release import HISTORY_FILE, TRAINING_FILE, copy_release, release_files, resolve_release
 from skinvision_hf.ood.detector import OODDetector
 from skinvision_hf.ood.ood_evaluation import measure_ood
 
@@ -45,7 +45,7 @@ def adapt_model(
         skip_unknown: Leave out images whose label is none of the seven.
 
     Raises:
-        DataError: If the images cannot be used or are too few, or the folder has files of a release.
+        DataError: If the images cannot be used or are too few, or the folder has files of a release already.
         ModelError: If the release cannot be loaded or is not complete.
     """
     release, folder = resolve_release(ref, revision=revision), Path(output_dir)
@@ -55,7 +55,11 @@ def adapt_model(
     data = halve(load_labelled(source, skip_unknown=skip_unknown))
     make_folder(folder)
     name = without_folders(str(ref)) if ref else "the bundled release"
-    return _adapt(release, folder, data, name=name, scheme=Path(source).stem)
+    # A run that is stopped leaves no half of a release.
+    with TemporaryDirectory(dir=folder, prefix=".adapt-") as draft:
+        report = _adapt(release, Path(draft), data, name=name, scheme=Path(source).stem)
+        copy_release(Path(draft), folder)
+    return report
 
 
 def _adapt(release: Path, folder: Path, data: DatasetDict, *, name: str, scheme: str) -> AdaptationReport:
@@ -79,7 +83,7 @@ def _adapt(release: Path, folder: Path, data: DatasetDict, *, name: str, scheme:
     write_metrics(folder, measured.to_dict())
     for file in (TRAINING_FILE, HISTORY_FILE):
         if (release / file).is_file():
-            shutil.copyfile(release / file, folder / file)
+            atomic_write(folder / file, (release / file).read_bytes())
     draw_release(folder, test, evaluation, ood=measured.ood)
     write_card(folder)
     return report

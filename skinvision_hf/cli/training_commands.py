@@ -223,7 +223,7 @@ def adapt(argv: Sequence[str]) -> int:
         "On half of the images, refit temperature, class priors, thresholds and prediction sets. On the other half,\n"
         "measure the model before and after. The halves share no lesion and no patient, if your CSV file has the\n"
         "columns lesion_id and patient_id. Writes a new release, whose card says so; OOD detection stays as it is.\n"
-        "Needs images of 200 lesions (or patients), of which 20 are melanomas and 20 are benign.",
+        "Each half needs 96 lesions (or patients), of which 10 are melanomas and 10 are benign.",
         example="skinvision adapt --data mine.csv --output_dir outputs/adapted\n"
         "skinvision predict photo.jpg --model outputs/adapted",
     )

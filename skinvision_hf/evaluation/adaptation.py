@@ -20,9 +20,9 @@ from skinvision_hf.records import Estimate, Record, markdown_table
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
-SMALLEST = {"lesions": 200, "melanomas": 20, "benign lesions": 20}
-"""What adapting needs; known patients count once. Each half has twelve lesions for each of the eight fitted numbers,
-and ten of each kind, so that one of them changes a sensitivity or specificity by ten points at most."""
+SMALLEST = {"lesions": 96, "melanomas": 10, "benign lesions": 10}
+"""What each half needs: twelve lesions for each of the eight fitted numbers, and ten of each kind, with fewer of which
+a sensitivity or specificity says little. All lesions of a known patient count as one."""
 
 FEW = 10
 """Images of a diagnosis below which its prior stays close to the one before; see `fit_priors`."""
@@ -85,17 +85,22 @@ def halve(dataset: "Dataset") -> "DatasetDict":
         `validation`, the half to refit on, and `test`, the half to measure on. Doing it again gives the same halves.
 
     Raises:
-        DataError: If there are too few images, or a lesion belongs to two patients.
+        DataError: If a half has too few images, or a lesion belongs to two patients.
     """
     from datasets import DatasetDict
 
     labels, groups = np.array(dataset["label"][:]), np.array(_groups(dataset))
     malignant = np.isin(labels, [CODES.index(code) for code in MALIGNANT_CODES])
     rows = {"lesions": labels >= 0, "melanomas": labels == MELANOMA, "benign lesions": ~malignant}
+    try:
+        folds = grouped_folds(labels.tolist(), groups.tolist(), count=2)
+    except ValueError:  # no diagnosis has two images
+        folds = np.zeros(len(labels))
     for kind, needed in SMALLEST.items():
-        if (found := len(set(groups[rows[kind]]))) < needed:
-            raise DataError(f"adapting needs {needed} {kind}, not {found} (all lesions of a known patient count as one); add images")
-    folds = grouped_folds(labels.tolist(), groups.tolist(), count=2)
+        found = min(len(set(groups[rows[kind] & (folds == k)])) for k in (0, 1))
+        if found < needed:
+            problem = f"each half needs {needed} {kind}, not {found} (all lesions of a known patient count as one)"
+            raise DataError(f"{problem}; add images")
     return DatasetDict({n: dataset.select(np.flatnonzero(folds == k)) for k, n in enumerate(("validation", "test"))})
 
 
