@@ -11,7 +11,7 @@ from pathlib import Path
 CACHES = (("HF_HOME", "~/.cache/huggingface"), ("MPLCONFIGDIR", "~/.config/matplotlib"), ("TMPDIR", "/tmp"))
 
 
-# The extra of the package that brings each library, by the name that is imported.
+# The extra of the package that brings each library, by the name that is imported; a command may need more of them.
 EXTRAS = {
     **dict.fromkeys(("torch", "torchvision", "timm", "transformers"), "torch"),
     **dict.fromkeys(("pytorch_grad_cam", "matplotlib"), "explain"),
@@ -48,19 +48,23 @@ class RunError(SkinVisionError):
 
 
 @contextmanager
-def extras() -> Iterator[None]:
-    """Name the extra that brings a library, where one is missing.
+def extras(extra: str | None = None) -> Iterator[None]:
+    """Name the extra to install, where a library is missing.
+
+    Args:
+        extra: The one that brings all that the block needs; that of the library when None.
 
     Raises:
         SkinVisionError: Instead of ModuleNotFoundError.
     """
     try:
         yield
-    except ModuleNotFoundError as error:
-        library = (error.name or "").partition(".")[0]
+    except (ModuleNotFoundError, SkinVisionError) as error:
+        missing = error.__cause__ if extra and isinstance(error, SkinVisionError) else error
+        library = (missing.name or "").partition(".")[0] if isinstance(missing, ModuleNotFoundError) else ""
         if library not in EXTRAS:
             raise
-        raise SkinVisionError(f'this needs {library}: pip install "skinvision-hf[{EXTRAS[library]}]"') from error
+        raise SkinVisionError(f'this needs {library}: pip install "skinvision-hf[{extra or EXTRAS[library]}]"') from missing
 
 
 def system_error(error: BaseException | None) -> OSError | None:

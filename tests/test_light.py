@@ -1,5 +1,7 @@
 """The package without torch: what needs none works, and what needs it says so."""
 
+import importlib
+import re
 import subprocess
 import sys
 import venv
@@ -67,8 +69,9 @@ def test_the_command_classifies_a_folder_and_tests_itself(photo: Path, capsys: p
         (lambda: SkinVision.from_pretrained(device="cuda"), "torch"),
         (lambda: skinvision_hf.SkinVisionForImageClassification, "torch"),
         (lambda: skinvision_hf.load_ham10000("synthetic"), "train"),
+        (lambda: importlib.import_module("skinvision_hf.data").load_labelled, "train"),
     ],
-    ids=["runtime", "device", "network", "data"],
+    ids=["runtime", "device", "network", "data", "labelled"],
 )
 def test_what_is_missing_is_named_with_its_extra(
     ask: Callable[[], object], extra: str, monkeypatch: pytest.MonkeyPatch
@@ -77,6 +80,25 @@ def test_what_is_missing_is_named_with_its_extra(
         monkeypatch.delitem(sys.modules, name)
     with pytest.raises(SkinVisionError, match=rf'this needs \w+: pip install "skinvision-hf\[{extra}\]"'):
         ask()
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        ("prepare --source synthetic --output_dir x", "train"),
+        ("evaluate --data synthetic --output_dir x", "train"),
+        ("compare a.csv a.csv --output_dir x", "train"),
+        ("publish --release . --repo_id a/b", "publish"),
+        ("audit a.csv", "audit"),
+    ],
+)
+def test_a_command_names_the_extra_that_is_enough(command: str, extra: str, tmp_path: Path) -> None:
+    code = f"import sys; sys.modules.update(dict.fromkeys({HEAVY})); from skinvision_hf.cli.main import main; "
+    (tmp_path / "a.csv").touch()
+    started = [sys.executable, "-c", f"{code}sys.exit(main())", *command.split()]
+    ended = subprocess.run(started, cwd=tmp_path, capture_output=True, text=True)
+    assert ended.returncode == 2
+    assert re.fullmatch(rf'error: this needs \w+: pip install "skinvision-hf\[{extra}\]"\n', ended.stderr)
 
 
 def test_a_command_that_predicts_imports_no_heavy_library(photo: Path) -> None:

@@ -15,6 +15,8 @@ from packaging.utils import canonicalize_name
 
 import skinvision_hf
 from skinvision_hf.cli.main import COMMANDS
+from skinvision_hf.cli.main import EXTRAS as COMMAND_EXTRAS
+from skinvision_hf.errors import EXTRAS as LIBRARIES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "skinvision_hf"
@@ -51,6 +53,21 @@ def test_every_library_that_is_imported_is_declared() -> None:
         for first in {name.partition(".")[0] for name in imports(path)} - sys.stdlib_module_names - own:
             names = {canonicalize_name(name) for name in owners.get(first, [first])}
             assert names & allowed, f"{path} imports {first}, which pyproject.toml does not declare"
+
+
+def test_an_extra_that_a_message_names_brings_the_library() -> None:
+    tomllib = pytest.importorskip("tomllib")
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+
+    def brought(extra: str) -> set[str]:
+        needs = list(map(Requirement, extras[extra]))
+        own = {canonicalize_name(need.name) for need in needs}
+        return own.union(*(brought(more) for need in needs if need.name == "skinvision-hf" for more in need.extras))
+
+    owners = packages_distributions()
+    for library, extra in LIBRARIES.items():
+        assert {canonicalize_name(name) for name in owners[library]} & brought(extra), f"[{extra}] lacks {library}"
+    assert COMMAND_EXTRAS.keys() <= COMMANDS.keys() and set(COMMAND_EXTRAS.values()) <= extras.keys()
 
 
 def test_importing_the_package_and_its_command_is_quick_and_loads_no_library() -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from skinvision_hf._version import __version__
 from skinvision_hf.cli.options import make_parser
-from skinvision_hf.errors import run_command
+from skinvision_hf.errors import extras, run_command
 
 # The module of each command, whose function has the command's name; it is imported when it is asked for.
 COMMANDS = {
@@ -25,6 +25,11 @@ COMMANDS = {
     "explain-model": ("training_commands", "compare the heat maps of a model with lesion masks"),
     "publish": ("hub_commands", "publish a model, a data set or a Space on the Hub"),
 }
+# The extra that brings all that a command needs; the others need more only for some options.
+EXTRAS = {
+    **dict.fromkeys(("prepare", "train", "evaluate", "compare", "adapt", "explain-model"), "train"),
+    **{"audit": "audit", "publish": "publish"},
+}
 READER_GONE = 141  # what a shell reports for a program whose reader closed the pipe
 
 
@@ -32,7 +37,8 @@ def _run(argv: Sequence[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
         module = importlib.import_module(f"skinvision_hf.cli.{COMMANDS[argv[0]][0]}")
-        code: int = getattr(module, argv[0].replace("-", "_"))(argv[1:])
+        with extras(EXTRAS.get(argv[0])):
+            code: int = getattr(module, argv[0].replace("-", "_"))(argv[1:])
         sys.stdout.flush()
         return code
     listed = "\n".join(f"  {name:<14} {summary}" for name, (_, summary) in COMMANDS.items())

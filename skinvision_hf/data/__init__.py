@@ -6,6 +6,8 @@ Names are imported when they are first used, because opening an image does not n
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from skinvision_hf.errors import extras
+
 if TYPE_CHECKING:
     from skinvision_hf.data.dataverse import download_ham10000
     from skinvision_hf.data.ham10000 import limit_images, load_ham10000, load_split, resolve_scheme, scheme_name
@@ -22,8 +24,9 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        for home in ("schema", "summary", "prepared", "labelled", "ham10000", "dataverse"):
-            module = importlib.import_module(f"{__name__}.{home}")
-            if hasattr(module, name):
-                return getattr(module, name)
+        with extras():
+            for home in ("schema", "summary", "prepared", "labelled", "ham10000", "dataverse"):
+                module = importlib.import_module(f"{__name__}.{home}")
+                if hasattr(module, name):
+                    return getattr(module, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

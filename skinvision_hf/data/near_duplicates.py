@@ -9,7 +9,7 @@ from tqdm.auto import tqdm
 
 from skinvision_hf.data.images import open_image
 from skinvision_hf.data.split_schemes import merge_duplicates
-from skinvision_hf.errors import SkinVisionError
+from skinvision_hf.errors import extras
 
 # A hash has 256 bits. Of pairs in HAM10000 that differ in at most 40, 94 % show one lesion; docs/leakage.md has more.
 HASH_SIZE = 16
@@ -43,10 +43,8 @@ def close_pairs(paths: Sequence[str], *, distance: int = DISTANCE) -> Iterator[t
 
 def _hashes(paths: Sequence[str]) -> np.ndarray:
     """Hashes (n, 8, 256) float32 of +1 and -1, one for each orientation of each picture."""
-    try:
+    with extras():
         from imagehash import phash
-    except ImportError as error:
-        raise SkinVisionError('comparing pictures needs imagehash: pip install "skinvision-hf[audit]"') from error
     hashes = np.empty((len(paths), len(ORIENTATIONS), HASH_SIZE**2), dtype=np.float32)
     for number, path in enumerate(tqdm(paths, desc="hash pictures", unit="image", disable=None)):
         small = open_image(path).convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS)
