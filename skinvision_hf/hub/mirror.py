@@ -1,5 +1,6 @@
 """A private repository that holds what a folder holds, for a machine that may be gone tomorrow."""
 
+import logging
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete
@@ -8,6 +9,8 @@ from skinvision_hf.errors import HubError
 from skinvision_hf.hub.failures import hub_errors
 from skinvision_hf.hub.sending import EMPTY, make_api
 from skinvision_hf.training.checkpoints import SETTINGS_FILE
+
+logger = logging.getLogger(__name__)
 
 
 def pull_checkpoints(repo_id: str, folder: Path) -> None:
@@ -29,10 +32,11 @@ def pull_checkpoints(repo_id: str, folder: Path) -> None:
 def push_checkpoints(folder: Path, repo_id: str) -> None:
     """Make a repository hold what a folder holds, in one commit, and drop the history, which would fill the storage.
 
-    After an upload that broke off the repository is as it was before.
+    After an upload that broke off the repository is as it was before. A history that stays until the next time is only
+    a warning in the log.
 
     Raises:
-        HubError: If the Hub refuses.
+        HubError: If the Hub refuses the upload.
     """
     api, paths = make_api(None), sorted(path for path in folder.rglob("*") if path.is_file())
     files = {path.relative_to(folder).as_posix(): path for path in paths}
@@ -42,4 +46,8 @@ def push_checkpoints(folder: Path, repo_id: str) -> None:
         gone = set(api.list_repo_files(repo_id)) - EMPTY - files.keys()
         operations = [*map(CommitOperationDelete, sorted(gone)), *adds]
         api.create_commit(repo_id, operations, commit_message="Save a checkpoint")
-        api.super_squash_history(repo_id)
+    try:
+        with hub_errors(repo_id):
+            api.super_squash_history(repo_id)
+    except HubError as error:
+        logger.warning("the checkpoint was sent, but the history of %s is still there: %s", repo_id, error)
