@@ -1,6 +1,6 @@
 """How fast predictions are, against the bare parts that they stand on, in one run."""
 
-import resource
+import os
 import statistics
 import subprocess
 import sys
@@ -12,12 +12,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+import onnxruntime
+import psutil
 import torch
 from PIL import Image
 
 from skinvision_hf.data.synthetic import draw_image
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.labels import CODES
+from skinvision_hf.models.release import ONNX_FILE
 from skinvision_hf.vision import SkinVision
 
 __all__ = ["InferenceTiming", "measure_inference", "median_milliseconds"]
@@ -35,10 +39,11 @@ class InferenceTiming:
         predict_ms: `SkinVision.predict` of one decoded image, in milliseconds.
         ratio: `predict_ms / network_ms`.
         command_seconds: `skinvision predict photo.jpg`, the whole process.
-        bare_rate: Images a second of the runtime alone, on resized images in memory, in several threads.
+        bare_rate: Images a second of ONNX Runtime's own session (of timm's network, for a release without the graph) on
+            prepared images in memory, as many at a time as there are CPU cores, each in one thread.
         folder_rate: Images a second of `SkinVision.stream` on JPEG files.
         share: `folder_rate / bare_rate`.
-        memory_growth_mb: How much the largest memory of the process grew over the last nine tenths of the files.
+        memory_growth_mb: How much the memory of the process grew over the last nine tenths of the files.
     """
 
     image_size: tuple[int, int]
@@ -99,7 +104,7 @@ def measure_inference(
         photo = Path(folder, "photo.jpg")
         image.save(photo, quality=90)
         command = _command_seconds(photo, release)
-        bare_rate = _bare_rate(vision, image, files)
+        bare_rate = _bare_rate(_bare_network(bare, image, pixels), files)
         folder_rate, growth = _folder_rate(vision, photo, files)
     return InferenceTiming(
         image_size=image_size,
@@ -127,22 +132,32 @@ def _command_seconds(photo: Path, release: str | None, *, repeats: int = 5) -> f
     return statistics.median(seconds)
 
 
-def _bare_rate(vision: SkinVision, image: Image.Image, count: int) -> float:
-    """Images a second of the runtime, without opening files and without answers."""
-    small = image.resize((224, 224))
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(vision.runtime.begin, [small] * 20))
+def _bare_network(bare: SkinVision, image: Image.Image, pixels: torch.Tensor) -> Callable[[int], Any]:
+    """What computes the logits of one prepared image, without any code of this package."""
+    graph, (height, width) = bare.release / ONNX_FILE, pixels.shape[-2:]
+    if not graph.is_file():
+        return torch.inference_mode()(lambda _: bare.model.timm_model(pixels))
+    options, values = onnxruntime.SessionOptions(), {"image": np.asarray(image.resize((width, height)))}
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    return lambda _: session.run(["logits"], values)
+
+
+def _bare_rate(compute: Callable[[int], Any], count: int) -> float:
+    """Images a second of a network, one image in each thread."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(compute, range(20)))
         start = time.perf_counter()
-        list(pool.map(vision.runtime.begin, [small] * count))
+        list(pool.map(compute, range(count)))
     return count / (time.perf_counter() - start)
 
 
 def _folder_rate(vision: SkinVision, photo: Path, count: int) -> tuple[float, float]:
-    """Images a second, and by how many megabytes the largest memory grew."""
-    names = (photo for _ in range(count))
+    """Images a second, and by how many megabytes the memory grew."""
+    names, process = (photo for _ in range(count)), psutil.Process()
     start, before = time.perf_counter(), 0
     for number, _ in enumerate(vision.stream(names)):
         if number == count // 10:
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return count / (time.perf_counter() - start), (after - before) / 1024
+            before = process.memory_info().rss
+    seconds = time.perf_counter() - start
+    return count / seconds, (process.memory_info().rss - before) / 1e6
