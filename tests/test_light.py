@@ -110,10 +110,12 @@ def test_a_command_that_predicts_imports_no_heavy_library(photo: Path) -> None:
 
 @pytest.mark.slow
 def test_an_environment_without_torch_is_small_and_passes_the_tests_that_need_none(tmp_path: Path) -> None:
-    venv.create(tmp_path, with_pip=True)
-    python = tmp_path / "bin" / "python"
+    builder = venv.EnvBuilder(with_pip=True)
+    builder.create(tmp_path)
+    python = builder.ensure_directories(tmp_path).env_exe
     subprocess.run([python, "-m", "pip", "install", "-q", str(ROOT)], check=True, timeout=280)
-    packages = next((tmp_path / "lib").glob("python*")) / "site-packages"
+    where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    packages = Path(subprocess.run(where, check=True, capture_output=True, text=True).stdout.strip())
     installer = ("pip", "setuptools", "pkg_resources")
     size = sum(
         path.stat().st_size
