@@ -64,7 +64,8 @@ def extras(extra: str | None = None) -> Iterator[None]:
         library = (missing.name or "").partition(".")[0] if isinstance(missing, ModuleNotFoundError) else ""
         if library not in EXTRAS:
             raise
-        raise SkinVisionError(f'this needs {library}: pip install "skinvision-hf[{extra or EXTRAS[library]}]"') from missing
+        named = extra or EXTRAS[library]
+        raise SkinVisionError(f'this needs {library}: pip install "skinvision-hf[{named}]"') from missing
 
 
 def system_error(error: BaseException | None) -> OSError | None:

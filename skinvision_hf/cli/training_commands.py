@@ -219,7 +219,7 @@ def adapt(argv: Sequence[str]) -> int:
     """Adapt a model to other images and print what that changed."""
     parser = make_parser(
         "adapt",
-        "Adapt a model to your own labelled images, where it may be overconfident, and diagnoses more or less frequent.\n"
+        "Adapt a model to your own labelled images, on which it may be overconfident.\n"
         "On half of the images, refit temperature, class priors, thresholds and prediction sets. On the other half,\n"
         "measure the model before and after. The halves share no lesion and no patient, if your CSV file has the\n"
         "columns lesion_id and patient_id. Writes a new release, whose card says so; OOD detection stays as it is.\n"

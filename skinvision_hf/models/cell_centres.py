@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
 
-
-# What networks raise on tensors without numbers, and what ones raise whose features are not one tensor.
+# What networks raise whose features are not one tensor, or that cannot compute without numbers.
 UNTRACEABLE = (AttributeError, TypeError, ValueError, LookupError, RuntimeError, AssertionError)
 
 
