@@ -22,13 +22,11 @@ from skinvision_hf.files import atomic_write, sha256
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.models.onnx_runtime import OUTPUTS, WEIGHTS_KEY
+from skinvision_hf.models.outputs import TOLERANCE
 from skinvision_hf.models.release import ONNX_FILE, WEIGHTS_FILE
 
 OPSET = 18
 """The first version whose Resize smooths as it shrinks (`antialias`)."""
-
-TOLERANCE = 2e-3
-"""Largest difference between a probability of the graph and of the network."""
 
 # Resized as 8-bit integers, which ONNX Runtime computes in fixed point, as Pillow does.
 PREPROCESSING = """
