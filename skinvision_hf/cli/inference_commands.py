@@ -210,6 +210,8 @@ def _open_parquet(path: Path) -> Iterator[Callable[[dict[str, Any]], object]]:
 
 def _flat(record: dict[str, Any]) -> dict[str, Any]:
     flat = {f"probability_{code}": value for code, value in record.get("probabilities", {}).items()}
+    if record.get("in_distribution") is False:
+        flat["suspicious"] = None  # a refused image gets no verdict
     return record | flat | {"prediction_set": " ".join(record.get("prediction_set") or ()) or None}
 
 

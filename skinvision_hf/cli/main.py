@@ -15,7 +15,7 @@ from skinvision_hf.errors import extras, run_command
 COMMANDS = {
     "predict": ("inference_commands", "classify images of skin lesions"),
     "explain": ("inference_commands", "show which parts of an image support a diagnosis"),
-    "selftest": ("inference_commands", "check that a model answers here as where it was made"),
+    "selftest": ("inference_commands", "check that a model answers here as where it was trained"),
     "prepare": ("training_commands", "download, check and prepare HAM10000"),
     "train": ("training_commands", "train a model and write its release folder"),
     "evaluate": ("training_commands", "evaluate a model on labelled images"),

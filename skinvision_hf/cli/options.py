@@ -42,7 +42,7 @@ def add_model_options(parser: argparse.ArgumentParser, *, device: bool = False) 
     )
     parser.add_argument("--revision", help="branch, tag or commit of a Hub id")
     if device:
-        about = "device, such as cpu, cuda or mps (default: a GPU with its driver, else the CPU)"
+        about = "device, such as cpu, cuda or mps (default: a GPU if one can be used, else the CPU)"
         parser.add_argument("--device", help=about)
 
 

@@ -41,7 +41,7 @@ Row = tuple[str, list[tuple[Image.Image, str]]]
 
 NOTE = "Educational, not a medical device"
 INTERVAL_NOTE = f"Lines: 95 % confidence intervals over lesions. {NOTE}"
-IMAGE_NOTE = f"HAM10000 images are CC BY-NC 4.0. {NOTE}"
+IMAGE_NOTE = f"Real images are from HAM10000, CC BY-NC 4.0. {NOTE}"
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def _explain(error: Exception, repo_id: str, revision: str | None) -> str:
     if isinstance(error, (LocalEntryNotFoundError, OfflineModeIsEnabled)):
         return (
             f"{repo_id} is not in the local cache and the Hub cannot be reached; check the network, try again later, "
-            "or use the bundled release by naming no model"
+            "or leave out the model to use the bundled release"
         )
     if isinstance(error, HfHubHTTPError):
         status = error.response.status_code

@@ -137,13 +137,14 @@ class Prediction(Record):
         )
 
     def __str__(self) -> str:
-        verdict = {True: "suspicious: ", False: "not suspicious: ", None: ""}[self.suspicious]
+        refused = self.in_distribution is False
+        verdict = "" if refused else {True: "suspicious: ", False: "not suspicious: ", None: ""}[self.suspicious]
         answer = (
             f"{verdict}{self.name} ({self.label}) {self.confidence:.1%}, malignant {self.malignant_probability:.1%}"
         )
         if self.in_distribution is None:
             return f"{answer}; whether the image is like the training images is unknown"
-        if not self.in_distribution:
+        if refused:
             return f"{answer}; do not rely on it: the image is unlike the training images"
         return f"{answer}; the image is unusual" if self.unusual else answer
 
