@@ -1,5 +1,6 @@
 """What makes a trained network a release: calibration, OOD detection, numbers, figures, pages."""
 
+import copy
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -86,7 +87,8 @@ def write_release(
     except ModelError as error:
         (folder / ONNX_FILE).unlink(missing_ok=True)  # one of other weights
         logger.warning("The release has no %s: %s", ONNX_FILE, error)
-    write_selftest(TorchRuntime(model), folder)
+    # A runtime lays out the weights in memory in another way, which changes the last digits of what is measured.
+    write_selftest(TorchRuntime(copy.deepcopy(model)), folder)
     validation = predict_dataset(model, data["validation"])
     save_conformal(fit_conformal(validation), folder)
     list_parts(folder)
