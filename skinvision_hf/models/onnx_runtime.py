@@ -47,7 +47,9 @@ class OnnxRuntime:
         if not (release / ONNX_FILE).is_file():
             raise ModelError(f"{release} has no {ONNX_FILE}; load the release with runtime='torch'")
         try:
-            self._session = onnxruntime.InferenceSession(release / ONNX_FILE, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                release / ONNX_FILE, _options(), providers=["CPUExecutionProvider"]
+            )
         except REFUSED as error:
             raise ModelError(f"the {ONNX_FILE} of {release} is damaged; download the release again") from error
         if self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != sha256(release / WEIGHTS_FILE):
@@ -80,6 +82,13 @@ class OnnxRuntime:
     def complete(self, begun: Sequence[list[np.ndarray]]) -> NetworkOutputs:
         """Gather the outputs for several images."""
         return NetworkOutputs(*map(np.concatenate, zip(*begun, strict=True)))
+
+
+def _options() -> onnxruntime.SessionOptions:
+    """Threads that wait do not keep the cores busy, which are needed to open the next images."""
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def _read_centres(config: dict[str, Any]) -> tuple[list[float], list[float]] | None:
