@@ -1,16 +1,13 @@
 """`SkinVision`: a loaded release, which predicts, explains, and can be saved and published."""
 
-import importlib.util
-import logging
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from numbers import Integral
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeGuard, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, overload
 
 import numpy as np
 
@@ -20,7 +17,8 @@ from skinvision_hf.errors import ImageError, ModelError, extras
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.outputs import NetworkOutputs, softmax
 from skinvision_hf.models.prediction import COVERAGE, ConformalPredictor, Prediction, load_operating_point
-from skinvision_hf.models.release import ONNX_FILE, copy_release, resolve_release
+from skinvision_hf.models.release import copy_release, resolve_release
+from skinvision_hf.models.runtimes import assert_cpu, is_torch, start_runtime
 from skinvision_hf.ood.detector import OODDetector
 
 if TYPE_CHECKING:
@@ -33,13 +31,8 @@ if TYPE_CHECKING:
     from skinvision_hf.models.torch_runtime import TorchRuntime
 
 Images: TypeAlias = Iterable[ImageSource]
-# Programs that come with the driver of an accelerator; asking torch would take seconds.
-DRIVERS = ("nvidia-smi", "rocm-smi", "xpu-smi")
-TORCH_LIBRARIES = ("torch", "torchvision", "timm", "transformers")
 THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 """Threads that open images: as many as this process may use cores."""
-
-logger = logging.getLogger(__name__)
 
 
 class SkinVision:
@@ -60,7 +53,7 @@ class SkinVision:
         self.runtime = runtime
         self.release = release
         self.detector = OODDetector.load(release, runtime)
-        if self.detector and _is_torch(runtime):
+        if self.detector and is_torch(runtime):
             runtime.stage = self.detector.stage
         self.conformal = ConformalPredictor.load(release)
         self.operating_point = load_operating_point(release)
@@ -99,7 +92,7 @@ class SkinVision:
         release = resolve_release(
             ref, revision=revision, cache_dir=cache_dir, local_files_only=local_files_only, token=token
         )
-        return cls(_start(release, runtime, device), release)
+        return cls(start_runtime(release, runtime, device), release)
 
     @property
     def model(self) -> "SkinVisionForImageClassification":
@@ -108,7 +101,7 @@ class SkinVision:
         Raises:
             ModelError: If the release was loaded with ONNX Runtime.
         """
-        if not _is_torch(self.runtime):
+        if not is_torch(self.runtime):
             raise ModelError("ONNX Runtime has no network to change or train; load the release with runtime='torch'")
         return self.runtime.model
 
@@ -123,10 +116,10 @@ class SkinVision:
         Raises:
             ModelError: If the device does not exist, or the runtime cannot use it.
         """
-        if _is_torch(self.runtime):
+        if is_torch(self.runtime):
             self.runtime.to(device)
         else:
-            _assert_cpu(device)
+            assert_cpu(device)
         return self
 
     @overload
@@ -192,7 +185,7 @@ class SkinVision:
         else:
             named = ((f"image {number}", image) for number, image in enumerate(cast(Images, images)))
             begun = _ahead(self._begin, named, batch_size)
-        size = batch_size if _is_torch(self.runtime) else 1
+        size = batch_size if is_torch(self.runtime) else 1
         batches = iter(lambda: list(islice(begun, size)), [])
         return (answer for batch in batches for answer in self._answers(batch, coverage, on_error))
 
@@ -306,7 +299,7 @@ class SkinVision:
 
     def _heat(self, outputs: NetworkOutputs, target: int, method: str) -> np.ndarray:
         """The heat map (h, w) of one image for a diagnosis."""
-        if _is_torch(self.runtime):
+        if is_torch(self.runtime):
             from skinvision_hf.explain.cam import heat_maps
 
             with extras():
@@ -319,7 +312,7 @@ class SkinVision:
 
     def _assert_unchanged(self) -> None:
         """The metrics of a release do not hold for weights that were changed in memory."""
-        if not _is_torch(self.runtime):
+        if not is_torch(self.runtime):
             return
         stored = type(self.model).from_pretrained(self.release).state_dict()
         if any(not value.cpu().equal(stored[key]) for key, value in self.model.state_dict().items()):
@@ -327,44 +320,6 @@ class SkinVision:
                 "the weights were changed since they were loaded; save them with .model.save_pretrained(folder) "
                 "and measure them with 'skinvision evaluate'"
             )
-
-
-def _start(release: Path, runtime: str | None, device: "str | torch.device | None") -> "OnnxRuntime | TorchRuntime":
-    """Load a release on the runtime that was asked for, or else on the usual one."""
-    has_torch = all(importlib.util.find_spec(library) for library in TORCH_LIBRARIES)
-    if runtime is None and not _prefers_torch(release, device, has_torch=has_torch):
-        try:
-            return _start(release, "onnx", None)
-        except ModelError as error:
-            if not has_torch:
-                raise
-            logger.warning("%s; torch is used instead", error)
-    with extras():
-        if runtime == "onnx":
-            from skinvision_hf.models.onnx_runtime import OnnxRuntime
-
-            _assert_cpu(device or "cpu")
-            return OnnxRuntime(release)
-        from skinvision_hf.models.torch_runtime import TorchRuntime
-
-        return TorchRuntime.load(release, device)
-
-
-def _prefers_torch(release: Path, device: "str | torch.device | None", *, has_torch: bool) -> bool:
-    """Whether an accelerator was asked for or is there, or the release has nothing for ONNX Runtime."""
-    if device is not None:
-        return str(device) != "cpu" or not (release / ONNX_FILE).is_file()
-    return has_torch and (any(map(shutil.which, DRIVERS)) or not (release / ONNX_FILE).is_file())
-
-
-def _assert_cpu(device: "str | torch.device") -> None:
-    if str(device) != "cpu":
-        raise ModelError(f"ONNX Runtime runs on the CPU, not on {str(device)!r}; load the release with runtime='torch'")
-
-
-def _is_torch(runtime: "OnnxRuntime | TorchRuntime") -> TypeGuard["TorchRuntime"]:
-    """Tell the runtimes apart without importing torch."""
-    return hasattr(runtime, "model")
 
 
 def _ahead(function: Callable[[Any], Any], named: Iterable[tuple[str, Any]], ahead: int) -> Iterator[Any]:

@@ -84,7 +84,8 @@ def test_a_large_photograph_is_explained_in_a_smaller_size_with_the_same_answer(
 
 
 def test_each_diagnosis_has_its_own_map(vision: SkinVision) -> None:
-    maps = [vision.explain(draw_lesion(2), target=code).heatmap for code in CODES]
+    seeds = range(5)  # a random network can have two alike, or empty ones, for a single image
+    maps = np.array([[vision.explain(draw_lesion(seed), target=code).heatmap for seed in seeds] for code in CODES])
     assert all(np.abs(maps[0] - other).max() > 0.05 for other in maps[1:])
     assert vision.explain(draw_lesion(2), target="vasc").target == "vasc"
 
@@ -256,7 +257,7 @@ def test_the_positions_of_cells_are_known_numbers(architecture: str, size: int, 
 
 
 def test_a_network_whose_cells_cannot_be_followed_is_saved_without_them(tmp_path: Path) -> None:
-    create_model(ModelConfig(architecture="efficientvim_m1", init="random")).save_pretrained(tmp_path)
+    create_model(ModelConfig(architecture="crossvit_tiny_240", init="random", image_size=240)).save_pretrained(tmp_path)
     assert read_config(tmp_path, "it")["cell_centres"] is None
 
 

@@ -179,7 +179,7 @@ def test_of_an_animation_the_first_frame_is_used_and_a_pil_image_is_left_as_it_w
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("missing.jpg", None, "there is no file {path}; check the path"),
+        ("missing.jpg", None, "{path} does not exist; check the path"),
         ("empty.jpg", b"", "{path} is empty; download or export it again"),
         ("text.jpg", b"Dear doctor,\n" * 50, "{path} cannot be read as an image; save it as JPEG or PNG"),
         ("runs.eps", encode(draw_lesion(), "EPS"), "{path} cannot be read as an image; save it as JPEG or PNG"),
@@ -208,11 +208,11 @@ def test_a_folder_a_web_address_and_an_empty_path_are_refused(tmp_path: Path) ->
     assert message(tmp_path) == f"{tmp_path} is a folder; name the image files in it"
     assert "download the image and give the file" in message("https://example.org/lesion.jpg")
     assert message("") == "the path is empty; name an image file"
-    assert "there is no file" in message("a\0b.jpg")
+    assert "does not exist" in message("a\0b.jpg")
     assert "cannot be opened (File name too long)" in message("a" * 5000)
 
     assert printable("a\nb\x1b[2J\udcff.jpg") == "a?b?[2J?.jpg"
-    assert message("a\nb.jpg") == "there is no file a?b.jpg; check the path"
+    assert message("a\nb.jpg") == "a?b.jpg does not exist; check the path"
     os.mkfifo(tmp_path / "pipe.jpg")  # which would be waited for
     assert "is not a regular file" in message(tmp_path / "pipe.jpg")
 

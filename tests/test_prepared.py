@@ -193,7 +193,7 @@ def test_a_wrong_source_or_folder_is_one_line_and_changes_nothing(tmp_path: Path
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.txt").write_text("years of work")
     for source, folder, message in (
-        ("nowhere", "data", "there is no file or folder nowhere"),
+        ("nowhere", "data", "nowhere is neither a file nor a folder"),
         (tmp_path / "thesis", "data", "thesis"),
         ("synthetic[:210]", "thesis", "is not a prepared data set; choose another --output_dir"),
         ("synthetic[:210]", "thesis/thesis.txt", "is not a prepared data set; choose another --output_dir"),

@@ -123,7 +123,7 @@ def _find_images(names: Sequence[str]) -> list[str]:
 def _check_exists(images: Sequence[str]) -> None:
     """Check that there is at least one of the images, before seconds go into loading a model."""
     if not any(path == STDIN or exists(path) for path in images):
-        raise ImageError(f"there is no file {first_ten(images)}; check the path")
+        raise ImageError(f"{first_ten(images)} does not exist; check the path")
 
 
 def _load(given: argparse.Namespace) -> "SkinVision":

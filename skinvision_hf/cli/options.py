@@ -101,7 +101,7 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
 def source(text: str) -> str:
     """A source of images: a path that exists, a Hub id, or `synthetic`."""
     if _leads_nowhere(text) and not SYNTHETIC.fullmatch(text):
-        raise DataError(f"there is no file or folder {text or '(empty)'}; check the path")
+        raise DataError(f"{text or '(empty)'} is neither a file nor a folder; check the path")
     return text
 
 

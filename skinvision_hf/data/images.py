@@ -120,7 +120,7 @@ def _open_file(path: str, name: str) -> BinaryIO:
         if file.is_dir():
             raise ImageError(f"{name} is a folder; name the image files in it")
         if not file.exists():
-            raise ImageError(f"there is no file {name}; check the path")
+            raise ImageError(f"{name} does not exist; check the path")
         if not file.is_file():
             raise ImageError(f"{name} is not a regular file; save the image to a file and give that")
         return file.open("rb")

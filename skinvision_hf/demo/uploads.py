@@ -40,7 +40,7 @@ class Photo(gr.Image):
             # Refuses addresses of this machine and of its network, also after a redirect.
             return ssrf_protected_download(address, self.GRADIO_CACHE)
         if payload.path is None:
-            raise ValueError("there is no file, data: URL or web address")
+            raise ValueError("give a file, a data: URL or a web address")
         return payload.path
 
 
