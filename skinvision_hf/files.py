@@ -11,15 +11,7 @@ from skinvision_hf.errors import DataError, describe
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
-    """Write a file under a temporary name in its own folder, then rename it; parent folders are made.
-
-    Args:
-        path: Where the file ends up.
-        content: Text (written as UTF-8) or bytes.
-
-    Returns:
-        The path.
-    """
+    """Write a file, text as UTF-8, under a temporary name in its own folder, then rename it; make parent folders."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -66,21 +58,16 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
 
 
 def sha256(path: str | os.PathLike[str]) -> str:
-    """SHA-256 of a file in hexadecimal, read piece by piece."""
-    digest = hashlib.sha256()
+    """SHA-256 of a file in hexadecimal."""
     with Path(path).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def without_folders(argument: str) -> str:
     """Keep only the name of a path that leads out of the working folder; other text stays as it is.
 
-    What is published says what was used, but not where it lay on some machine.
-
-    Args:
-        argument: A setting or an argument of a command: `PATH`, `--flag=PATH`, or other text.
+    What is published says what was used, but not where it lay on some machine. The text is a setting or an argument of
+    a command: `PATH`, `--flag=PATH`, or something else.
     """
     flag, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     path = Path(value)

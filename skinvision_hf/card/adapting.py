@@ -35,14 +35,7 @@ def adapt_model(
     """Refit a release on half of some labelled images, measure it on the other half, and write it as a new release.
 
     Temperature and class priors become part of the classifier; prediction sets and thresholds follow. The new release
-    has no `predictions.csv`, which would name the images.
-
-    Args:
-        ref: Release folder or Hub id; None for the bundled release.
-        source: Labelled images; see `skinvision_hf.data.load_labelled`.
-        output_dir: Folder for the new release.
-        revision: Branch, tag or commit of a Hub id.
-        skip_unknown: Leave out images whose label is none of the seven.
+    has no `predictions.csv`, which would name the images. The options are those of `skinvision adapt`.
 
     Raises:
         DataError: If the images cannot be used or are too few, or the folder has files of a release already.

@@ -25,13 +25,7 @@ class SplitSummary(NamedTuple):
 
 
 def render_dataset_card(data: "DatasetDict", *, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
-    """Render the card of a data set, prepared with the default split scheme, from the data itself.
-
-    Args:
-        data: The splits.
-        repo_id: Where the data set is, or will be, on the Hub.
-        links: The model that was trained on it and its Space, to link to.
-    """
+    """Render the card of a data set, prepared with the default split scheme, from the data itself."""
     from skinvision_hf.data import fingerprint, scheme_name
 
     splits = []

@@ -32,18 +32,9 @@ def evaluate_model(
 ) -> EvalReport:
     """Measure a model on labelled images and write metrics.json, predictions.csv and figures.
 
-    Under `accelerate launch` or `torchrun` the images are shared over the processes, with the same result.
-
-    Args:
-        ref: Release folder or Hub id; None for the bundled release.
-        source: HAM10000, or labelled images; see `skinvision_hf.data.load_split`.
-        output_dir: Where to.
-        split: Name of the split; labelled images are always used whole.
-        split_scheme: Name of the split scheme; None for the source's own.
-        revision: Branch, tag or commit of a Hub id.
-        views: How many right-angle symmetries of each image the answer is the mean over (test-time augmentation).
-        batch_size: Images at once.
-        skip_unknown: Leave out images whose label is none of the seven.
+    Under `accelerate launch` or `torchrun` the images are shared over the processes, with the same result. `ref` is a
+    release folder or a Hub id, None the bundled release; `skinvision_hf.data.load_split` reads the images; the options
+    are those of `skinvision evaluate`.
 
     Raises:
         DataError: If the data or the output folder cannot be used.
@@ -92,18 +83,7 @@ def explain_release(
     """Measure the heat maps of a release, and write the section `explanations` of metrics.json, figures and panels.
 
     Panels show images of the data set: they are for the user alone. Where the output folder is the release itself, its
-    pages are written again.
-
-    Args:
-        ref: Release folder or Hub id; None for the bundled release.
-        source: HAM10000 with its masks.
-        output_dir: Where to.
-        split: The split that is measured.
-        split_scheme: Name of the split scheme; None for the source's own.
-        revision: Branch, tag or commit of a Hub id.
-        limit: Largest number of images, drawn at random; 0 for all.
-        road_images: Images on which faithfulness is measured.
-        seed: Seed of everything that is drawn at random.
+    pages are written again. The options are those of `skinvision explain-model`.
 
     Raises:
         DataError: If the data or the output folder cannot be used.

@@ -45,9 +45,6 @@ def finish_release(
         data: The three splits that it was trained on, with the column `dx_type`.
         model: The trained network. It is calibrated, and rounded as its file is, in place.
         split_scheme: Name of the split scheme.
-
-    Returns:
-        The report on the test split.
     """
     folder = Path(folder)
     model = model.to(best_device()).eval()

@@ -46,13 +46,7 @@ CAPTIONS = {
 
 
 class Metric(NamedTuple):
-    """An overall metric as the pages name it.
-
-    Attributes:
-        name: Key in metrics.json.
-        title: What a reader sees.
-        hub: Name of the metric on the Hub; None for one that is not in the model card and its metadata.
-    """
+    """An overall metric: its name in metrics.json, for readers, and on the Hub, unless the model card leaves it out."""
 
     name: str
     title: str
@@ -74,14 +68,7 @@ MAIN_METRICS = (
 
 
 def write_card(folder: str | Path, *, links: Links = NO_LINKS) -> Path:
-    """Write the README.md, EVALUATION.md and notebook.ipynb of a release into its folder.
-
-    Args:
-        folder: The release.
-        links: See `render_page`.
-
-    Returns:
-        The path of README.md.
+    """Write the README.md, whose path it returns, EVALUATION.md and notebook.ipynb of a release into its folder.
 
     Raises:
         ModelError: If the release lacks a file or a field that the pages need.
@@ -98,13 +85,7 @@ def render_card(report: ReleaseReport, *, links: Links = NO_LINKS) -> ModelCard:
 
 
 def render_page(template: str, report: ReleaseReport, *, links: Links = NO_LINKS) -> str:
-    """Render a page about a release.
-
-    Args:
-        template: Name of the template.
-        report: The release.
-        links: Where it is, or will be, on the Hub, with its data set and its Space. Without a model there, the snippets
-            load the folder that they run in.
+    """Render a page about a release. Without a link to a model, its snippets load the folder that they run in.
 
     Raises:
         ModelError: If the release lacks something that the page needs.

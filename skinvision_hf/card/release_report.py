@@ -50,21 +50,11 @@ class ReleaseReport:
     """A release as its pages describe it.
 
     Attributes:
-        architecture: timm name of the network.
-        input_size: Side of its square input in pixels.
         weights_origin: What the weights were trained from in the beginning: `timm`, `lite0`, `random`, or the name of a
             file or release.
         parameters: Number of trained values.
-        weights_bytes: Size of the weights on disk.
-        evaluation: What was measured on the test split.
-        ood: What OOD detection does; None where it was not measured, as for the next two.
-        robustness: How stable answers are.
-        explanations: How good heat maps are.
-        adaptation: What it was adapted to after training, and what that changed; None for most releases.
-        training: How it was trained.
-        files: Names of the files in the folder.
         figures: Names of the figures, without their ending.
-        examples: Paths of the example images, relative to the folder.
+        files: Paths of all files, relative to the folder, as those of the example images.
     """
 
     architecture: str

@@ -25,13 +25,7 @@ CHECKOUT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Links:
-    """Where the pieces that belong together are on the Hub; None for one that is not there.
-
-    Attributes:
-        model_id: The model.
-        dataset_id: The data set that it was trained on.
-        space_id: The Space that shows it.
-    """
+    """Where a model, the data set that it was trained on, and the Space that shows it are on the Hub, if they are."""
 
     model_id: str | None = None
     dataset_id: str | None = None
@@ -71,11 +65,7 @@ def templates() -> jinja2.Environment:
 
 
 def render_template(name: str, **values: Any) -> str:
-    """Fill a template of the package.
-
-    Args:
-        name: File in `skinvision_hf/templates`, or at the top of the checkout.
-        values: What the template may use, beside what all of them may. A missing name is an error, never empty text.
+    """Fill a template of the package, which may use these values, beside what all of them may.
 
     Raises:
         ModelError: If the template needs a value that there is not.

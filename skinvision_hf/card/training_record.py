@@ -61,16 +61,8 @@ class TrainingStep(Record):
 
     Attributes:
         command: The exact command, without folders of the machine.
-        config: Its settings.
-        split_scheme: Its name.
-        images: Number of images by split.
         data_fingerprint: SHA-256 by split; see `skinvision_hf.data.fingerprint`.
         best: The epoch that was kept; None for the last one, or where that was not recorded.
-        seconds: Duration.
-        processes: Number of training processes.
-        hardware: What it ran on.
-        versions: Version by library.
-        skinvision_version: Version of this package.
         previous: The steps before, oldest first; each but the first started from the weights of the one before.
     """
 

@@ -1,4 +1,7 @@
-"""A clinic's own images in two halves, to refit a release on one and to measure on the other what that changed."""
+"""A clinic's own images in two halves, to refit a release on one and to measure on the other what that changed.
+
+docs/metrics.md says what each field of the records means.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,16 +42,7 @@ class Change(Record):
 
 @dataclass(frozen=True)
 class AdaptationReport(Record):
-    """What a release was adapted to, and what that changed: the section `adaptation` of metrics.json.
-
-    Attributes:
-        release: The original release, as it was named.
-        weights_sha256: SHA-256 digest of its `model.safetensors`.
-        images: Number of images that it was refitted on, by code of the diagnosis.
-        temperature: What the original logits were divided by.
-        bias: What was then added to them, by code.
-        changes: Overall metrics, and those of prediction sets and thresholds, by name.
-    """
+    """What a release was adapted to, and what that changed: the section `adaptation` of metrics.json."""
 
     release: str
     weights_sha256: str

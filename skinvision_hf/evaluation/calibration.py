@@ -1,4 +1,7 @@
-"""How well calibrated probabilities are, and the temperature and class priors that improve them."""
+"""How well calibrated probabilities are, and the temperature and class priors that improve them.
+
+docs/metrics.md says what each field of the records means.
+"""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -26,12 +29,7 @@ PRIOR_SPREAD = 1.0
 
 @dataclass(frozen=True)
 class ErrorRange(Record):
-    """A calibration error of a perfectly calibrated model.
-
-    Attributes:
-        mean: Mean over the draws.
-        high: Their 95th percentile.
-    """
+    """A calibration error of a perfectly calibrated model, over random draws."""
 
     mean: float
     high: float
@@ -39,13 +37,7 @@ class ErrorRange(Record):
 
 @dataclass(frozen=True)
 class ChanceErrors(Record):
-    """What a perfectly calibrated model with the same probabilities would show on the same number of images.
-
-    Attributes:
-        ece: Expected calibration error of the most probable diagnosis.
-        classwise_ece: The same for the probability of each diagnosis, averaged over the seven.
-        draws: How often the ground truth was drawn.
-    """
+    """What a perfectly calibrated model with the same probabilities would show on the same number of images."""
 
     ece: ErrorRange
     classwise_ece: ErrorRange
@@ -54,12 +46,7 @@ class ChanceErrors(Record):
 
 @dataclass(frozen=True)
 class ReliabilityBin(Record):
-    """One fifteenth of the images, by the probability of the most probable diagnosis.
-
-    Attributes:
-        confidence: Mean of that probability.
-        accuracy: Share of right answers.
-    """
+    """One fifteenth of the images, by the probability of the most probable diagnosis."""
 
     confidence: float
     accuracy: Estimate
@@ -67,19 +54,7 @@ class ReliabilityBin(Record):
 
 @dataclass(frozen=True)
 class CalibrationErrors(Record):
-    """How wrong probabilities are; 0 is best for all of them.
-
-    Attributes:
-        ece: Expected calibration error of the most probable diagnosis: mean difference between its probability and how
-            often it is right, over 15 bins of equally many images.
-        overconfidence: Mean confidence - accuracy; below 0 for an underconfident model.
-        classwise_ece: Calibration error of the probability of each diagnosis, averaged over the seven (Nixon et al.
-            2019).
-        brier_score: Mean squared distance between the seven probabilities and the ground truth, from 0 to 2.
-        log_loss: Mean negative log-likelihood.
-        per_class: The seven terms of `classwise_ece` by code.
-        bins: The 15 bins of `ece`, by rising probability.
-    """
+    """How wrong probabilities are; 0 is best for all of them."""
 
     ece: Estimate
     overconfidence: Estimate
@@ -92,16 +67,7 @@ class CalibrationErrors(Record):
 
 @dataclass(frozen=True)
 class CalibrationReport(Record):
-    """Calibration with and without the temperature, on a split that it was not fitted on.
-
-    Attributes:
-        temperature: What the logits of the trained network were divided by.
-        before: Without the temperature.
-        after: With it.
-        chance: The errors that a perfectly calibrated model with these probabilities would show on as many images.
-        mean_probability: Mean probability of each diagnosis, by code, with the temperature.
-        frequency: Share of the images that have it.
-    """
+    """Calibration with and without the temperature, on a split that it was not fitted on."""
 
     temperature: float
     before: CalibrationErrors

@@ -1,4 +1,7 @@
-"""Whether one model is better than another on the same images."""
+"""Whether one model is better than another on the same images.
+
+docs/metrics.md says what each field of the record means.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -16,17 +19,8 @@ from skinvision_hf.records import Estimate, Record, markdown_table
 class Comparison(Record):
     """Two models on the same images.
 
-    Attributes:
-        images: Their number.
-        lesions: Number of their lesions.
-        differences: Value of the second model minus that of the first, by metric, with paired 95 % intervals.
-            Calibration errors are left out: resampling moves both up, so their difference has no such interval.
-        only_first_right: Images that only the first model classifies correctly.
-        only_second_right: Images that only the second one classifies correctly.
-        lesion_p: Exact two-sided p-value of a sign-flip test over lesions. With one image for each lesion,
-            it is that of McNemar's test.
-        mcnemar_p: Exact two-sided p-value of McNemar's test over images. It treats images of one lesion as independent,
-            so it is too small; it is here for comparison with work that reports it.
+    Calibration errors are not compared: resampling moves both up, so their difference has no such interval. McNemar's
+    p-value is too small where lesions have several images; it is here for comparison with work that reports it.
     """
 
     images: int

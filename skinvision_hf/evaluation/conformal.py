@@ -1,4 +1,7 @@
-"""Conformal prediction sets: fitted on validation, their coverage and size measured on test."""
+"""Conformal prediction sets: fitted on validation, their coverage and size measured on test.
+
+docs/metrics.md says what each field of the records means.
+"""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,12 +22,7 @@ DIGITS = 6
 
 @dataclass(frozen=True)
 class ClassSets(Record):
-    """The prediction sets of the images of one diagnosis.
-
-    Attributes:
-        coverage: Share of images whose set contains the ground truth.
-        mean_size: Mean number of diagnoses in a set, from 1 to 7.
-    """
+    """The prediction sets of the images of one diagnosis."""
 
     coverage: Estimate
     mean_size: Estimate
@@ -32,15 +30,7 @@ class ClassSets(Record):
 
 @dataclass(frozen=True)
 class SetQuality(Record):
-    """How prediction sets of one coverage do on a split.
-
-    Attributes:
-        target: The coverage asked for.
-        coverage: Share of images whose set contains the ground truth.
-        lesion_coverage: The same when each lesion counts once, as in the choice of the thresholds.
-        mean_size: Mean number of diagnoses in a set, from 1 to 7.
-        per_class: The sets of the images of each diagnosis, by code.
-    """
+    """How prediction sets of one coverage do on a split."""
 
     target: float
     coverage: Estimate
@@ -51,11 +41,7 @@ class SetQuality(Record):
 
 @dataclass(frozen=True)
 class ConformalReport(Record):
-    """Prediction sets on a split.
-
-    Attributes:
-        sets: One entry for each coverage.
-    """
+    """Prediction sets on a split, one entry for each coverage."""
 
     sets: tuple[SetQuality, ...]
 

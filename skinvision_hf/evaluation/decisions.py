@@ -1,6 +1,7 @@
 """Acting on a probability: thresholds chosen on validation and measured on test, net benefit, and abstention.
 
-Curves have 95 % bootstrap bands; each is computed for all resamples at once.
+Curves have 95 % bootstrap bands; each is computed for all resamples at once. docs/metrics.md says what each field of
+the records means.
 """
 
 from dataclasses import dataclass
@@ -28,14 +29,7 @@ DIGITS = 4
 
 @dataclass(frozen=True)
 class Curve(Record):
-    """A curve and its pointwise 95 % bootstrap band.
-
-    Attributes:
-        x: Positions.
-        y: Values on the images as they are.
-        low: Lower end of the band.
-        high: Upper end.
-    """
+    """A curve, on the images as they are, and its pointwise 95 % bootstrap band."""
 
     x: tuple[float, ...]
     y: tuple[float, ...]
@@ -49,17 +43,7 @@ class Curve(Record):
 
 @dataclass(frozen=True)
 class TaskReport(Record):
-    """One yes-or-no question on a split.
-
-    Attributes:
-        codes: The diagnoses that count as yes.
-        prevalence: Share of positive images, as they are in the data set; in a practice it is far lower.
-        auc: Area under the ROC curve.
-        points: Thresholds chosen on validation and measured on test.
-        roc: Sensitivity against the false positive rate.
-        net_benefit: Net benefit of acting on the model, against the threshold probability.
-        net_benefit_of_all: Net benefit of acting on every image, at the same thresholds; that of acting on none is 0.
-    """
+    """One yes-or-no question on a split."""
 
     codes: tuple[str, ...]
     prevalence: float
@@ -76,12 +60,7 @@ class TaskReport(Record):
 
 @dataclass(frozen=True)
 class Abstention(Record):
-    """What is gained when the least confident images are left to a human.
-
-    Attributes:
-        aurc: Mean error rate over all coverages; lower is better.
-        risk: Error rate among the answered images, against the share of images that are answered.
-    """
+    """What is gained when the least confident images are left to a human."""
 
     aurc: Estimate
     risk: Curve
@@ -89,13 +68,7 @@ class Abstention(Record):
 
 @dataclass(frozen=True)
 class DecisionReport(Record):
-    """Both questions and abstention: the section `operating_points` of metrics.json.
-
-    Attributes:
-        malignant: Whether a lesion is malignant or pre-malignant.
-        melanoma: Whether it is a melanoma.
-        abstention: Risk against coverage of the seven-way answer.
-    """
+    """Both questions and abstention: the section `operating_points` of metrics.json."""
 
     malignant: TaskReport
     melanoma: TaskReport

@@ -51,10 +51,7 @@ def collect_logits(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Run a network over a loader in evaluation mode and hand it back in the mode it was in.
 
-    Args:
-        model: Returns an output with `logits`.
-        loader: From `make_loader`, prepared by the accelerator when there is one.
-        accelerator: Gathers over processes, without the samples that only pad the last batch.
+    An accelerator, which has prepared the loader, gathers over processes, without what only pads the last batch.
 
     Returns:
         Logits (n, 7) float32 and labels (n,) int64, in the order of the data set.
@@ -84,12 +81,9 @@ def predict_dataset(
 ) -> Predictions:
     """Predict every image of a split with the columns image, label, image_id and lesion_id, in its order.
 
-    Args:
-        model: The network; its own `pretrained_cfg` decides how images are prepared.
-        dataset: The split.
-        views: How many right-angle symmetries of each image the answer is the mean over.
-        batch_size: Images a batch.
-        accelerator: Shares the work over processes; every process returns the same predictions.
+    The network's own `pretrained_cfg` decides how images are prepared. `views` is the number of right-angle symmetries
+    of each image that the answer is the mean over. An accelerator shares the work over processes, each of which returns
+    the same predictions.
 
     Raises:
         DataError: If images cannot be read; names all of them.
@@ -114,12 +108,7 @@ def symmetric_views(pixels: Tensor, count: int) -> Iterator[Tensor]:
 
 
 class AveragedViews(torch.nn.Module):
-    """Test-time augmentation: a network's mean probabilities over several views of each image, as logits.
-
-    Args:
-        network: The network.
-        count: How many right-angle symmetries it looks at; one of `skinvision_hf.config.VIEWS`.
-    """
+    """Test-time augmentation: a network's mean probabilities over several views of each image, as logits."""
 
     def __init__(self, network: SkinVisionForImageClassification, count: int) -> None:
         super().__init__()
@@ -145,15 +134,7 @@ def evaluate_release(
 ) -> tuple[EvalReport, Predictions]:
     """Measure a network, and the prediction sets and thresholds of its release, on labelled images.
 
-    Args:
-        release: The release folder.
-        model: Its network.
-        dataset: The images, from `skinvision_hf.data.load_split`.
-        scheme: Name of the split scheme, or of other data.
-        split: Name of the split.
-        views: How many right-angle symmetries of each image the answer is the mean over (test-time augmentation).
-        batch_size: Images at once.
-        accelerator: Shares the images over processes; every process returns the same report.
+    `scheme` is the name of the split scheme or of other data; the other options are those of `predict_dataset`.
 
     Returns:
         The report, and the predictions that it is about.
@@ -200,17 +181,9 @@ def compare_models(
     batch_size: int = 64,
     skip_unknown: bool = False,
 ) -> Comparison:
-    """Compare two models on the same images and write comparison.json.
+    """Compare two models, each a release folder, a Hub id or a predictions.csv, and write comparison.json.
 
-    Args:
-        first: Release folder, Hub id, or a predictions.csv.
-        second: The other one.
-        source: HAM10000 or labelled images; None for two predictions.csv.
-        output_dir: Where to.
-        split: Name of the split; labelled images are always used whole.
-        split_scheme: Name of the split scheme; None for the source's own.
-        batch_size: Images at once.
-        skip_unknown: Leave out images whose label is none of the seven.
+    The images come from `skinvision_hf.data.load_split`; two predictions.csv need none.
 
     Raises:
         DataError: If the two are not about the same images.

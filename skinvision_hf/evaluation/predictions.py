@@ -20,14 +20,7 @@ COLUMNS = ("image_id", "lesion_id", "label", *CODES)
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network says about the images of a split.
-
-    Attributes:
-        image_ids: The images (n).
-        lesion_ids: Lesion of each image (n).
-        labels: The true classes (n,) int64, as positions in `skinvision_hf.labels.CODES`.
-        logits: The network's output (n, 7).
-    """
+    """The logits (n, 7) of the images of a split, beside their true classes (n,) int64, as positions in `CODES`."""
 
     image_ids: tuple[str, ...]
     lesion_ids: tuple[str, ...]

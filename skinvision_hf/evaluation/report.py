@@ -1,4 +1,7 @@
-"""Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned."""
+"""Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned.
+
+docs/metrics.md says what each field of the records means.
+"""
 
 import json
 from collections.abc import Mapping
@@ -28,14 +31,7 @@ SHOWN = ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy", "melanoma_sens
 
 @dataclass(frozen=True)
 class SplitFacts(Record):
-    """The images that were evaluated.
-
-    Attributes:
-        scheme: The split scheme, such as `ham10000-v1`, or the name of other data.
-        name: `train`, `validation`, `test`, or `all` for data without splits.
-        images: Number of images.
-        lesions: Number of lesions.
-    """
+    """The images that were evaluated."""
 
     scheme: str
     name: str
@@ -45,12 +41,7 @@ class SplitFacts(Record):
 
 @dataclass(frozen=True)
 class ModelFacts(Record):
-    """The network that was evaluated.
-
-    Attributes:
-        weights_sha256: SHA-256 digest of its `model.safetensors`.
-        views: How many right-angle symmetries of each image its answer is the mean over (test-time augmentation).
-    """
+    """The network that was evaluated."""
 
     weights_sha256: str
     views: int = 1
@@ -58,45 +49,21 @@ class ModelFacts(Record):
 
 @dataclass(frozen=True)
 class ImageFacts(Record):
-    """The images as files.
-
-    Attributes:
-        median_size: Median width and height in pixels.
-    """
+    """The images as files: their median width and height in pixels."""
 
     median_size: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Validation(Record):
-    """The same model on the split that its temperature and thresholds were chosen on.
-
-    Attributes:
-        overall: Overall metrics by name.
-    """
+    """The same model on the split that its temperature and thresholds were chosen on."""
 
     overall: dict[str, Estimate]
 
 
 @dataclass(frozen=True)
 class EvalReport(Record):
-    """How good a model is on one split. Every number has n and a 95 % confidence interval over lesions.
-
-    Attributes:
-        schema_version: `SCHEMA_VERSION`.
-        split: What it was evaluated on.
-        overall: Overall metrics by name; see `skinvision_hf.evaluation.metrics.OVERALL_METRICS`.
-        per_class: One-vs-rest metrics by code, then by name.
-        confusion_matrix: Counts (7, 7); rows are the ground truth, columns the answers, in the order of `CODES`.
-        model: What was evaluated; None for a table of predictions.
-        images: How the images look as files.
-        validation: The same model on validation.
-        calibration: How well calibrated its probabilities are.
-        conformal: Coverage and size of its prediction sets.
-        operating_points: Thresholds, net benefit and abstention.
-        stored_thresholds: The thresholds of a release, measured on other data than its test split, by task.
-        subgroups: Metrics by sex, age, body site and confirmation.
-    """
+    """How good a model is on one split. Every number has n and a 95 % confidence interval over lesions."""
 
     schema_version: int
     split: SplitFacts

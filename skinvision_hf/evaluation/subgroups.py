@@ -1,4 +1,7 @@
-"""The main metrics by sex, age, body site, skin tone and confirmation, and the largest gaps between groups."""
+"""The main metrics by sex, age, body site, skin tone and confirmation, and the largest gaps between groups.
+
+docs/metrics.md says what each field of the records means.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -51,15 +54,7 @@ GAP_METRICS = {
 
 @dataclass(frozen=True)
 class Group(Record):
-    """The images that share a value of an attribute.
-
-    Attributes:
-        name: The value, such as `female`.
-        images: Their number.
-        lesions: Number of their lesions.
-        small: Whether there are fewer than `SMALL_GROUP` lesions, so that the numbers say little.
-        metrics: The main metrics; those about several diagnoses count only the diagnoses that the group has.
-    """
+    """The images that share a value of an attribute. Metrics count only the diagnoses that the group has."""
 
     name: str
     images: int
@@ -72,15 +67,9 @@ class Group(Record):
 class Gap(Record):
     """The largest difference of a metric between two groups of an attribute.
 
-    Attributes:
-        metric: Name of the metric; here it is the mean over `diagnoses` of its mean over the images of each.
-        best: Group that the model serves better: the larger value, or the smaller one of an error.
-        worst: Group that it serves worse.
-        difference: How far apart they are, from 0 up. Its interval is as wide to both sides as the gap that the largest
-            one of 95 % of the shuffles stays below, so it holds for all pairs at once, as Tukey's test does.
-        p_value: Share of shuffles of the groups, among the lesions of each diagnosis, with a gap at least as large.
-        excludes_zero: Whether the interval does.
-        diagnoses: Codes over which the two are compared.
+    Here a metric is the mean over `diagnoses` of its mean over the images of each. The interval of the difference is as
+    wide to both sides as the gap that the largest one of 95 % of the shuffles stays below, so it holds for all pairs at
+    once, as Tukey's test does.
     """
 
     metric: str
@@ -94,12 +83,7 @@ class Gap(Record):
 
 @dataclass(frozen=True)
 class SubgroupReport(Record):
-    """Metrics by subgroup.
-
-    Attributes:
-        groups: The groups of each attribute.
-        gaps: The largest gap of each metric for each attribute; metrics without two groups to compare are left out.
-    """
+    """The groups of each attribute, and the largest gap of each metric that two groups can be compared by."""
 
     groups: dict[str, tuple[Group, ...]]
     gaps: dict[str, tuple[Gap, ...]]

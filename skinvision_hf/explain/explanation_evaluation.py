@@ -36,16 +36,8 @@ def evaluate_explanations(
 ) -> tuple[ExplanationReport, ScoredMaps]:
     """Measure the heat maps of a network against lesion masks, baselines, and networks with random weights.
 
-    The test split of HAM10000 takes about ten minutes on two CPU cores.
-
-    Args:
-        model: The network; it is handed back as it was.
-        dataset: The split, with the columns image, mask, label and lesion_id.
-        split_scheme: Name of the split scheme.
-        split: Name of the split.
-        limit: Largest number of images, drawn at random; 0 for all.
-        road_images: Images, drawn at random, on which faithfulness is measured.
-        seed: Seed of everything that is drawn.
+    The network is handed back as it was. At most `limit` images of the split are drawn, all of them if it is 0, and of
+    these `road_images`, on which faithfulness is measured.
 
     Returns:
         The report, and the scores of each image that it is made of.

@@ -1,4 +1,7 @@
-"""What is known about the heat maps of a network: the section `explanations` of metrics.json."""
+"""What is known about the heat maps of a network: the section `explanations` of metrics.json.
+
+docs/metrics.md says what each field of the records means.
+"""
 
 from dataclasses import dataclass
 
@@ -16,21 +19,8 @@ CENTRE, NOISE = "centre", "noise"
 class MapScores(Record):
     """How good one kind of heat map is.
 
-    Attributes:
-        map: The method, one of `skinvision_hf.config.CAM_METHODS`, or a baseline: `centre` or `noise`.
-        network: The network that is explained: `trained`; one whose `classifier` or whose weights are `all` random; or
-            `none` for a baseline.
-        pointing_game: Share of images in which the hottest pixel lies on the lesion (Zhang et al. 2018,
-            doi:10.1007/s11263-017-1059-x).
-        energy_inside: Share of the heat that lies on the lesion (Wang et al. 2020, doi:10.1109/CVPRW50498.2020.00020).
-        corner: Share of images in which the hottest cell of the network's own map is in a corner.
-        road: Faithfulness to the network; see `skinvision_hf.explain.faithfulness.road_scores`. None where it was not
-            measured.
-        rank_correlation: Of maps of a random network with those of the trained one; None for all other maps.
-        over_centre: How much larger `pointing_game`, `energy_inside` and `road` are than those of the centre-bias
-            baseline on the same images.
-        per_class: `pointing_game`, `energy_inside` and `corner` among the images of each diagnosis, by its code.
-        by_outcome: The same among the images that the network classifies as `correct` and as `incorrect`.
+    The pointing game is that of Zhang et al. 2018 (doi:10.1007/s11263-017-1059-x), the energy inside the lesion that of
+    Wang et al. 2020 (doi:10.1109/CVPRW50498.2020.00020).
     """
 
     map: str
@@ -47,16 +37,10 @@ class MapScores(Record):
 
 @dataclass(frozen=True)
 class ExplanationReport(Record):
-    """How good heat maps of the predicted diagnosis are.
+    """How good heat maps of the predicted diagnosis are, on images whose lesion mask has an inside and an outside.
 
-    Attributes:
-        split_scheme: Name of the split scheme.
-        split: The split that was measured.
-        images: Images that were scored: those whose lesion mask has an inside and an outside.
-        lesions: Their lesions.
-        lesion_area: Share of an image that the lesion fills, which is the energy that a map without contrast has
-            inside, and how often a random pixel wins the pointing game.
-        maps: The scores of each kind of heat map.
+    A map without contrast has the share `lesion_area` of its energy inside, and a random pixel wins the pointing game
+    in the same share of images.
     """
 
     split_scheme: str

@@ -61,11 +61,7 @@ def publish_model(
 def publish_dataset(source: str | Path, repo_id: str, *, links: Links = NO_LINKS, **options: Any) -> Published:
     """Publish the leak-free data set: Parquet files with the images of each split, and a card.
 
-    Args:
-        source: HAM10000; see `skinvision_hf.data.load_ham10000`.
-        repo_id: Where to, such as `user/ham10000-leak-free`; made when it does not exist.
-        links: The model and the Space that the card links to; those of the published card when not given.
-        options: As for `publish_model`.
+    `source` is read by `skinvision_hf.data.load_ham10000`; the other arguments are those of `publish_model`.
 
     Raises:
         DataError: If the source cannot be read.

@@ -50,18 +50,11 @@ class Shipment:
     """A folder that is checked and ready to be sent.
 
     Attributes:
-        kind: What kind of repository it is for.
-        repo_id: The repository.
-        folder: The files.
-        message: First line of the commit.
         owned: Patterns of files that are deleted from the repository when the folder lacks them.
         links: What the card links to.
         write_card: Writes the card again, with the links that the published one has already.
         revision: Of the model that a Space shows; "" becomes the tag or commit of the model sent before it.
         pin: Writes that revision into the files of a Space, and returns the Space's variables.
-        sdk: Of a Space.
-        hardware: That a Space asks for; the Hub's default when None.
-        variables: Variables of a Space.
     """
 
     kind: Kind
@@ -91,15 +84,7 @@ class Shipment:
 
 @dataclass(frozen=True)
 class Published:
-    """What was published, or would be.
-
-    Attributes:
-        kind: What kind of repository it is.
-        url: Its address.
-        files: Size in bytes of each file, by its path.
-        commit: The commit that holds them; None after a dry run.
-        changed: Whether a new commit was made.
-    """
+    """What was published, or would be: the size of each file by its path, and the commit, which a dry run lacks."""
 
     kind: Kind
     url: str

@@ -41,16 +41,7 @@ ZEROGPU: dict[str, Any] = {"python_version": "3.12.12", "suggested_hardware": "z
 
 @dataclass(frozen=True)
 class Space:
-    """A Space to be published.
-
-    Attributes:
-        repo_id: Where to.
-        model_id: The model that it shows.
-        revision: Its commit, tag or branch; "" for that of the model sent before it.
-        dataset_id: The data set that its card links to.
-        kind: What runs the model: the visitor's browser, a Gradio app on a CPU, or one on ZeroGPU.
-        package: Requirement by which a Gradio Space installs this package; the version on PyPI when None.
-    """
+    """A Space to be published; see `publish_space`. The revision "" is that of the model sent before it."""
 
     repo_id: str
     model_id: str

@@ -103,10 +103,6 @@ class OODDetector:
     def load(cls, folder: str | Path, network: Network) -> "OODDetector | None":
         """Read the detector of a release; None when it has none.
 
-        Args:
-            folder: The release.
-            network: Its network, in any runtime.
-
         Raises:
             ModelError: If the file is damaged or belongs to another network.
         """

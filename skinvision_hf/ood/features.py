@@ -19,15 +19,10 @@ BATCH_SIZE = 64
 def pooled_features(
     model: SkinVisionForImageClassification, images: Iterable[Image.Image], *, stage: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run a network over images in evaluation mode and hand it back in the mode it was in.
-
-    Args:
-        model: The network; its own `pretrained_cfg` decides how images are prepared.
-        images: Of any size; read one batch at a time.
-        stage: Stage of the network whose features are wanted; None for those that the classifier reads.
+    """Run a network over images of any size in evaluation mode, and hand it back in the mode it was in.
 
     Returns:
-        Pooled features (n, d) and logits (n, 7), float32.
+        Pooled features (n, d) of a stage, or those that the classifier reads, and logits (n, 7), float32.
     """
     transform = eval_transform(model.config.pretrained_cfg)
     device = next(model.parameters()).device

@@ -48,13 +48,7 @@ def fit_detector(model: SkinVisionForImageClassification, train: Dataset, valida
 
 
 def with_thresholds(distance: Mahalanobis, conditions: list[np.ndarray], *, stage: int | None) -> OODDetector:
-    """Choose both thresholds so that they hold under every condition.
-
-    Args:
-        distance: Fitted on training images.
-        conditions: Closeness of the validation images under each condition, ascending.
-        stage: See `OODDetector`.
-    """
+    """Choose both thresholds so that they hold for the closeness of validation images, ascending, in each condition."""
     levels = [
         min(closeness[int(share * len(closeness))] for closeness in conditions)
         for share in (REFUSED_SHARE, REFUSED_SHARE + UNUSUAL_SHARE)

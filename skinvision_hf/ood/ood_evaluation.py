@@ -18,13 +18,7 @@ METRICS = ("accuracy", "balanced_accuracy", "ece")
 
 
 def measure_ood(model: SkinVisionForImageClassification, detector: OODDetector, dataset: Dataset) -> OODReport:
-    """Measure the shares of a split's images that are kept and that are unusual.
-
-    Args:
-        model: The network.
-        detector: Fitted for it.
-        dataset: Images with the columns label and lesion_id.
-    """
+    """Measure the shares of a split's images that are kept and that are unusual."""
     bar = tqdm(images_of(dataset), desc="OOD detector", total=len(dataset), unit="image", leave=False)
     scores = detector.score(pooled_features(model, bar, stage=detector.stage)[0])
     counts, labels = lesion_counts(dataset["lesion_id"][:]), np.array(dataset["label"][:])

@@ -50,11 +50,7 @@ def load_training_data(config: TrainConfig) -> DatasetDict:
 
 
 class Trainer:
-    """A training run, on any number of processes.
-
-    Args:
-        config: All settings.
-        data: The splits, from `load_training_data`.
+    """A training run on the splits from `load_training_data`, on any number of processes.
 
     Raises:
         DataError: If the settings do not fit this machine, the launcher or the data, or the output folder cannot be
