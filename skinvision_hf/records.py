@@ -53,16 +53,15 @@ class Estimate(Record):
     high: float | None
     n: int
 
-    def __str__(self) -> str:
+    def __format__(self, spec: str) -> str:
+        """The number and its interval, each in a format for numbers, such as `.0%`."""
+        spec = spec or ".3f"
         if self.value is None:
             return "n/a"
-        return f"{self.value:.3f}" if self.low is None else f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f})"
+        return f"{self.value:{spec}}" + ("" if self.low is None else f" ({self.low:{spec}} to {self.high:{spec}})")
 
-    def percent(self) -> str:
-        """Return the number and its interval as percentages, for sentences."""
-        if self.value is None:
-            return "n/a"
-        return f"{self.value:.0%}" if self.low is None else f"{self.value:.0%} ({self.low:.0%} to {self.high:.0%})"
+    def __str__(self) -> str:
+        return format(self)
 
 
 def markdown_table(*rows: Sequence[object]) -> list[str]:

@@ -21,8 +21,7 @@ from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
-from skinvision_hf.explain.baselines import centre_prior, randomise
-from skinvision_hf.explain.explanation_evaluation import evaluate_explanations, summarise
+from skinvision_hf.explain.explanation_evaluation import evaluate_explanations, randomise, summarise
 from skinvision_hf.explain.explanation_report import (
     CENTRE,
     NO_NETWORK,
@@ -100,14 +99,6 @@ def test_the_rank_correlation_is_scipys_and_none_where_a_map_has_no_contrast() -
     np.testing.assert_allclose(rank_correlation(first, second), expected)
     np.testing.assert_allclose(rank_correlation(first, -first), -1)
     assert rank_correlation(first, np.zeros_like(first)).tolist() == [0, 0, 0, 0]
-
-
-def test_the_centre_prior_is_a_symmetric_peak_in_the_middle() -> None:
-    prior = centre_prior((60, 50))
-    assert prior.shape == (50, 60) and prior.dtype == np.float32 and 0 < prior.min() < prior.max() <= 1
-    rows, columns = np.unravel_index(prior.argmax(), prior.shape)
-    assert rows in (24, 25) and columns in (29, 30)
-    np.testing.assert_allclose(prior, prior[::-1, ::-1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("what", RANDOMISATIONS)

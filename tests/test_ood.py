@@ -212,11 +212,8 @@ def test_robustness_compares_changed_images_with_the_images_as_they_are(
     assert row.accuracy.value == pytest.approx((turned.argmax(1) == labels).mean())
     assert row.refused is not None and row.ece.value is not None
     assert RobustnessReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
-    without = measure_robustness(model, None, test.select(range(2)))
-    assert all(row.refused is None for row in without.rows)
-    for number, drawn in enumerate((report, without)):
-        with Image.open(plot_robustness(drawn, tmp_path / f"{number}.png")) as image:
-            assert min(image.size) > 300
+    with Image.open(plot_robustness(report, tmp_path / "robustness.png")) as image:
+        assert min(image.size) > 300
 
 
 # Images of other things, on which OOD detection is measured.

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import torch
+from accelerate import Accelerator
+
 from skinvision_hf.card.model_card import write_card
 from skinvision_hf.data import load_ham10000, load_split, resolve_scheme, scheme_name
-from skinvision_hf.evaluation.evaluate import evaluate_release, start_accelerator
+from skinvision_hf.evaluation.evaluate import evaluate_release, predict_dataset
 from skinvision_hf.evaluation.report import EvalReport, assert_same_subject, measured_weights, write_metrics
 from skinvision_hf.explain.explanation_evaluation import ROAD_IMAGES, evaluate_explanations
 from skinvision_hf.explain.explanation_report import ExplanationReport
@@ -44,20 +47,11 @@ def evaluate_model(
     assert_same_subject(output_dir, measured_weights(release, views=views))
     dataset, scheme, split = load_split(source, split=split, split_scheme=split_scheme, skip_unknown=skip_unknown)
     output_dir = make_folder(output_dir)
-    accelerator = start_accelerator()
-    model = SkinVisionForImageClassification.from_pretrained(release)
-    model.to(accelerator.device if accelerator else best_device())
-    report, predictions = evaluate_release(
-        release,
-        model,
-        dataset,
-        scheme=scheme,
-        split=split,
-        views=views,
-        batch_size=batch_size,
-        accelerator=accelerator,
-    )
-    if accelerator is not None and not accelerator.is_main_process:
+    accelerator = Accelerator(cpu=None if torch.accelerator.is_available() else True)
+    model = SkinVisionForImageClassification.from_pretrained(release).to(accelerator.device)
+    predictions = predict_dataset(model, dataset, views=views, batch_size=batch_size, accelerator=accelerator)
+    report = evaluate_release(release, model, dataset, predictions, scheme=scheme, split=split, views=views)
+    if not accelerator.is_main_process:
         return report
     detector = OODDetector.load(release, model)
     ood = measure_ood(model, detector, dataset) if detector and views == 1 else None

@@ -89,9 +89,9 @@ def write_release(
     validation = predict_dataset(model, data["validation"])
     save_conformal(fit_conformal(validation), folder)
     list_parts(folder)
-    evaluation, test = evaluate_release(folder, model, data["test"], scheme=scheme, split="test")
+    test = predict_dataset(model, data["test"])
     evaluation = replace(
-        evaluation,
+        evaluate_release(folder, model, data["test"], test, scheme=scheme, split="test"),
         validation=Validation(evaluate_predictions(validation, split_scheme=scheme, split="validation").overall),
         operating_points=measure_decisions(validation, test),
         stored_thresholds=None,

@@ -80,12 +80,12 @@ class ReleaseReport:
             ModelError: If one of its files is missing, damaged, or lacks a field.
         """
         folder = Path(folder)
-        path = folder / METRICS_FILE
-        metrics = _read_json(path)
+        metrics = _read_json(folder / METRICS_FILE)
         try:
-            evaluation, measured = EvalReport.from_dict(metrics, source=str(path)), Measurements.from_dict(metrics)
+            evaluation, measured = EvalReport.from_dict(metrics), Measurements.from_dict(metrics)
         except DataError as error:
-            raise ModelError(f"{error}") from error
+            problem = f"{folder / METRICS_FILE} is not a valid {METRICS_FILE} ({error})"
+            raise ModelError(f"{problem}; evaluate the model again") from error
         config = _read_json(folder / CONFIG_FILE)
         try:
             training = TrainingStep.from_dict(_read_json(folder / TRAINING_FILE))

@@ -14,7 +14,6 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.evaluation.bootstrap import LEVEL
 from skinvision_hf.evaluation.metrics import metric_title
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
-from skinvision_hf.records import Estimate
 
 LICENCE = "cc-by-nc-4.0"
 """The licence of HAM10000, which the weights inherit."""
@@ -48,8 +47,8 @@ def templates() -> jinja2.Environment:
     )
     environment.filters |= {
         "interval": str,
-        "short": _short,
-        "percent": lambda estimate: "" if estimate is None else estimate.percent(),
+        "short": lambda estimate: "" if estimate is None else f"{estimate:.2f}",
+        "percent": lambda estimate: "" if estimate is None else f"{estimate:.0%}",
         "whole": lambda value: f"{value:,}",
         "count": lambda number, word: f"{number:,} {word}" + "s" * (number != 1),
         "metric_title": metric_title,
@@ -78,11 +77,3 @@ def render_template(name: str, **values: Any) -> str:
         ) from error
     # A condition that leaves something out leaves its empty lines.
     return re.sub(r"\n{3,}", "\n\n", text)
-
-
-def _short(estimate: Estimate | None) -> str:
-    """A number and its interval with two digits; empty for None."""
-    if estimate is None or estimate.value is None:
-        return "" if estimate is None else "n/a"
-    interval = "" if estimate.low is None or estimate.high is None else f" ({estimate.low:.2f} to {estimate.high:.2f})"
-    return f"{estimate.value:.2f}{interval}"

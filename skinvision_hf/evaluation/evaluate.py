@@ -1,7 +1,6 @@
 """A network and labelled images to predictions and their `EvalReport`; two models on them to a `Comparison`."""
 
 import math
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
@@ -125,21 +124,16 @@ def evaluate_release(
     release: Path,
     model: SkinVisionForImageClassification,
     dataset: Dataset,
+    predictions: Predictions,
     *,
     scheme: str,
     split: str,
     views: int = 1,
-    batch_size: int = 64,
-    accelerator: "Accelerator | None" = None,
-) -> tuple[EvalReport, Predictions]:
-    """Measure a network, and the prediction sets and thresholds of its release, on labelled images.
+) -> EvalReport:
+    """Measure a network, and the prediction sets and thresholds of its release, by its predictions of labelled images.
 
-    `scheme` is the name of the split scheme or of other data; the other options are those of `predict_dataset`.
-
-    Returns:
-        The report, and the predictions that it is about.
+    `scheme` is the name of the split scheme or of other data; `views` is that of `predict_dataset`.
     """
-    predictions = predict_dataset(model, dataset, views=views, batch_size=batch_size, accelerator=accelerator)
     report = replace(
         evaluate_predictions(predictions, split_scheme=scheme, split=split),
         model=measured_weights(release, views=views),
@@ -148,20 +142,19 @@ def evaluate_release(
     )
     if views > 1:
         # Temperature, prediction sets and thresholds belong to the answer to a single view.
-        return report, predictions
+        return report
     predictor = ConformalPredictor.load(release)
     points = {
         task: tuple(measure_point(p.task, p.fixed, p.level, p.threshold, predictions) for p in stored)
         for task in TASKS
         if (stored := stored_points(release, task))
     }
-    report = replace(
+    return replace(
         report,
         calibration=measure_calibration(predictions, temperature=recorded_temperature(model)),
         conformal=measure_conformal(predictor, predictions) if predictor else None,
         stored_thresholds=points or None,
     )
-    return report, predictions
 
 
 def _measured_images(dataset: Dataset) -> ImageFacts:
@@ -205,12 +198,3 @@ def _predictions(ref: str, dataset: Dataset | None, batch_size: int) -> Predicti
         return Predictions.from_csv(ref)
     model = SkinVisionForImageClassification.from_pretrained(ref).to(best_device())
     return predict_dataset(model, dataset, batch_size=batch_size)
-
-
-def start_accelerator() -> "Accelerator | None":
-    """Accelerate where several processes were started; one process needs no more than torch."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return None
-    from accelerate import Accelerator
-
-    return Accelerator(cpu=True if not torch.accelerator.is_available() else None)

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Literal
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from skinvision_hf.models.prediction import OperatingPoint
 from skinvision_hf.models.release import METRICS_FILE, WEIGHTS_FILE
 from skinvision_hf.records import Estimate, Record, markdown_table
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION: Final = 3
 SHOWN = ("balanced_accuracy", "macro_f1", "mean_auc", "accuracy", "melanoma_sensitivity", "melanoma_specificity", "ece")
 
 
@@ -65,7 +65,7 @@ class Validation(Record):
 class EvalReport(Record):
     """How good a model is on one split. Every number has n and a 95 % confidence interval over lesions."""
 
-    schema_version: int
+    schema_version: Literal[3]
     split: SplitFacts
     overall: dict[str, Estimate]
     per_class: dict[str, dict[str, Estimate]]
@@ -78,26 +78,6 @@ class EvalReport(Record):
     operating_points: DecisionReport | None = None
     stored_thresholds: dict[str, tuple[OperatingPoint, ...]] | None = None
     subgroups: SubgroupReport | None = None
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any], *, source: str = "this") -> "EvalReport":
-        """Read the content of a metrics.json; sections of other packages are ignored.
-
-        Args:
-            values: The content.
-            source: Where it comes from, for the message.
-
-        Raises:
-            DataError: If it is of another version, incomplete or damaged.
-        """
-        if not isinstance(values, Mapping) or values.get("schema_version") != SCHEMA_VERSION:
-            raise DataError(
-                f"{source} is not a valid metrics.json (schema version {SCHEMA_VERSION}); evaluate the model again"
-            )
-        try:
-            return super().from_dict(values)
-        except DataError as error:
-            raise DataError(f"{source} is not a valid metrics.json ({error}); evaluate the model again") from error
 
     def __str__(self) -> str:
         """Two Markdown tables: overall, and by diagnosis."""

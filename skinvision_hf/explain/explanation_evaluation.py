@@ -1,16 +1,18 @@
 """Measures the heat maps of a network: a network and a split with lesion masks to an `ExplanationReport`."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from datasets import Dataset
+from torch import Tensor
 
 from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
-from skinvision_hf.explain.baselines import randomise
 from skinvision_hf.explain.explanation_report import CENTRE, RANDOMISATIONS, ExplanationReport, MapScores
 from skinvision_hf.explain.faithfulness import collect_faithfulness
 from skinvision_hf.explain.localisation import BASELINES, ScoredMaps, network_input, score_dataset
@@ -100,6 +102,36 @@ def summarise(
         lesion_area=bootstrap(Mean(scored.area), counts),
         maps=tuple(maps),
     )
+
+
+def randomise(
+    model: SkinVisionForImageClassification, what: str, pixels: Tensor, *, seed: int = 0
+) -> SkinVisionForImageClassification:
+    """Copy a network with random weights, to see whether its heat maps change (Adebayo et al. 2018, arXiv:1810.03292).
+
+    Args:
+        model: The network; it is not changed.
+        what: `classifier` for the last layer alone, `all` for every layer.
+        pixels: Normalised images (n, 3, height, width) from which a fully random network takes the statistics of its
+            batch norms; without them its signal would vanish and it would have no heat map.
+        seed: Seed of the new weights.
+
+    Returns:
+        The copy, in evaluation mode.
+    """
+    random = copy.deepcopy(model).eval()
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        if what == "classifier":
+            random.timm_model.get_classifier().reset_parameters()
+            return random
+        for module in random.modules():
+            if callable(reset := getattr(module, "reset_parameters", None)):
+                reset()
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = None
+        random.train()(pixels)
+    return random.eval()
 
 
 def _draw(dataset: Dataset, count: int, seed: int) -> np.ndarray:

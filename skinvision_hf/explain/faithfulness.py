@@ -11,9 +11,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from skinvision_hf.explain.baselines import centre_prior
 from skinvision_hf.explain.explanation_report import CENTRE, NOISE, TRAINED
-from skinvision_hf.explain.localisation import explain_batch, network_input
+from skinvision_hf.explain.localisation import centre_prior, explain_batch, network_input
 from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 

@@ -16,7 +16,6 @@ from skinvision_hf.config import CAM_METHODS
 from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.transforms import crop_box, eval_transform
 from skinvision_hf.errors import DataError
-from skinvision_hf.explain.baselines import centre_prior
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.explanation_report import CENTRE, NO_NETWORK, NOISE, TRAINED
 from skinvision_hf.explain.placement import place_maps
@@ -33,7 +32,10 @@ class Kind(NamedTuple):
 
 
 BASELINES = (Kind(CENTRE, NO_NETWORK), Kind(NOISE, NO_NETWORK))
-"""Maps that look into no network; see `skinvision_hf.explain.baselines`."""
+"""Maps that look into no network."""
+
+SPREAD = 0.25
+"""Standard deviation of the centre-bias baseline, as a share of the image's sides."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,15 @@ def _score_batch(
         "area": np.array([lesion.mean() for lesion in lesions]),
         "predicted": np.array(targets),
     }
+
+
+def centre_prior(size: tuple[int, int]) -> np.ndarray:
+    """The centre-bias baseline for an image of this width and height: a map (height, width) float32 in [0, 1].
+
+    It is a Gaussian in the middle, the same for every image, since photographers centre lesions.
+    """
+    across, down = (np.exp(-((((np.arange(n) + 0.5) / n - 0.5) / SPREAD) ** 2) / 2) for n in size)
+    return np.outer(down, across).astype(np.float32)
 
 
 def network_input(model: SkinVisionForImageClassification, images: Sequence[Image.Image]) -> Tensor:

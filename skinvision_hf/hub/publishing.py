@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import DatasetDict
+from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from skinvision_hf._version import __version__
@@ -161,8 +162,8 @@ def _check_ids(*repo_ids: str) -> None:
     for repo_id in repo_ids:
         with hub_errors(repo_id):
             validate_repo_id(repo_id)
-        if "/" not in repo_id:
-            raise HubError(f"{repo_id!r} is not a Hub id; write it as user/name")
+            if "/" not in repo_id:
+                raise HFValidationError
 
 
 def _check_runs_in_browsers(model_id: str, files: set[str], private: bool) -> None:

@@ -60,8 +60,8 @@ class OperatingPoint(Record):
         decision = "SUSPECTED" if self.is_positive(probabilities) else "not suspected"
         return (
             f"{self.task.capitalize()}: {decision}, by a threshold of {self.threshold:.1%} that found "
-            f"{self.sensitivity.percent()} of the {self.task} test images and cleared "
-            f"{self.specificity.percent()} of the others."
+            f"{self.sensitivity:.0%} of the {self.task} test images and cleared "
+            f"{self.specificity:.0%} of the others."
         )
 
 

@@ -33,33 +33,26 @@ def measure_ood(model: SkinVisionForImageClassification, detector: OODDetector, 
 
 
 def measure_robustness(
-    model: SkinVisionForImageClassification, detector: OODDetector | None, dataset: Dataset
+    model: SkinVisionForImageClassification, detector: OODDetector, dataset: Dataset
 ) -> RobustnessReport:
-    """Classify the images of a split as they are, and again after each of `ENCODINGS` and `GEOMETRY`.
-
-    Args:
-        model: The network.
-        detector: Fitted for it; None to leave out which images are refused.
-        dataset: Images with the columns label and lesion_id.
-    """
+    """Classify the images of a split as they are, and again after each of `ENCODINGS` and `GEOMETRY`."""
     labels, counts = np.array(dataset["label"][:]), lesion_counts(dataset["lesion_id"][:])
     changes: dict[str, Change | None] = {"none": None, **ENCODINGS, **GEOMETRY}
-    stage = detector.stage if detector else None
     rows: list[ChangedImages] = []
     usual: np.ndarray | None = None
     for name, change in tqdm(changes.items(), desc="robustness", unit="change"):
-        features, logits = pooled_features(model, images_of(dataset, change), stage=stage)
+        features, logits = pooled_features(model, images_of(dataset, change), stage=detector.stage)
         answers = logits.argmax(axis=1)
         usual = answers if usual is None else usual
         statistics = overall_statistics(labels, softmax(logits.astype(np.float64), axis=1))
         found = {metric: bootstrap(statistics[metric], counts) for metric in METRICS}
-        refused = detector.score(features) < detector.refused if detector else None
+        refused = detector.score(features) < detector.refused
         rows.append(
             ChangedImages(
                 change=name,
                 **found,
                 relabelled=bootstrap(Mean(answers != usual), counts),
-                refused=None if refused is None else bootstrap(Mean(refused), counts),
+                refused=bootstrap(Mean(refused), counts),
             )
         )
     return RobustnessReport(tuple(rows))
