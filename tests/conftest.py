@@ -229,9 +229,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[HubServer]":
     """A Hub to which the client of this very process speaks, logged in as someone who may write."""
-    from hub_server import TOKEN, TOKENS, HubServer
+    from hub_server import TOKEN, HubServer
 
-    with HubServer(tmp_path / "server", tokens=TOKENS).running() as running:
+    with HubServer().running() as running:
         running.speak_here(monkeypatch, TOKEN)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
         yield running

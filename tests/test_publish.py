@@ -52,7 +52,7 @@ def published(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     release = folder / "release"
     options = ["--data=synthetic", "--model.image_size=64", "--finetune.epochs=1", "--limit=40"]
     assert call(TRAIN, *TINY, *options, "--model.init", tiny_release, "--output_dir", release) == 0
-    with HubServer(folder / "server", tokens={TOKEN: {"name": "ann", "role": "write"}}).running() as server:
+    with HubServer().running() as server:
         environment = server.environment(folder / "homes" / "publisher", TOKEN)
         options = ["--all", "--release", release, "--dataset", "synthetic", "--repo_id", REPO, "--tag", "v1.0"]
         made = run("scripts/publish.py", *options, "--examples", "3", "--kind", "gradio", environment=environment)
@@ -120,7 +120,7 @@ def test_the_command_line_pulls_a_tag_and_then_needs_no_server(published: Publis
 
 
 def test_the_space_answers_with_the_published_model(published: Published, tmp_path: Path) -> None:
-    variables = published.server.repository("space", SPACE)["variables"]
+    variables = published.server.repository("space", SPACE).variables
     assert variables["MODEL_ID"]["value"] == REPO
     assert variables["MODEL_REVISION"]["value"] == "v1.0"
     for name, content in published.server.files("space", SPACE).items():

@@ -50,8 +50,8 @@ def metadata(server: HubServer) -> dict:
 
 def test_a_static_space_names_the_commit_of_its_model_and_follows_a_new_one(server: HubServer, model: Path) -> None:
     published = hub.publish_space(SPACE, REPO, dataset_id="ann/data")
-    assert server.repository("space", SPACE)["sdk"] == metadata(server)["sdk"] == "static"
-    assert server.repository("space", SPACE)["variables"] == {}
+    assert server.repository("space", SPACE).sdk == metadata(server)["sdk"] == "static"
+    assert server.repository("space", SPACE).variables == {}
     assert set(published.files) == {INDEX, *STATIC_FILES, "style.css", *RUNTIME}
     assert (metadata(server)["models"], metadata(server)["datasets"]) == ([REPO], ["ann/data"])
     commit = HfApi().model_info(REPO).sha
@@ -80,16 +80,16 @@ def test_a_space_can_become_one_of_another_kind(server: HubServer, model: Path) 
         names = set(server.files("space", SPACE)) - {".gitattributes"}
         assert names == ({INDEX, *STATIC_FILES, "style.css", *RUNTIME} if kind == "static" else set(GRADIO_FILES))
         assert metadata(server)["sdk"] == ("static" if kind == "static" else "gradio")
-    assert server.repository("space", SPACE)["variables"]["MODEL_ID"] == {"value": REPO}
+    assert server.repository("space", SPACE).variables["MODEL_ID"] == {"value": REPO}
 
 
 @pytest.mark.parametrize("new", [True, False])
 def test_zerogpu_asks_for_its_hardware_and_a_python_that_it_has(server: HubServer, model: Path, new: bool) -> None:
     if not new:
         hub.publish_space(SPACE, REPO, kind="gradio")
-        assert server.repository("space", SPACE)["hardware"] is None
+        assert server.repository("space", SPACE).hardware is None
     hub.publish_space(SPACE, REPO, kind="zerogpu")
-    assert server.repository("space", SPACE)["hardware"] == "zero-a10g"
+    assert server.repository("space", SPACE).hardware == "zero-a10g"
     assert (metadata(server)["python_version"], metadata(server)["suggested_hardware"]) == ("3.12.12", "zero-a10g")
     assert b"spaces.GPU(" in server.files("space", SPACE)["app.py"]
 

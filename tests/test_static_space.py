@@ -99,7 +99,7 @@ def test_the_page_asks_for_its_files_and_the_model_s_only(
     page.locator("#with-photo").check()
     page.get_by_role("button", name="Save answer").click()
     page.locator("#opacity").fill("0.2")
-    commit = space.hub.repository("model", REPO)["refs"]["main"]
+    commit = space.hub.repository("model", REPO).refs["main"]
     model = {f"{space.hub.url}/{REPO}/resolve/{commit}/{name}" for name in (
         "config.json", "metrics.json", "conformal.json", "ood.safetensors", "onnx/model.onnx")}  # fmt: skip
     others = {url for _, url in asked if not url.startswith(("data:", "blob:"))} - model
