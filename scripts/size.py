@@ -1,8 +1,9 @@
 """Print how large the project is: `python scripts/size.py`. For contributors; not part of the package."""
 
+import argparse
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import requires
 from pathlib import Path
 
@@ -27,8 +28,9 @@ def imported(code: str) -> list[Path]:
     return [Path(line) for line in done.stdout.splitlines() if line.startswith(str(PACKAGE)) and line.endswith(".py")]
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Print one figure a line."""
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
     modules = sorted(PACKAGE.rglob("*.py"))
     figures = {
         "Python files in the wheel": len(modules),

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from skinvision_hf.errors import DataError, describe
+from skinvision_hf.errors import DataError, ModelError, describe
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:
@@ -55,6 +55,16 @@ def write_json(path: str | os.PathLike[str], value: Any) -> Path:
         ValueError: If the value holds NaN or an infinity, which JSON does not have.
     """
     return atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of a release; ModelError if it is missing or damaged."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ModelError(f"{path.parent} has no {path.name}; train and evaluate the release first") from error
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON ({error}); give an intact release") from error
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

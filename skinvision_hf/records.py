@@ -32,8 +32,7 @@ class Record:
         Raises:
             DataError: If a field is missing or of a wrong type; the message names it.
         """
-        record: R = _read_record(cls, values, "")
-        return record
+        return _read_record(cls, values, "")
 
 
 @dataclass(frozen=True)
@@ -78,9 +77,7 @@ def _to_json(value: Any) -> Any:
     return [_to_json(item) for item in value] if isinstance(value, tuple) else value
 
 
-@cache
-def _hints(cls: type[Any]) -> dict[str, Any]:
-    return get_type_hints(cls)
+_hints = cache(get_type_hints)
 
 
 def _read_record(cls: type[Any], values: Any, place: str) -> Any:

@@ -354,7 +354,8 @@ def build_app(server: HubServer) -> Starlette:
             elif line["key"] == "deletedFile":
                 del files[value["path"]]
         oid = repository.commit(header["summary"], files)
-        return JSONResponse({"commitUrl": f"{server.url}/commit/{oid}", "commitOid": oid})
+        url = "{0}/{user}/{name}/commit/{1}".format(server.url, oid, **request.path_params)
+        return JSONResponse({"commitUrl": url, "commitOid": oid})
 
     async def squash(request: Request) -> Response:
         repository = repo_of(request, write=True)

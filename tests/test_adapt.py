@@ -1,10 +1,8 @@
 """Adapting a release to images of another source: halves, what is refitted, and the release that it writes."""
 
-import json
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +27,7 @@ from skinvision_hf.evaluation.adaptation import answer_statistics, halve
 from skinvision_hf.evaluation.calibration import fit_priors
 from skinvision_hf.evaluation.evaluate import predict_dataset
 from skinvision_hf.evaluation.metrics import calibration_error, log_losses
-from skinvision_hf.files import sha256
+from skinvision_hf.files import read_json, sha256
 from skinvision_hf.hub.checks import check_release
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
@@ -147,10 +145,6 @@ def adapted(overconfident: Path, clinic: Path, tmp_path_factory: pytest.TempPath
         patch.setattr(predictions, "lesion_counts", partial(predictions.lesion_counts, resamples=50))
         assert run("adapt", "--model", overconfident, "--data", clinic, "--output_dir", folder) == 0
     return folder
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def errors(answers: predictions.Predictions) -> tuple[float, float, float]:

@@ -1,11 +1,9 @@
 """From trained weights to a release, and from a release to numbers: what is written is what was measured."""
 
-import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -24,6 +22,7 @@ from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.evaluate import compare_models
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.evaluation.report import evaluate_predictions
+from skinvision_hf.files import read_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
@@ -61,10 +60,6 @@ def finish(trained: Path, data: DatasetDict, folder: Path) -> Path:
 def contents(folder: Path) -> dict[str, bytes]:
     files = (path for path in sorted(folder.rglob("*")) if path.is_file())
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def test_a_finished_release_holds_everything_that_is_said_of_it(release: Path) -> None:

@@ -111,7 +111,7 @@ def test_a_head_phase_leaves_the_backbone_and_a_release_tells_all_trainings_of_i
     assert [record.pop("previous") for record in records] == [[], records[:1], records[:2]]
     assert set(records[0]) >= {"command", "config", "seconds", "processes", "dynamo", "hardware", "split_scheme"}
     (folder / "training.json").write_text("[")
-    with pytest.raises(ModelError, match=r"training\.json cannot be read; give an intact release"):
+    with pytest.raises(ModelError, match=r"training\.json is not valid JSON .*; give an intact release"):
         run_training(tiny_config(tmp_path / "next", model=replace(model, init=init)))
 
 

@@ -1,6 +1,6 @@
 """The card of the prepared data set."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
@@ -14,28 +14,18 @@ if TYPE_CHECKING:
 SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000))
 
 
-class SplitSummary(NamedTuple):
-    """One split in numbers: its images and lesions, its images by code, and the SHA-256 of its rows."""
-
-    name: str
-    images: int
-    lesions: int
-    by_code: dict[str, int]
-    fingerprint: str
-
-
 def render_dataset_card(data: "DatasetDict", *, repo_id: str, links: Links = NO_LINKS) -> DatasetCard:
     """Render the card of a data set, prepared with the default split scheme, from the data itself."""
     from skinvision_hf.data import fingerprint, scheme_name
 
-    splits = []
-    for name, rows in data.items():
-        by_code = {code: images for code, (images, _) in count_lesions(rows).items()}
-        splits.append(SplitSummary(name, len(rows), len(set(rows["lesion_id"])), by_code, fingerprint(rows)))
-    images = sum(split.images for split in splits)
+    splits = [
+        (name, len(rows), len(set(rows["lesion_id"])), count_lesions(rows), fingerprint(rows))
+        for name, rows in data.items()
+    ]
+    images = sum(map(len, data.values()))
     synthetic = scheme_name(data) != DEFAULT_SCHEME
     title = "Synthetic lesions" if synthetic else "HAM10000 with leak-free splits"
-    files = [{"split": split.name, "path": f"data/{split.name}-*.parquet"} for split in splits]
+    files = [{"split": name, "path": f"data/{name}-*.parquet"} for name in data]
     metadata = DatasetCardData(
         license=LICENCE,
         language="en",

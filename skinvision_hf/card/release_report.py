@@ -1,11 +1,10 @@
 """Everything that the pages of a release say about it: its files, read once into typed parts."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -16,6 +15,7 @@ from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.adaptation import AdaptationReport
 from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.explain.explanation_report import ExplanationReport
+from skinvision_hf.files import read_json
 from skinvision_hf.labels import DIAGNOSES
 from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE, release_files
 from skinvision_hf.ood.ood_report import OODReport, RobustnessReport
@@ -80,15 +80,15 @@ class ReleaseReport:
             ModelError: If one of its files is missing, damaged, or lacks a field.
         """
         folder = Path(folder)
-        metrics = _read_json(folder / METRICS_FILE)
+        metrics = read_json(folder / METRICS_FILE)
         try:
             evaluation, measured = EvalReport.from_dict(metrics), Measurements.from_dict(metrics)
         except DataError as error:
             problem = f"{folder / METRICS_FILE} is not a valid {METRICS_FILE} ({error})"
             raise ModelError(f"{problem}; evaluate the model again") from error
-        config = _read_json(folder / CONFIG_FILE)
+        config = read_json(folder / CONFIG_FILE)
         try:
-            training = TrainingStep.from_dict(_read_json(folder / TRAINING_FILE))
+            training = TrainingStep.from_dict(read_json(folder / TRAINING_FILE))
             architecture, input_size = config["architecture"], config["pretrained_cfg"]["input_size"][-1]
         except DataError as error:
             raise ModelError(f"{folder / TRAINING_FILE}: {error}; train the release again") from error
@@ -139,15 +139,6 @@ class ReleaseReport:
                 worst = DIAGNOSES[wrong[k].argmax()].name if wrong[k].any() else None
                 row = matrix[k]
                 yield MalignantAnswers(DIAGNOSES[k].name, row.sum(), row[k], row[benign].sum(), worst)
-
-
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path.parent} has no {path.name}; train and evaluate the release first") from error
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON ({error}); write it again") from error
 
 
 def _weights(path: Path) -> tuple[int, int]:

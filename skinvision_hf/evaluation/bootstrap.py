@@ -117,14 +117,12 @@ def bootstrap(statistic: Statistic, counts: np.ndarray) -> Estimate:
     were found, with which a sum as large or as small as the value is likely; the value is always inside. A `Mean` that
     is a share of 0 or 1 has the exact interval over lesions, and such shares widen the interval of a `ClassMean`.
 
-    Args:
-        statistic: From counts (resamples, images) to values (resamples,), NaN where undefined. It is called once with
-            ones (1, images) for the value itself and once with `counts`.
-        counts: From `lesion_counts`.
+    There is no interval where more than half of the resamples are not defined, where all of them have the same value,
+    or where an `AbsoluteSum` is smaller than chance alone would make it in 39 of 40 cases.
 
-    Returns:
-        The estimate. It has no interval where more than half of the resamples are not defined, where all of them have
-        the same value, or where an `AbsoluteSum` is smaller than chance alone would make it in 39 of 40 cases.
+    Args:
+        statistic: From counts (resamples, images) to values (resamples,), NaN where undefined.
+        counts: From `lesion_counts`.
     """
     value = float(statistic(np.ones((1, counts.shape[1]), dtype=counts.dtype))[0])
     n = images_of(statistic, counts)

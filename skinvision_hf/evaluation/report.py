@@ -155,13 +155,5 @@ def read_metrics(folder: str | Path) -> dict[str, Any]:
 
 
 def write_metrics(folder: str | Path, sections: Mapping[str, Any]) -> None:
-    """Write sections into the `metrics.json` of a folder; sections that other commands wrote there stay.
-
-    Raises:
-        DataError: If the file is not valid, or the folder cannot be written to.
-    """
-    path = Path(folder) / METRICS_FILE
-    try:
-        write_json(path, read_metrics(folder) | dict(sections))
-    except OSError as error:
-        raise DataError(f"cannot write {path} ({error.strerror}); choose another folder") from error
+    """Write sections into the `metrics.json` of a folder, if it is valid; those of other commands stay there."""
+    write_json(Path(folder) / METRICS_FILE, read_metrics(folder) | dict(sections))

@@ -56,11 +56,7 @@ class Explanation:
     hottest_at_border: bool
 
     def overlay(self, opacity: float = OPACITY) -> Image.Image:
-        """Lay the heat map over the image; this does not run the network again.
-
-        Args:
-            opacity: Opacity of the hottest pixel, in [0, 1]; the colder a pixel, the more transparent.
-        """
+        """Lay the heat map over the image, with this opacity in [0, 1] at the hottest pixel and less at colder ones."""
         layer = heat_layer(self.heatmap)
         alpha = layer.getchannel("A").point(lambda value: round(value * opacity))
         return Image.composite(layer.convert("RGB"), self.image, alpha)

@@ -109,15 +109,8 @@ def randomise(
 ) -> SkinVisionForImageClassification:
     """Copy a network with random weights, to see whether its heat maps change (Adebayo et al. 2018, arXiv:1810.03292).
 
-    Args:
-        model: The network; it is not changed.
-        what: `classifier` for the last layer alone, `all` for every layer.
-        pixels: Normalised images (n, 3, height, width) from which a fully random network takes the statistics of its
-            batch norms; without them its signal would vanish and it would have no heat map.
-        seed: Seed of the new weights.
-
-    Returns:
-        The copy, in evaluation mode.
+    The weights of its `classifier` are random, or those of `all` layers. In the latter case, the statistics of batch
+    norms come from normalised images (n, 3, height, width); without them the signal would vanish.
     """
     random = copy.deepcopy(model).eval()
     with torch.random.fork_rng(), torch.no_grad():

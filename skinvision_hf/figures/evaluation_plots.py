@@ -127,12 +127,7 @@ def plot_answers(
 ) -> Path:
     """Draw some images of each diagnosis, at random, that are classified correctly or incorrectly.
 
-    Args:
-        dataset: The split that was predicted.
-        predictions: Its predictions.
-        path: Where to.
-        right: Whether to draw correct or incorrect answers.
-        picture: What to draw of an image, such as the overlay of its explanation; the image itself by default.
+    `picture` makes what is drawn of an image, such as the overlay of its explanation.
     """
     confidence, answers = predictions.probabilities.max(axis=1), predictions.probabilities.argmax(axis=1)
     generator, word = np.random.default_rng(0), "right" if right else "wrong"

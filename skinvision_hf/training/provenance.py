@@ -1,6 +1,5 @@
 """`training.json`: what it takes to repeat a training run."""
 
-import json
 import os
 import platform
 import shlex
@@ -16,8 +15,7 @@ from datasets import DatasetDict
 from skinvision_hf._version import __version__
 from skinvision_hf.config import TrainConfig
 from skinvision_hf.data import fingerprint
-from skinvision_hf.errors import ModelError
-from skinvision_hf.files import without_folders
+from skinvision_hf.files import read_json, without_folders
 from skinvision_hf.models.release import TRAINING_FILE
 from skinvision_hf.training.setup import launch_settings
 
@@ -48,16 +46,8 @@ def training_history(folder: Path) -> list[dict[str, Any]]:
     """The records of all trainings that the weights of a release went through, oldest first; none without a record."""
     if not (folder / TRAINING_FILE).is_file():
         return []
-    record = read_record(folder)
+    record = read_json(folder / TRAINING_FILE)
     return [*record.pop("previous", []), record]
-
-
-def read_record(folder: Path) -> dict[str, Any]:
-    """Read the training.json of a release; ModelError if there is none, or if it is damaged."""
-    try:
-        return dict(json.loads((folder / TRAINING_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{folder / TRAINING_FILE} cannot be read; give an intact release") from error
 
 
 def portable_settings(config: TrainConfig) -> dict[str, Any]:

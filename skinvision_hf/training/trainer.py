@@ -17,7 +17,7 @@ from skinvision_hf.data.augmentation import TrainTransform
 from skinvision_hf.data.loaders import make_loader
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import DataError
-from skinvision_hf.files import atomic_write, make_folder, write_json
+from skinvision_hf.files import atomic_write, make_folder, read_json, write_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.creation import create_model
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
@@ -25,7 +25,7 @@ from skinvision_hf.models.release import HISTORY_FILE, TRAINING_FILE
 from skinvision_hf.training.checkpoints import Checkpoints, assert_same_settings, flatten
 from skinvision_hf.training.loop import Phase
 from skinvision_hf.training.losses import ClassificationLoss
-from skinvision_hf.training.provenance import portable_settings, read_record, training_history, training_record
+from skinvision_hf.training.provenance import portable_settings, training_history, training_record
 from skinvision_hf.training.setup import as_launched, launch_settings, start_accelerator
 
 PHASES = ("head", "finetune")
@@ -90,7 +90,7 @@ class Trainer:
         """
         config, accelerator, launch = self.config, self.accelerator, launch_settings(self.accelerator)
         if resume and (self.output_dir / TRAINING_FILE).is_file():
-            record = read_record(self.output_dir)
+            record = read_json(self.output_dir / TRAINING_FILE)
             assert_same_settings(config, launch, record | record.get("config", {}))
             logger.warning("%s is trained already", self.output_dir)
             return SkinVisionForImageClassification.from_pretrained(self.output_dir)
