@@ -12,7 +12,7 @@ PACKAGE = ROOT / "skinvision_hf"
 # What each command imports before it reads its first image.
 IMPORTED = {
     "predict": "import skinvision_hf.cli.main, skinvision_hf.cli.inference_commands, skinvision_hf.vision",
-    "train": "import skinvision_hf.cli.main, skinvision_hf.training.trainer, skinvision_hf.card.finishing",
+    "train": "import skinvision_hf.cli.main, skinvision_hf.training.trainer, skinvision_hf.workflows.finishing",
 }
 LIST_FILES = "; import sys; print(*(getattr(m, '__file__', '') or '' for m in list(sys.modules.values())), sep='\\n')"
 

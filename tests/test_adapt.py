@@ -234,7 +234,7 @@ def test_a_run_that_is_stopped_leaves_nothing_and_a_release_is_not_overwritten(
         assert (folder / "model.safetensors").is_file()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("skinvision_hf.card.adapting.write_metrics", stop)
+    monkeypatch.setattr("skinvision_hf.workflows.adapting.write_metrics", stop)
     assert run("adapt", "--model", overconfident, "--data", clinic, "--output_dir", tmp_path) == 130
     assert not list(tmp_path.iterdir())
     assert run("adapt", "--model", overconfident, "--data", clinic, "--output_dir", overconfident) == 2

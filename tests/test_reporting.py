@@ -14,8 +14,6 @@ from safetensors.torch import load_file
 from tiny_training import ROOT, TORCHRUN, environment, run_training, tiny_config
 
 from skinvision_hf.card import CAPTIONS
-from skinvision_hf.card.evaluating import evaluate_model
-from skinvision_hf.card.finishing import finish_release
 from skinvision_hf.config import PhaseConfig
 from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
@@ -25,6 +23,8 @@ from skinvision_hf.evaluation.report import evaluate_predictions
 from skinvision_hf.files import read_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.workflows.evaluating import evaluate_model
+from skinvision_hf.workflows.finishing import finish_release
 
 pytestmark = pytest.mark.slow
 
@@ -130,7 +130,7 @@ def test_a_folder_of_images_by_class_evaluates_too(
     release: Path, data: DatasetDict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for drawing in ("draw_release", "plot_answers"):
-        monkeypatch.setattr(f"skinvision_hf.card.evaluating.{drawing}", lambda *_, **__: None)
+        monkeypatch.setattr(f"skinvision_hf.workflows.evaluating.{drawing}", lambda *_, **__: None)
     few = data["test"].select(range(21))
     for row in few:
         folder = tmp_path / "by_class" / CODES[row["label"]]
@@ -159,7 +159,7 @@ def test_a_model_compared_with_itself_shows_no_difference(
 def test_what_cannot_be_used_is_named_before_the_work(
     release: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skinvision_hf.card.evaluating.evaluate_release", lambda *_, **__: pytest.fail("in vain"))
+    monkeypatch.setattr("skinvision_hf.workflows.evaluating.evaluate_release", lambda *_, **__: pytest.fail("in vain"))
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"cannot write .*file/out.*Not a directory.*; choose another --output_dir"):
         evaluate_model(release, "synthetic[:210]", tmp_path / "file" / "out")

@@ -74,8 +74,8 @@ def make_parser() -> "ArgumentParser":
 
 def train(config: "TrainConfig", checkpoints: PushedCheckpoints, *, resume: bool) -> None:
     """Train from the newest checkpoint, wherever it is, to a measured release in the output folder."""
-    from skinvision_hf.card.finishing import finish_release
     from skinvision_hf.training.trainer import Trainer, load_training_data
+    from skinvision_hf.workflows.finishing import finish_release
 
     checkpoints.pull()
     data = load_training_data(config)

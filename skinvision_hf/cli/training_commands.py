@@ -86,8 +86,8 @@ def train(argv: Sequence[str]) -> int:
     )
     config, resume = read_config(parser, parser.parse_args(list(argv)))
 
-    from skinvision_hf.card.finishing import finish_release
     from skinvision_hf.training.trainer import Trainer, load_training_data
+    from skinvision_hf.workflows.finishing import finish_release
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     data = load_training_data(config)
@@ -147,7 +147,7 @@ def evaluate(argv: Sequence[str]) -> int:
     _add_batch_options(parser)
     given = parser.parse_args(argv)
 
-    from skinvision_hf.card.evaluating import evaluate_model
+    from skinvision_hf.workflows.evaluating import evaluate_model
 
     report = evaluate_model(**vars(given))
     if is_main_process():
@@ -235,7 +235,7 @@ def adapt(argv: Sequence[str]) -> int:
     given = parser.parse_args(argv)
     require_training()
 
-    from skinvision_hf.card.adapting import adapt_model
+    from skinvision_hf.workflows.adapting import adapt_model
 
     print(f"{adapt_model(**vars(given))}\n\nRelease written to {given.output_dir}")
     return 0
@@ -259,7 +259,7 @@ def explain_model(argv: Sequence[str]) -> int:
     add("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     given = parser.parse_args(argv)
 
-    from skinvision_hf.card.evaluating import explain_release
+    from skinvision_hf.workflows.evaluating import explain_release
 
     report = explain_release(**vars(given))
     print(f"{report}\n\nWritten to {given.output_dir}: metrics.json, figures and panels")

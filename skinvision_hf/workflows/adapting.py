@@ -6,7 +6,6 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from datasets import DatasetDict
 
-from skinvision_hf.card.finishing import round_weights, write_release
 from skinvision_hf.card.model_card import write_card
 from skinvision_hf.card.release_report import Measurements, ReleaseReport
 from skinvision_hf.data import load_labelled
@@ -22,6 +21,7 @@ from skinvision_hf.models.modeling import SkinVisionForImageClassification, best
 from skinvision_hf.models.release import HISTORY_FILE, TRAINING_FILE, copy_release, release_files, resolve_release
 from skinvision_hf.ood.detector import OODDetector
 from skinvision_hf.ood.ood_evaluation import measure_ood
+from skinvision_hf.workflows.finishing import round_weights, write_release
 
 
 def adapt_model(
