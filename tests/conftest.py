@@ -69,23 +69,6 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def two_releases(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Folders `a` and `b` of two networks that answer differently, with a record of their split."""
-    import torch
-
-    from skinvision_hf.models.modeling import SkinVisionForImageClassification
-
-    folder = tmp_path_factory.mktemp("two")
-    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
-    for name in ("a", "b"):
-        model.save_pretrained(folder / name)
-        (folder / name / "training.json").write_text('{"split_scheme": "ham10000-v1"}', encoding="utf-8")
-        with torch.no_grad():
-            model.timm_model.get_classifier().weight.neg_()
-    return [str(folder / "a"), str(folder / "b")]
-
-
-@pytest.fixture(scope="session")
 def ood_release(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny release with an OOD detector that knows drawn lesions."""
     import numpy as np

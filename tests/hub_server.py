@@ -155,7 +155,7 @@ class HubServer:
         monkeypatch.setattr("huggingface_hub.hf_api.api.endpoint", self.url)
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/dev/null/no-login")
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", "/no-login")
         monkeypatch.delenv("HF_TOKEN", raising=False)
         if token:
             monkeypatch.setenv("HF_TOKEN", token)

@@ -12,8 +12,6 @@ from complete_release import complete_release, metrics
 from datasets import Dataset, Image
 from drawing import draw_lesion
 from PIL import Image as PILImage
-from pytorch_grad_cam.metrics.road import ROADCombined
-from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from scipy.stats import spearmanr
 from torch import Tensor, nn
 
@@ -30,7 +28,7 @@ from skinvision_hf.explain.explanation_report import (
     TRAINED,
     ExplanationReport,
 )
-from skinvision_hf.explain.faithfulness import KEPT_PERCENTAGES, road_scores
+from skinvision_hf.explain.faithfulness import road_scores
 from skinvision_hf.explain.localisation import (
     BASELINES,
     Kind,
@@ -150,19 +148,11 @@ def test_a_map_of_what_the_network_sees_is_faithful_and_its_inverse_is_not(squar
     assert abs(road_scores(BrightSquare(), pixels.repeat(8, 1, 1, 1), random, [0] * 16).mean()) < 0.05
 
 
-def test_faithfulness_is_that_of_pytorch_grad_cam_and_uses_up_no_seed(square: tuple[Tensor, np.ndarray]) -> None:
-    pixels, _ = square
-    order = np.random.default_rng(1).permuted(np.arange(576, dtype=np.float32)).reshape(1, 24, 24)
-    heat = order.repeat(2, axis=0) / 576
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        expected = ROADCombined(percentiles=list(KEPT_PERCENTAGES))(
-            pixels, heat, [ClassifierOutputSoftmaxTarget(0)] * 2, BrightSquare()
-        )
+def test_faithfulness_can_be_repeated_and_uses_up_no_seed(square: tuple[Tensor, np.ndarray]) -> None:
+    pixels, heat = square
     torch.manual_seed(5)
     first = road_scores(BrightSquare(), pixels, heat, [0, 0])
     assert torch.equal(torch.rand(2), torch.manual_seed(5) and torch.rand(2))
-    np.testing.assert_allclose(first, expected, atol=0.005)
     assert np.array_equal(first, road_scores(BrightSquare(), pixels, heat, [0, 0]))
     assert not np.array_equal(first, road_scores(BrightSquare(), pixels, heat, [0, 0], seed=3))
 

@@ -106,7 +106,7 @@ def test_nothing_is_chosen_on_the_test_split(trained: Path, release: Path, data:
 
 
 def test_evaluating_a_release_repeats_the_numbers_in_it(
-    release: Path, two_releases: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    release: Path, tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run("evaluate", "--model", release, "--data", SOURCE, "--output_dir", tmp_path) == 0
     ours, theirs = read_json(tmp_path / "metrics.json"), read_json(release / "metrics.json")
@@ -120,7 +120,7 @@ def test_evaluating_a_release_repeats_the_numbers_in_it(
     assert (tmp_path / "predictions.csv").read_bytes() == (release / "predictions.csv").read_bytes()
     assert (tmp_path / "data_set_images_misclassified.png").is_file()
     before = contents(tmp_path)
-    for ref, views in ((two_releases[0], 1), (release, 2)):
+    for ref, views in ((tiny_release, 1), (release, 2)):
         with pytest.raises(DataError, match="has the report of another model; choose another --output_dir"):
             evaluate_model(ref, SOURCE, tmp_path, views=views)
     assert contents(tmp_path) == before

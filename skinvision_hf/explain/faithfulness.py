@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from datasets import Dataset
-from pytorch_grad_cam.metrics.perturbation_confidence import PerturbationConfidenceMetric
-from pytorch_grad_cam.metrics.road import ROADLeastRelevantFirst, ROADMostRelevantFirst
+from pytorch_grad_cam.metrics.road import ROADCombined
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputSoftmaxTarget
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -68,15 +67,9 @@ def road_scores(
     generator = np.random.default_rng(seed)
     ranks = np.stack([_ranks(heat, generator) for heat in maps])
     watched = [ClassifierOutputSoftmaxTarget(k) for k in targets]
-
-    def probabilities(metric: type[PerturbationConfidenceMetric]) -> np.ndarray:
-        found = [metric(kept)(pixels, ranks, watched, network, return_diff=False) for kept in KEPT_PERCENTAGES]
-        return np.mean(found, axis=0)
-
-    # pytorch-grad-cam's ROADCombined, which also runs the network on the whole images and subtracts that from itself.
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return (probabilities(ROADLeastRelevantFirst) - probabilities(ROADMostRelevantFirst)) / 2
+        return ROADCombined(KEPT_PERCENTAGES)(pixels, ranks, watched, network)
 
 
 def _ranks(heat: np.ndarray, generator: np.random.Generator) -> np.ndarray:
