@@ -83,13 +83,6 @@ def test_a_large_photograph_is_explained_in_a_smaller_size_with_the_same_answer(
     assert vision.explain(image, max_side=800).image is image, "nothing is made larger, or copied without need"
 
 
-def test_each_diagnosis_has_its_own_map(vision: SkinVision) -> None:
-    seeds = range(5)  # a random network can have two alike, or empty ones, for a single image
-    maps = np.array([[vision.explain(draw_lesion(seed), target=code).heatmap for seed in seeds] for code in CODES])
-    assert all(np.abs(maps[0] - other).max() > 0.05 for other in maps[1:])
-    assert vision.explain(draw_lesion(2), target="vasc").target == "vasc"
-
-
 def test_unknown_diagnoses_and_methods_are_refused_with_the_known_ones(vision: SkinVision) -> None:
     with pytest.raises(ModelError, match=r"no diagnosis 'melanoma'; choose one of akiec, .*, vasc"):
         vision.explain(draw_lesion(), target="melanoma")

@@ -15,7 +15,6 @@ from skinvision_hf.evaluation.subgroups import SHARED_LESIONS, SKIN_TONE, SMALL_
 from skinvision_hf.files import atomic_write
 from skinvision_hf.models.prediction import COVERAGE, MIN_SENSITIVITY
 from skinvision_hf.models.release import CARD_FILE, EVALUATION_FILE, NOTEBOOK_FILE
-from skinvision_hf.records import Estimate
 
 TASK = "image-classification"
 DATASET = "HAM10000"
@@ -153,6 +152,7 @@ def _results(report: ReleaseReport, dataset: str) -> Iterator[EvalResult]:
     for metric in MAIN_METRICS:
         estimate = report.evaluation.overall.get(metric.name)
         if metric.hub and estimate and estimate.value is not None:
+            interval = f"{estimate.low:.4f} to {estimate.high:.4f}" if estimate.low is not None else None
             yield EvalResult(
                 task_type=TASK,
                 task_name="Skin lesion classification",
@@ -162,14 +162,8 @@ def _results(report: ReleaseReport, dataset: str) -> Iterator[EvalResult]:
                 metric_type=metric.hub,
                 metric_name=metric.title,
                 metric_value=round(estimate.value, 4),
-                metric_args=_interval(estimate),
+                metric_args={f"interval_{100 * LEVEL:.0f}": interval} if interval else None,
             )
-
-
-def _interval(estimate: Estimate) -> dict[str, Any] | None:
-    if estimate.low is None or estimate.high is None:
-        return None
-    return {f"interval_{100 * LEVEL:.0f}": f"{estimate.low:.4f} to {estimate.high:.4f}"}
 
 
 def _title(report: ReleaseReport, links: Links) -> str:

@@ -113,14 +113,14 @@ def _errors(test: Predictions) -> CalibrationErrors:
     )
 
 
-def chance_errors(predictions: Predictions, *, draws: int = CHANCE_DRAWS, seed: int = 0) -> ChanceErrors:
+def chance_errors(predictions: Predictions) -> ChanceErrors:
     """Draw the ground truth from the probabilities and measure the errors that remain (Broecker and Smith 2007).
 
     The labels of the predictions are not used. Images of one lesion share the draw, because they share the diagnosis.
     """
     probabilities = predictions.probabilities
     _, lesion = np.unique(np.asarray(predictions.lesion_ids), return_inverse=True)
-    luck = np.random.default_rng(seed).uniform(size=(draws, int(lesion.max()) + 1))[:, lesion]
+    luck = np.random.default_rng(0).uniform(size=(CHANCE_DRAWS, int(lesion.max()) + 1))[:, lesion]
     upper = probabilities.cumsum(axis=1)
     upper[:, -1] = 1.0
     lower = upper - probabilities
@@ -132,7 +132,7 @@ def chance_errors(predictions: Predictions, *, draws: int = CHANCE_DRAWS, seed: 
 
     ece = errors(probabilities.max(axis=1), lower[rows, answer], upper[rows, answer])
     by_class = [errors(probabilities[:, k], lower[:, k], upper[:, k]) for k in range(len(CODES))]
-    return ChanceErrors(_range(ece), _range(np.mean(by_class, axis=0)), draws)
+    return ChanceErrors(_range(ece), _range(np.mean(by_class, axis=0)), CHANCE_DRAWS)
 
 
 def _range(values: np.ndarray) -> ErrorRange:

@@ -84,19 +84,11 @@ def publish_space(
     package: str | None = None,
     **options: Any,
 ) -> Published:
-    """Publish the Space of this checkout, which shows a published model.
+    """Publish the Space of this checkout, which shows a published model, in its newest commit unless one is named.
 
-    Args:
-        repo_id: Where to, such as `user/skinvision`; made when it does not exist.
-        model_id: The model on the Hub that it shows. While it is private, a Gradio Space needs a secret HF_TOKEN that
-            may read it, set in its settings on the Hub; a static Space cannot read it.
-        model_revision: Branch, tag or commit of the model; its newest commit when None.
-        dataset_id: The data set on the Hub that the card links to; that of the published card when None.
-        kind: `static` runs the model in the visitor's browser and is free; `gradio` is an app with an API; `zerogpu` is
-            the same app on ZeroGPU hardware.
-        package: Requirement by which a Gradio Space installs this package, such as
-            `skinvision-hf[space,explain] @ git+https://...@REV`; the version on PyPI when None.
-        options: As for `publish_model`; a Space has no tag.
+    The arguments are those of `skinvision publish --space`. `package` is a requirement, such as
+    `skinvision-hf[space,explain] @ git+https://...@REV`. While the model is private, a Gradio Space needs a secret
+    HF_TOKEN that may read it, set in its settings on the Hub; a static Space cannot read it. A Space has no tag.
 
     Raises:
         HubError: If there is no such model or revision, a static Space cannot run it, this is not a checkout, or the
