@@ -122,8 +122,6 @@ def test_a_tag_never_moves(server: HubServer, release: Path, unchecked: None) ->
             "measured with other weights than those of model.safetensors",
         ),
         (lambda r: (r / "conformal.json").write_text("{}"), r"lists \[\] as release_files, but there are"),
-        (lambda r: (r / "metrics.json").unlink(), "has no metrics.json"),
-        (lambda r: (r / "model.safetensors").write_bytes(b"12345678"), "damaged"),
     ],
 )
 def test_a_release_that_is_not_fit_is_not_published(

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -23,16 +22,6 @@ from skinvision_hf.records import Record
 
 SYNTHETIC = "synthetic"
 """Data of this name, and split schemes that begin with it, hold lesions drawn in code."""
-
-
-class MalignantAnswers(NamedTuple):
-    """What the model answers for the images of one malignant diagnosis: numbers of images, and the commonest error."""
-
-    name: str
-    images: int
-    recognised: int
-    benign: int
-    confused_with: str | None
 
 
 @dataclass(frozen=True)
@@ -129,8 +118,11 @@ class ReleaseReport:
         same = all(step.split_scheme == scheme for step in self.training.steps)
         return same and not self.leaky and self.evaluation.split.name != "train"
 
-    def malignant_answers(self) -> Iterator[MalignantAnswers]:
-        """What the model answers for the images of each malignant or pre-malignant diagnosis, most images first."""
+    def malignant_answers(self) -> Iterator[tuple[str, int, int, int, str | None]]:
+        """What the model answers for each malignant or pre-malignant diagnosis, most images first.
+
+        Its name, the numbers of all images, of those recognised and of those called benign, and the commonest error.
+        """
         matrix = np.array(self.evaluation.confusion_matrix)
         wrong = matrix * (1 - np.eye(len(DIAGNOSES), dtype=int))
         benign = [not diagnosis.malignant for diagnosis in DIAGNOSES]
@@ -138,7 +130,7 @@ class ReleaseReport:
             if not benign[k]:
                 worst = DIAGNOSES[wrong[k].argmax()].name if wrong[k].any() else None
                 row = matrix[k]
-                yield MalignantAnswers(DIAGNOSES[k].name, row.sum(), row[k], row[benign].sum(), worst)
+                yield DIAGNOSES[k].name, row.sum(), row[k], row[benign].sum(), worst
 
 
 def _weights(path: Path) -> tuple[int, int]:
