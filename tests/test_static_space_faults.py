@@ -40,7 +40,7 @@ MODEL_FAULTS = {
         f"{REPO} is not a SkinVision release",
     ),
     "not JSON": (broken("metrics.json", lambda _: b"<html>"), f"The metrics.json of {REPO} is damaged"),
-    "no network": (unreachable, "The model cannot be downloaded (onnx/model.onnx); check the network"),
+    "no network": (unreachable, "The download of onnx/model.onnx failed; check the network"),
 }
 
 
