@@ -46,12 +46,14 @@ ${note(other)}
 function verdict({ point, label, malignant, suspicious }) {
   if (!point) return note(say('no_verdict'));
   const [sensitivity, specificity] = [point.sensitivity.value ?? 0, point.specificity.value ?? 0];
+  const close = percent(malignant) === percent(point.threshold);
+  const share = value => close ? `${(100 * value).toFixed(1)}%` : percent(value);
   const measured = suspicious
     ? say('finds', { sensitivity: percent(sensitivity), false_alarms: percent(1 - specificity) })
     : say('misses', { missed: percent(1 - sensitivity) });
   const word = suspicious ? 'suspicious' : 'clear', why = suspicious && !find(label).malignant && say('still_benign');
   return `<div class="sv-verdict sv-${word}"><h2>${say(word)}</h2>
-<p>${say('threshold', { malignant: percent(malignant), threshold: percent(point.threshold) })} ${measured}
+<p>${say('threshold', { malignant: share(malignant), threshold: share(point.threshold) })} ${measured}
 ${why || ''}</p></div>`;
 }
 

@@ -126,8 +126,7 @@ get('paste').addEventListener('click', () => trying(paste));
 get('remove').addEventListener('click', forget);
 get('anyway').addEventListener('click', () => show(true));
 get('target').addEventListener('change', event => explain(event.target.value));
-get('opacity').addEventListener('input', event =>
-  document.documentElement.style.setProperty('--sv-opacity', event.target.value));
+get('opacity').addEventListener('input', event => document.body.style.setProperty('--sv-opacity', event.target.value));
 get('save').querySelector('button').addEventListener('click', save);
 navigator.serviceWorker?.register('sw.js').catch(() => null); // without it, the page needs a network
 trying(prepare).then(offerExamples);
