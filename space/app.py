@@ -5,6 +5,7 @@ release that ships with the package. `EXAMPLES` names a data set, such as a fold
 offered as examples. For education and research only; not a medical device.
 """
 
+import argparse
 import json
 import os
 import signal
@@ -116,8 +117,9 @@ def lay_out_desk(handlers: demo.Handlers) -> gr.Image:
     answered.then(None, photo, None, js="(photo) => skinvision.showAnswer(photo)", **private)
     insisted = anyway.click(handlers.answer_anyway, photo, shown, **asking)
     insisted.then(None, photo, None, js="(photo) => skinvision.showAnswer(photo)", **private)
-    photo.clear(handlers.forget, None, shown, **private)
-    target.input(handlers.switch, [photo, target], overlay, **private, **MODEL_LIMIT)
+    # An answer that comes after its image is gone is not shown, and of several diagnoses the last one is explained.
+    photo.clear(handlers.forget, None, shown, cancels=[answered, insisted], **private)
+    target.input(handlers.switch, [photo, target], overlay, trigger_mode="always_last", **private, **MODEL_LIMIT)
     opacity.change(None, opacity, None, js="(value) => skinvision.setOpacity(value)", **private)
     button.click(None, with_photo, None, js="(withPhoto) => skinvision.saveAnswer(withPhoto)", **private)
     return photo
@@ -162,8 +164,10 @@ def offer_api(handlers: demo.Handlers, photo: gr.Image) -> None:
     gr.Button(visible=False).click(explain, [photo, code, insist], [result, picture], api_name="explain", **public)
 
 
-def serve(_: Sequence[str] | None) -> int:
+def serve(argv: Sequence[str] | None) -> int:
     """Open the page until it is stopped; with `gradio[mcp]` installed, its endpoints are tools for agents too."""
+    raw = argparse.RawDescriptionHelpFormatter
+    argparse.ArgumentParser(prog="app.py", description=__doc__, formatter_class=raw).parse_args(argv)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with tempfile.TemporaryDirectory(
         prefix="skinvision-", dir=os.environ.get("GRADIO_TEMP_DIR"), ignore_cleanup_errors=True

@@ -21,7 +21,8 @@ const skinvision = {
     const answer = document.getElementById('answer').cloneNode(true);
     const figure = document.querySelector('#overlay figure');
     answer.querySelectorAll('details').forEach(details => details.open = true);
-    const page = `<!doctype html><html lang="en"><meta charset="utf-8"><title>SkinVision</title>
+    const opacity = document.documentElement.style.getPropertyValue('--sv-opacity') || 0.6;
+    const page = `<!doctype html><html lang="en" style="--sv-opacity:${opacity}"><meta charset="utf-8"><title>SkinVision</title>
       <style>${this.savedStyle}</style><body><h1>SkinVision</h1><p>${new Date().toLocaleString()}</p>
       ${answer.innerHTML}${withPhoto && figure ? figure.outerHTML : ''}
       <p><strong>${SETTINGS.disclaimer}</strong></p></body></html>`;
@@ -47,7 +48,7 @@ const skinvision = {
     .sv-clear { border-color: #0a6fa8; }
     .sv-stack { position: relative; }
     .sv-stack img { display: block; width: 100%; }
-    .sv-heat { position: absolute; inset: 0; opacity: .6; }
+    .sv-heat { position: absolute; inset: 0; opacity: var(--sv-opacity); }
     .sv-scale { display: none; }`,
 };
 

@@ -53,6 +53,8 @@ def static_space_at(folder: Path) -> Iterator[StaticSpace]:
     """Publish the bundled release and its static Space as `publish` does it, and serve both until the block ends."""
     release, page = copy_release(bundled_release(), folder / "release"), folder / "page"
     split_decisions(release)
+    (release / "examples").mkdir()
+    draw_lesion(4, (600, 450)).save(release / "examples" / "drawn-mel.png")
     with HubServer().running() as server:
         with pytest.MonkeyPatch.context() as patch:
             server.speak_here(patch, TOKEN)

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.browser
 PATIENCE = 60_000  # milliseconds: machines that run tests are slow
 PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
+TABLET = {"viewport": {"width": 768, "height": 1024}}
 DARK = DESKTOP | {"color_scheme": "dark"}
 
 
@@ -90,6 +91,8 @@ def test_the_answer_is_saved_as_one_page_without_the_image_unless_ticked(page: P
             page.get_by_role("button", name="Save answer").click()
         saved.append(Path(download.value.path()).read_text(encoding="utf-8"))
         page.get_by_label("with image and heat map").check()
+        page.evaluate("skinvision.setOpacity(0.25)")
+    assert ["--sv-opacity:0.25" in text for text in saved] == [False, True]
     assert all(DISCLAIMER in text and "Most probable diagnosis" in text for text in saved)
     assert all("http" not in re.sub(r"base64,[^\"]*", "", text) for text in saved)
     assert ["base64," in text for text in saved] == [False, True]
@@ -249,6 +252,23 @@ def test_on_a_desktop_the_heat_map_and_its_slider_are_in_view_beside_the_answer(
         assert bar and box and box["y"] + box["height"] <= bar["y"], selector
     lefts = [page.locator(e).bounding_box() for e in (".sv-header h1", "[role=tablist]", "#photo", ".sv-privacy")]
     assert len({round(box["x"]) for box in lefts if box}) == 1, "title, tabs and image begin at one line"
+
+
+@pytest.mark.parametrize("page", [TABLET], ids=["tablet"], indirect=True)
+def test_on_a_tablet_the_image_stays_in_its_place_beside_the_heat_map_and_above_the_answer(
+    page: Page, lesion: Path
+) -> None:
+    before = page.locator("#photo").bounding_box()
+    upload(page, lesion)
+    expect(page.locator(".sv-heat")).to_be_visible()
+    parts = ("#photo", ".sv-stack", "#answer", "#save label", "#save button")
+    photo, heat, answer, label, button = (page.locator(part).bounding_box() for part in parts)
+    assert before and photo and heat and answer and label and button
+    assert (photo["x"], photo["y"]) == (before["x"], before["y"])
+    assert heat["y"] == pytest.approx(photo["y"], abs=2) and heat["width"] == pytest.approx(photo["width"], abs=2)
+    assert photo["y"] + photo["height"] < answer["y"] < photo["y"] + photo["height"] + 60
+    assert 0 < button["x"] - label["x"] - label["width"] < 24, "parts that belong together"
+    assert button["x"] + button["width"] == pytest.approx(answer["x"] + answer["width"], abs=2)
 
 
 @pytest.mark.parametrize("page", [PHONE, DARK], ids=["phone", "dark"], indirect=True)

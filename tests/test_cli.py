@@ -95,7 +95,7 @@ def test_an_image_unlike_the_training_images_gets_a_warning_in_place_of_a_verdic
     monkeypatch.setattr(SkinVision, "stream", lambda self, images, **options: (answer for _ in images))
     assert run("predict", lesion, "--model", full_release) == 0
     output = capsys.readouterr().out
-    assert "NOT like the training images" in output and "SUSPECTED" not in output and "prediction set" not in output
+    assert "NOT like the training images" in output and "suspicious" not in output and "prediction set" not in output
     assert run("predict", lesion, "--model", full_release, "--json") == 0
     assert json.loads(capsys.readouterr().out)["warning"].startswith("The image is NOT like the training images")
 

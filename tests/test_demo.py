@@ -36,7 +36,7 @@ from skinvision_hf.demo import (
 from skinvision_hf.demo.parts import percent
 from skinvision_hf.errors import ImageError
 from skinvision_hf.explain.explanation import Explanation
-from skinvision_hf.labels import DIAGNOSES, DISCLAIMER
+from skinvision_hf.labels import DIAGNOSES, DISCLAIMER, MALIGNANT_CODES
 from skinvision_hf.models.prediction import OperatingPoint, Prediction
 from skinvision_hf.records import Estimate
 from skinvision_hf.vision import SkinVision
@@ -75,12 +75,16 @@ def test_the_verdict_comes_first_then_the_diagnosis_one_sentence_and_details() -
     page = html("answer", UNSURE, refused=0.05)
     order = [page.index(part) for part in (">Suspicious<", "Melanocytic nevus", "second most probable", "<details>")]
     assert order == sorted(order)
-    assert "91% of malignant lesions" in page and "27% of benign ones" in page and "threshold is 20%" in page
+    assert "91% of malignant test images" in page and "27% of benign ones" in page and "threshold is 20%" in page
     assert "Melanocytic nevus</span> <strong>41%</strong>" in page
     assert "melanoma, with 28%" in page
     clear = html("answer", CLEAR)
-    assert ">Not suspicious<" in clear and "misses 9% of malignant lesions" in clear
+    assert ">Not suspicious<" in clear and "misses 9% of malignant test images" in clear
     assert "&gt;99%" in clear and "All other diagnoses are below 1%" in clear
+    assert say("still_benign") in page, "a benign diagnosis beside this verdict is explained"
+    melanoma = predict(0.05, 0.1, 0.15, 0.005, 0.409, 0.284, 0.002)
+    assert not any(say("still_benign") in html("answer", other) for other in (melanoma, CLEAR))
+    assert "together have 20.4%; the threshold is 20.0%" in html("answer", predict(0.104, 0, 0, 0, 0.1, 0.796, 0))
     assert "gives no verdict" in html("answer", replace(CLEAR, suspicious=None, operating_point=None))
 
 
@@ -96,6 +100,9 @@ def test_the_details_rank_all_diagnoses_and_fold_those_below_one_percent() -> No
         assert entry.description in unescape(page)
         kind = "malignant" if entry.malignant else "benign"
         assert f'sv-pill sv-{kind}">{entry.group}</span>' in page, "in words, not by colour alone"
+    assert unescape(page).count(say("malignant")) == 1
+    defined = {entry.code for entry in DIAGNOSES if entry.name.lower() in say("malignant").lower()}
+    assert defined == set(MALIGNANT_CODES)
     assert "95% conformal prediction set: melanocytic nevus and melanoma." in page
     assert "In-distribution score: 0.40, on a scale from 0" in page and "Below 0.05, an image is refused" in page
 

@@ -98,7 +98,7 @@ def test_a_point_comes_back_from_a_release_and_judges_a_prediction(report: Decis
     sure = dict.fromkeys(CODES, 0.0) | {"mel": point.threshold / 2, "bcc": point.threshold / 2}
     assert point.is_positive(sure)
     assert not point.is_positive(sure | {"bcc": point.threshold / 3})
-    assert point.explain(sure).startswith("Malignant: SUSPECTED")
+    assert point.explain(sure).startswith("Malignant: suspicious, by")
     with pytest.raises(ModelError, match=r"sensitivity of 0\.999; choose at most 0\.98"):
         load_operating_point(tmp_path, min_sensitivity=0.999)
 

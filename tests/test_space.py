@@ -213,6 +213,23 @@ def test_an_address_that_cannot_be_had_stops_the_app_with_one_line(served: SkinV
     assert f"error: the page cannot be opened (Cannot find empty port in range: {port}-{port}); " in ended.stderr
 
 
+@pytest.mark.parametrize(("option", "code", "text"), [("--help", 0, "MODEL_REVISION"), ("--what", 2, "unrecognized")])
+def test_options_are_answered_without_opening_the_page(option: str, code: int, text: str) -> None:
+    ended = subprocess.run([sys.executable, str(SPACE / "app.py"), option], capture_output=True, text=True, timeout=300)
+    assert ended.returncode == code and text in ended.stdout + ended.stderr
+    assert "Running on" not in ended.stdout
+
+
+def test_no_answer_to_a_removed_image_is_shown_and_the_last_diagnosis_asked_for_is_explained(app: RunningApp) -> None:
+    parts = httpx.get(f"{app.url}config", trust_env=False).json()
+    ids = {part["props"].get("elem_id"): part["id"] for part in parts["components"]}
+    events = {(place, event): made for made in parts["dependencies"] for place, event in made["targets"]}
+    assert events[ids["target"], "input"]["trigger_mode"] == "always_last"
+    answering = {events[ids["photo"], "change"]["id"], events[ids["anyway"], "click"]["id"]}
+    clearing = [made["cancels"] for made in parts["dependencies"] if [ids["photo"], "clear"] in made["targets"]]
+    assert answering in [set(cancels) for cancels in clearing]
+
+
 def test_a_model_that_is_not_there_stops_the_app_with_one_line(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
     ended = subprocess.run(

@@ -16,7 +16,7 @@ from drawing import draw_lesion
 from hub_server import REPO
 from PIL import Image
 from playwright.sync_api import Page, expect
-from static_pages import SPACE, StaticSpace, ask, drawn, upload
+from static_pages import ANSWERED, SPACE, StaticSpace, ask, drawn, upload
 
 from skinvision_hf.demo.parts import html
 from skinvision_hf.explain.placement import shrink
@@ -27,6 +27,7 @@ from skinvision_hf.models.prediction import Prediction
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
+TABLET: dict[str, Any] = {"viewport": {"width": 768, "height": 1024}}
 DARK: dict[str, Any] = {"color_scheme": "dark"}
 DECODE = "new Blob([Uint8Array.from(atob(data), c => c.charCodeAt(0))], { type: 'image/png' })"
 
@@ -102,6 +103,7 @@ def test_the_page_asks_for_its_files_and_the_model_s_only(
     commit = space.hub.repository("model", REPO).refs["main"]
     model = {f"{space.hub.url}/{REPO}/resolve/{commit}/{name}" for name in (
         "config.json", "metrics.json", "conformal.json", "ood.safetensors", "onnx/model.onnx")}  # fmt: skip
+    model.add(f"{space.hub.url}/api/models/{REPO}/tree/{commit}/examples")
     others = {url for _, url in asked if not url.startswith(("data:", "blob:"))} - model
     moved = {url for url in others if url.startswith(space.hub.storage_url)}
     assert len(moved) == 2, "large files, from the Hub's storage"
@@ -131,6 +133,8 @@ def test_the_service_worker_keeps_all_files_of_the_page(space: StaticSpace) -> N
     assert kept == published | {"./"}
     here = {path.name for path in STATIC_FOLDER.iterdir() if path.is_file()}
     assert here == {*STATIC_FILES, INDEX, "package.json", "package-lock.json"}, "a new file belongs into STATIC_FILES"
+    sources = [path for path in STATIC_FOLDER.iterdir() if path.suffix in (".js", ".css", ".html")]
+    assert sum(len(path.read_text(encoding="utf-8").splitlines()) for path in sources) <= 700
 
 
 def test_a_refused_image_gets_no_diagnosis_unless_asked(page: Page, dermatoscopic: Path, tmp_path: Path) -> None:
@@ -231,6 +235,27 @@ def test_everything_is_reached_by_keyboard(page: Page, dermatoscopic: Path) -> N
     reached = " | ".join(names)
     for expected in ("Choose an image", "Paste", "Details", "Save answer", "Heat map for", "Opacity of the heat map"):
         assert expected in reached, reached
+
+
+def test_examples_that_were_published_with_the_model_are_one_click(page: Page) -> None:
+    page.locator("#samples").get_by_role("button", name="Melanoma").click()
+    page.locator(ANSWERED).first.wait_for()
+    assert page.locator("#shown").evaluate("image => image.naturalWidth") == 600
+
+
+@pytest.mark.parametrize("options", [TABLET], ids=["tablet"])
+def test_on_a_tablet_the_image_stays_in_its_place_beside_the_heat_map_and_above_the_answer(
+    open_page: Callable[..., Page], dermatoscopic: Path, options: dict[str, Any]
+) -> None:
+    page = open_page(**options)
+    before = page.locator("#photo").bounding_box()
+    ask(page, dermatoscopic)
+    photo, heat, answer = (page.locator(part).bounding_box() for part in ("#photo", ".sv-stack", "#answer"))
+    assert before and photo and heat and answer
+    assert (photo["x"], photo["y"]) == (before["x"], before["y"])
+    assert heat["y"] == photo["y"] and heat["width"] == pytest.approx(photo["width"], abs=2)
+    assert photo["y"] + photo["height"] < answer["y"] < photo["y"] + photo["height"] + 100
+    expect(page.locator(".sv-verdict")).to_be_in_viewport(ratio=1)
 
 
 @pytest.mark.parametrize("options", [PHONE], ids=["phone"])

@@ -40,7 +40,7 @@ MODEL_FAULTS = {
         f"{REPO} is not a SkinVision release",
     ),
     "not JSON": (broken("metrics.json", lambda _: b"<html>"), f"The metrics.json of {REPO} is damaged"),
-    "no network": (unreachable, "The model cannot be downloaded (onnx/model.onnx); check the network"),
+    "no network": (unreachable, "The download of onnx/model.onnx failed; check the network"),
 }
 
 
@@ -79,12 +79,16 @@ def test_bad_files_are_one_sentence_and_the_last_answer_stays(
     Image.new("1", (20_000, 10_000)).save(tmp_path / "huge.png")
     Image.new("RGB", (20, 90)).save(tmp_path / "small.png")
     (tmp_path / "text.jpg").write_text("not an image")
+    (tmp_path / "drawing.svg").write_text('<svg xmlns="http://www.w3.org/2000/svg" width="300" height="200"/>')
+    Image.new("RGB", (70_000, 40), "pink").save(tmp_path / "wide.png")
     draw_lesion(0, (1200, 900)).save(tmp_path / "whole.jpg", quality=95)
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "whole.jpg").read_bytes()[:9000])
     cases = {
         "huge.png": "Your image has more than 50 megapixels; crop it to the lesion or scale it down.",
         "small.png": "Your image is only 20 x 90 pixels; give an image with sides of at least 32 pixels.",
         "text.jpg": "Your browser cannot open this file as an image; save it as JPEG or PNG.",
+        "drawing.svg": "Your browser cannot open this file as an image; save it as JPEG or PNG.",
+        "wide.png": "Your browser has too little memory for this image; scale it down, or close other tabs.",
         "cut.jpg": "Your image is damaged or incomplete; download or export it again.",
     }
     for name, sentence in cases.items():

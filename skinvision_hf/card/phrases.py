@@ -17,9 +17,11 @@ PHRASES = {
     "suspicious": "Suspicious",
     "clear": "Not suspicious",
     "threshold": "The malignant diagnoses together have {malignant}; the threshold is {threshold}.",
-    "finds": "On test images it finds {sensitivity} of malignant lesions, and it also marks {false_alarms} of benign "
-    "ones.",
-    "misses": "On test images it misses {missed} of malignant lesions, so this does not rule out skin cancer.",
+    "finds": "It finds {sensitivity} of malignant test images, and it also marks {false_alarms} of benign ones.",
+    "misses": "It misses {missed} of malignant test images, so this does not rule out skin cancer.",
+    "still_benign": "It is low, to miss few, so the most probable diagnosis of a suspicious image can be benign.",
+    "malignant": "Malignant here: melanoma, basal cell carcinoma, and actinic keratosis / Bowen's disease, which may "
+    "be pre-malignant.",
     "no_verdict": "This release has no measured threshold, so it gives no verdict.",
     "most_probable": "Most probable diagnosis",
     "second": "The second most probable diagnosis is {name}, with {probability}.",
@@ -45,8 +47,8 @@ PHRASES = {
     "save": "Save answer",
     "with_photo": "with image and heat map",
     "balanced_accuracy": "Balanced accuracy",
-    "found": "Malignant lesions marked suspicious",
-    "cleared": "Benign lesions not marked",
+    "found": "Malignant images marked suspicious",
+    "cleared": "Benign images not marked",
     "interval": "95% CI {low} to {high}",
 }
 

@@ -48,9 +48,9 @@ def predict(argv: Sequence[str]) -> int:
     """Classify images; print or write one answer for each."""
     parser = make_parser(
         "predict",
-        "Classify images of skin lesions. For each image, print a verdict (suspected or not), the probability of each\n"
-        "diagnosis, and a conformal prediction set. Files that cannot be read are reported on standard error; the\n"
-        "others are classified.",
+        "Classify images of skin lesions. For each image, print a verdict (suspicious or not), the probability of\n"
+        "each diagnosis, and a conformal prediction set. Files that cannot be read are reported on standard error;\n"
+        "the others are classified.",
         example='skinvision predict photo.jpg\nskinvision predict photos/ "more/*.png" --output answers.csv\n'
         "curl -s https://example.org/photo.jpg | skinvision predict -",
     )

@@ -57,7 +57,7 @@ class OperatingPoint(Record):
 
     def explain(self, probabilities: Mapping[str, float]) -> str:
         """State the verdict about one image, and the quality of the threshold, in one sentence."""
-        decision = "SUSPECTED" if self.is_positive(probabilities) else "not suspected"
+        decision = "suspicious" if self.is_positive(probabilities) else "not suspicious"
         return (
             f"{self.task.capitalize()}: {decision}, by a threshold of {self.threshold:.1%} that found "
             f"{self.sensitivity:.0%} of the {self.task} test images and cleared "

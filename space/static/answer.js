@@ -8,7 +8,7 @@ export const NO_MEMORY = 'Your browser has too little memory for this image; sca
 
 const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;', "'": '&#39;' };
 const escape = text => text.replace(/[&<>"']/g, character => ESCAPES[character]);
-const find = code => settings.diagnoses.find(entry => entry.code === code);
+export const find = code => settings.diagnoses.find(entry => entry.code === code);
 const group = entry => entry.malignant ? 'malignant' : 'benign';
 
 function say(phrase, values = {}) {
@@ -43,15 +43,18 @@ ${note(other)}
 </section>`;
 }
 
-function verdict({ point, malignant, suspicious }) {
+function verdict({ point, label, malignant, suspicious }) {
   if (!point) return note(say('no_verdict'));
   const [sensitivity, specificity] = [point.sensitivity.value ?? 0, point.specificity.value ?? 0];
+  const close = percent(malignant) === percent(point.threshold);
+  const share = value => close ? `${(100 * value).toFixed(1)}%` : percent(value);
   const measured = suspicious
     ? say('finds', { sensitivity: percent(sensitivity), false_alarms: percent(1 - specificity) })
     : say('misses', { missed: percent(1 - sensitivity) });
-  const word = suspicious ? 'suspicious' : 'clear';
+  const word = suspicious ? 'suspicious' : 'clear', why = suspicious && !find(label).malignant && say('still_benign');
   return `<div class="sv-verdict sv-${word}"><h2>${say(word)}</h2>
-<p>${say('threshold', { malignant: percent(malignant), threshold: percent(point.threshold) })} ${measured}</p></div>`;
+<p>${say('threshold', { malignant: share(malignant), threshold: share(point.threshold) })} ${measured}
+${why || ''}</p></div>`;
 }
 
 function details({ ranked, set, inDistribution, score, refused }) {
@@ -61,6 +64,7 @@ function details({ ranked, set, inDistribution, score, refused }) {
   return [
     bars(shown),
     folded.length && `<details><summary>${summary}</summary>${bars(folded)}</details>`,
+    note(say('malignant')),
     set && inDistribution !== false && note(say('set', { coverage, names: listed(set.map(inSentence)) })),
     score !== null && note(say('score', { score: score.toFixed(2), refused: refused.toFixed(2) })),
   ].filter(Boolean).join('\n');

@@ -30,7 +30,8 @@ export async function openImage(file) {
 /* Width and height, which browsers know before they decode an image. */
 async function measure(file) {
   const image = new Image(), src = URL.createObjectURL(file);
-  await new Promise((onload, onerror) => Object.assign(image, { onload, onerror, src })).catch(() => {
+  const drawing = file.type.includes('svg'); // it has no pixels
+  await new Promise((yes, no) => Object.assign(image, { onload: drawing ? no : yes, onerror: no, src })).catch(() => {
     throw new Fault('Your browser cannot open this file as an image; save it as JPEG or PNG.');
   }).finally(() => URL.revokeObjectURL(src));
   return { width: image.naturalWidth, height: image.naturalHeight };
@@ -46,6 +47,7 @@ function readPixels(bitmap) {
     context.fillRect(0, 0, width, rows);
     context.drawImage(bitmap, 0, -top);
     const { data } = context.getImageData(0, 0, width, rows);
+    if (!data[3]) throw new Error(); // the canvas is wider than this browser can draw
     for (let from = 0; from < data.length; from++) if (from % 4 < 3) pixels[to++] = data[from];
   }
   return pixels;

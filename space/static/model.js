@@ -88,8 +88,15 @@ async function startNetwork(bytes) {
   return { run };
 }
 
+/* Example images that were published with the model: path and, with which its name ends, ground truth. */
+export async function listExamples() {
+  const folder = settings.files.replace(`/${settings.model}/resolve/`, `/api/models/${settings.model}/tree/`);
+  const files = await fetch(`${folder}examples`).then(response => response.ok ? response.json() : [], () => []);
+  return files.map(({ path }) => [path, /-(\w+)\.\w+$/.exec(path)?.[1]]).filter(([, code]) => codes.includes(code));
+}
+
 /* A file of the release, from where earlier visits left it or from the Hub; null if there is none. */
-async function download(name, report) {
+export async function download(name, report) {
   const url = settings.files + name;
   const cache = await openCache();
   try {
@@ -103,7 +110,7 @@ async function download(name, report) {
     return bytes;
   } catch (error) {
     if (error instanceof Fault) throw error;
-    throw new Fault(`The model cannot be downloaded (${name}); check the network, then try again.`);
+    throw new Fault(`The download of ${name} failed; check the network, then try again.`);
   }
 }
 

@@ -1,15 +1,14 @@
 /* The page: what the visitor gives it, and what it shows. Images stay in this script's memory. */
-import { answerHtml, errorHtml, Fault, figureHtml, noticeHtml, numbersHtml, settings } from './answer.js';
+import { answerHtml, errorHtml, Fault, figureHtml, find, noticeHtml, numbersHtml, settings } from './answer.js';
 import { heatMap } from './heat.js';
 import { openImage } from './image.js';
-import { loadModel, predict } from './model.js';
+import { download, listExamples, loadModel, predict } from './model.js';
 
 const get = id => document.getElementById(id);
 const waiting = get('answer').innerHTML;
 const narrow = matchMedia('(max-width: 760px)');
 let current = null, asked = 0; // the image that is shown, its answer and the model; and the number of the last question
-const report = (arrived, total) =>
-  Object.assign(get('progress'), { hidden: arrived >= total, value: arrived / (total || 1) });
+const report = (now, total) => Object.assign(get('progress'), { hidden: now >= total, value: now / (total || 1) });
 
 async function prepare() {
   get('status').textContent = 'Loading the model: about 23 MB on the first visit.';
@@ -34,13 +33,13 @@ async function trying(act) {
   });
 }
 
-/* Answers a file; of several in a row, the last one. */
+/* Answers a file, or what is downloaded; of several in a row, the last one. */
 function look(file) {
   const turn = asked += 1;
   return trying(async () => {
     document.body.classList.add('busy');
     try {
-      const image = await openImage(file), model = await prepare();
+      const image = await openImage(await file), model = await prepare();
       await new Promise(resolve => setTimeout(resolve, 20)); // lets the browser draw first
       const answer = await predict(model, image);
       if (turn !== asked) return;
@@ -108,6 +107,14 @@ async function paste() {
   throw new Fault('There is no image in the clipboard; copy one first.');
 }
 
+async function offerExamples() {
+  for (const [path, code] of await listExamples()) {
+    const button = Object.assign(document.createElement('button'), { type: 'button', textContent: find(code).name });
+    button.addEventListener('click', () => look(download(path).then(bytes => new Blob([bytes]))));
+    get('samples').append(button);
+  }
+}
+
 const take = files => { if (files?.length) look(files[0]); };
 for (const input of document.querySelectorAll('input[type=file]'))
   input.addEventListener('change', () => { take(input.files); input.value = ''; });
@@ -119,8 +126,7 @@ get('paste').addEventListener('click', () => trying(paste));
 get('remove').addEventListener('click', forget);
 get('anyway').addEventListener('click', () => show(true));
 get('target').addEventListener('change', event => explain(event.target.value));
-get('opacity').addEventListener('input', event =>
-  document.documentElement.style.setProperty('--sv-opacity', event.target.value));
+get('opacity').addEventListener('input', event => document.body.style.setProperty('--sv-opacity', event.target.value));
 get('save').querySelector('button').addEventListener('click', save);
 navigator.serviceWorker?.register('sw.js').catch(() => null); // without it, the page needs a network
-trying(prepare);
+trying(prepare).then(offerExamples);
