@@ -107,7 +107,8 @@ def measure_inference(
         image.save(photo, quality=90)
         command = _command_seconds(photo, release)
         bare_rate = _bare_rate(_bare_network(bare, image, pixels), files)
-        open_rate = _bare_rate(lambda _: Image.open(photo).resize(pixels.shape[:1:-1], Image.Resampling.BICUBIC), files)
+        height, width = pixels.shape[-2:]
+        open_rate = _bare_rate(lambda _: Image.open(photo).resize((width, height), Image.Resampling.BICUBIC), files)
         folder_rate, growth = _folder_rate(vision, photo, files)
     return InferenceTiming(
         image_size=image_size,
