@@ -17,6 +17,7 @@ from skinvision_hf.data.split_schemes import load_manifest
 from skinvision_hf.hub.checks import check_release
 from skinvision_hf.labels import CODES, DISCLAIMER
 from skinvision_hf.models.outputs import softmax
+from skinvision_hf.models.prediction import COVERAGE
 from skinvision_hf.models.release import RELEASE_FILES, bundled_release
 from skinvision_hf.models.selftest import write_selftest
 from skinvision_hf.models.torch_runtime import TorchRuntime
@@ -88,10 +89,18 @@ def test_its_weights_make_its_predictions(ham10000_dir: Path) -> None:
     expected = np.array([stated[name] for name in split["image_id"]])
     for runtime in ("onnx", "torch"):
         vision = SkinVision.from_pretrained(runtime=runtime, device="cpu")
-        found = [list(prediction.probabilities.values()) for prediction in vision.predict(list(split["image"]))]
+        answers = vision.predict(list(split["image"]))
+        found = [list(prediction.probabilities.values()) for prediction in answers]
         assert np.abs(np.array(found) - expected).max() < 2e-3
-    # Where the graph resizes images by itself, a few pixels differ from Pillow's by one level.
+    # The graph resizes images by itself.
+    assert vision.detector and vision.conformal
     session = InferenceSession(RELEASE / "onnx" / "model.onnx")
-    logits = [session.run(["logits"], {"image": np.asarray(image)})[0][0] for image in split["image"]]
-    differences = np.abs(softmax(np.array(logits, np.float64)) - expected).max(axis=1)
-    assert differences.max() < 0.01 and (differences > 2e-3).mean() < 0.05
+    outputs = [session.run(["logits", "features"], {"image": np.asarray(image)}) for image in split["image"]]
+    logits, features = map(np.concatenate, zip(*outputs, strict=True))
+    probabilities = softmax(logits.astype(np.float64))
+    np.testing.assert_allclose(probabilities, found, atol=1e-5)
+    inside = vision.detector.score(features) >= vision.detector.refused
+    assert inside.tolist() == [prediction.in_distribution for prediction in answers]
+    members = vision.conformal.prediction_sets(probabilities, COVERAGE)
+    sets = [{CODES[k] for k in np.flatnonzero(row)} for row in members]
+    assert sets == [set(prediction.prediction_set or ()) for prediction in answers]

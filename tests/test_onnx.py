@@ -5,7 +5,8 @@ import json
 import os
 import pickle
 import shutil
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
@@ -30,6 +31,7 @@ from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.onnx_export import export_onnx
 from skinvision_hf.models.onnx_runtime import OUTPUTS, OnnxRuntime
 from skinvision_hf.models.outputs import softmax
+from skinvision_hf.models.prediction import Prediction
 from skinvision_hf.models.release import ONNX_FILE
 from skinvision_hf.models.selftest import LOADERS, run_selftest, write_selftest
 from skinvision_hf.models.torch_runtime import TorchRuntime
@@ -70,8 +72,18 @@ def test_the_graph_answers_as_torch_does(
     for seed in range(3):
         image = draw_lesion(seed, size)
         expected, found = vision.predict(image), run(session, image)
-        np.testing.assert_allclose(softmax(found["logits"])[0], list(expected.probabilities.values()), atol=2e-3)
+        np.testing.assert_allclose(softmax(found["logits"])[0], list(expected.probabilities.values()), atol=1e-5)
         assert (vision.detector.score(found["features"])[0] >= vision.detector.refused) == expected.in_distribution
+
+
+def test_the_graph_resizes_as_pillow_does_to_the_last_pixel(session: onnxruntime.InferenceSession) -> None:
+    """Sizes that are divided evenly make half levels, which two ways of rounding tell apart."""
+    random = np.random.default_rng(0)
+    for width, height in [*SIZES, (128, 96), (448, 336), (2, 3), (1, 5000), (5000, 1), (64, 65), (4000, 3000)]:
+        image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
+        expected = run(session, image.resize((64, 64), Image.Resampling.BICUBIC))
+        for name, values in run(session, image).items():
+            np.testing.assert_array_equal(values, expected[name], err_msg=f"{name} of {width} x {height}")
 
 
 def test_both_runtimes_give_the_same_answers_and_heat_maps(vision: SkinVision, release: Path) -> None:
@@ -100,6 +112,25 @@ def test_many_images_are_answered_in_order_and_a_bad_one_does_not_stop_them(rele
     taken: list[int] = []
     endless = (taken.append(number) or images[0] for number in count())
     assert next(vision.stream(endless)).label and len(taken) < 60
+
+
+def test_a_stream_keeps_no_image_and_no_answer(release: Path) -> None:
+    """So that the memory does not grow with the number of files."""
+    vision, pixels = SkinVision.from_pretrained(release, runtime="onnx"), np.asarray(draw_lesion())
+    images: list[weakref.ref[np.ndarray]] = []
+    answers: list[weakref.ref[Prediction | ImageError]] = []
+
+    def copies() -> Iterator[np.ndarray]:
+        for _ in range(100):
+            image = pixels.copy()
+            images.append(weakref.ref(image))
+            yield image
+
+    for answer in vision.stream(copies(), batch_size=4):
+        answers.append(weakref.ref(answer))
+        assert sum(ref() is not None for ref in images) < 10
+        assert sum(ref() is not None for ref in answers) < 3
+    assert len(images) == len(answers) == 100
 
 
 def test_what_only_torch_can_do_says_so(release: Path, tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ class InferenceTiming:
             prepared images in memory, as many at a time as there are CPU cores, each in one thread.
         folder_rate: Images a second of `SkinVision.stream` on JPEG files.
         share: `folder_rate / bare_rate`.
+        ceiling: The share that is left to who opens and resizes the same files on the same cores by Pillow alone.
         memory_growth_mb: How much the memory of the process grew over the last nine tenths of the files.
     """
 
@@ -56,6 +57,7 @@ class InferenceTiming:
     bare_rate: float
     folder_rate: float
     share: float
+    ceiling: float
     memory_growth_mb: float
 
 
@@ -105,6 +107,8 @@ def measure_inference(
         image.save(photo, quality=90)
         command = _command_seconds(photo, release)
         bare_rate = _bare_rate(_bare_network(bare, image, pixels), files)
+        height, width = pixels.shape[-2:]
+        open_rate = _bare_rate(lambda _: Image.open(photo).resize((width, height), Image.Resampling.BICUBIC), files)
         folder_rate, growth = _folder_rate(vision, photo, files)
     return InferenceTiming(
         image_size=image_size,
@@ -117,6 +121,7 @@ def measure_inference(
         bare_rate=bare_rate,
         folder_rate=folder_rate,
         share=folder_rate / bare_rate,
+        ceiling=open_rate / (open_rate + bare_rate),
         memory_growth_mb=growth,
     )
 

@@ -1,8 +1,10 @@
 """Exports a network to ONNX, with everything between an RGB image and the answer in one graph."""
 
 import json
+import math
 import warnings
 from pathlib import Path
+from string import Template
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -26,28 +28,67 @@ from skinvision_hf.models.outputs import TOLERANCE
 from skinvision_hf.models.release import ONNX_FILE, WEIGHTS_FILE
 
 OPSET = 18
-"""The first version whose Resize smooths as it shrinks (`antialias`)."""
+"""The first version whose ReduceSum and Shape take their axes as they do here."""
 
-# Resized as 8-bit integers, which ONNX Runtime computes in fixed point, as Pillow does.
+# Pillow resizes the width and then the height, each to 8 bits, by weights of 22 bits, and so does this graph: its sums
+# of float64 are exact. ONNX's own Resize has other last bits, and half levels, which are common, are rounded by these.
+# The cubic filter of a distance x is (1 - x)(2 - x)^2 / 2 below 2, and (2x - 1)(1 - x)^2 more below 1. Each `block` of
+# lines is summed over the lines that any of them needs: a product of small matrices, in little memory.
 PREPROCESSING = """
-<ir_version: 8, opset_import: ["" : {opset}]>
-preprocessing (uint8[height, width, 3] image) => (float[1, 3, {height}, {width}] pixels) {{
-    first = Constant <value_ints = [0]> ()
-    batch = Unsqueeze (image, first)
-    planes = Transpose <perm = [0, 3, 1, 2]> (batch)
-    size = Constant <value_ints = [{height}, {width}]> ()
-    resized = Resize <axes = [2, 3], {resize}> (planes, , , size)
-    levels = Cast <to = 1> (resized)
-    white = Constant <value = float {{255.0}}> ()
-    unit = Div (levels, white)
-    mean = Constant <value = float[3, 1, 1] {{{mean}}}> ()
-    std = Constant <value = float[3, 1, 1] {{{std}}}> ()
-    centred = Sub (unit, mean)
-    pixels = Div (centred, std)
-}}
+<ir_version: 8, opset_import: ["" : $opset, "skinvision" : 1]>
+preprocessing (uint8[height, width, 3] image) => (float[1, 3, $height, $width] pixels) {
+    columns = Transpose <perm = [1, 2, 0]> (image)
+    across = Constant <value = double {$width}> ()  narrow = skinvision.resize (columns, across)
+    rows = Transpose <perm = [2, 0, 1]> (narrow)
+    down = Constant <value = double {$height}> ()  small = skinvision.resize (rows, down)
+    planes = Transpose <perm = [2, 0, 1]> (small)
+    first = Constant <value_ints = [0]> ()  batch = Unsqueeze (planes, first)  levels = Cast <to = 1> (batch)
+    white = Constant <value = float {255.0}> ()  unit = Div (levels, white)
+    mean = Constant <value = float[3, 1, 1] {$mean}> ()  centred = Sub (unit, mean)
+    std = Constant <value = float[3, 1, 1] {$std}> ()  pixels = Div (centred, std)
+}
+<domain: "skinvision", opset_import: ["" : $opset]>
+resize (lines, size) => (resized) {
+    shape = Shape (lines)  first = Constant <value = int64 {0}> ()
+    count = Gather (shape, first)  length = Cast <to = 11> (count)
+    same = Equal (length, size)
+    resized = If (same) <
+        then_branch = kept () => (uint8[?, ?, ?] result) { result = Identity (lines) },
+        else_branch = changed () => (uint8[?, ?, ?] result) {
+            zero = Constant <value = double {0.0}> ()  half = Constant <value = double {0.5}> ()
+            one = Constant <value = double {1.0}> ()  two = Constant <value = double {2.0}> ()
+            white = Constant <value = double {255.0}> ()  fixed = Constant <value = double {4194304.0}> ()
+            scale = Div (length, size)  widening = Max (scale, one)  support = Mul (widening, two)
+            numbers = Range (zero, size, one)  middles = Add (numbers, half)  mapped = Mul (middles, scale)
+            blocks = Constant <value_ints = [-1, $block, 1]> ()  centres = Reshape (mapped, blocks)
+            lowest = Gather <axis = 1> (centres, first)  edges = Sub (lowest, support)  starts = Floor (edges)
+            reach = Constant <value = double {$reach}> ()  span = Mul (widening, reach)
+            taps = Range (zero, span, one)  places = Add (starts, taps)
+            last = Sub (length, one)  below = Min (places, last)  inside = Max (below, zero)
+            is_inside = Equal (places, inside)  mask = Cast <to = 11> (is_inside)  indices = Cast <to = 7> (inside)
+
+            lines_axis = Constant <value_ints = [1]> ()  taps_axis = Constant <value_ints = [2]> ()
+            corners = Unsqueeze (places, lines_axis)  offsets = Sub (corners, centres)
+            shifts = Add (offsets, half)  distances = Div (shifts, widening)  x = Abs (distances)
+            one_x = Sub (one, x)  two_x = Sub (two, x)  near = Relu (one_x)  wide = Relu (two_x)
+            wide_2 = Mul (wide, wide)  wide_3 = Mul (wide_2, one_x)  cubic = Mul (wide_3, half)
+            near_2 = Mul (near, near)  slope = Sub (x, one_x)  more = Mul (near_2, slope)  filter = Add (cubic, more)
+            masks = Unsqueeze (mask, lines_axis)  masked = Mul (filter, masks)
+            total = ReduceSum (masked, taps_axis)  weights = Div (masked, total)
+            scaled = Mul (weights, fixed)  rounded = Round (scaled)  kernels = Div (rounded, fixed)
+
+            flat = Constant <value_ints = [0, -1]> ()  sources = Reshape (lines, flat)
+            made = Scan <num_scan_inputs = 2,
+                body = sum (double[?, ?] kernel, int64[?] index) => (uint8[?, ?] made) {
+                    needed = Gather (sources, index)  values = Cast <to = 11> (needed)
+                    sums = MatMul (kernel, values)  up = Add (sums, half)
+                    clipped = Clip (up, zero, white)  made = Cast <to = 2> (clipped)
+                }> (kernels, indices)
+            any = Constant <value_ints = [-1]> ()  others = Shape <start = 1> (lines)
+            whole = Concat <axis = 0> (any, others)  result = Reshape (made, whole)
+        }>
+}
 """
-RESIZE = """mode = "cubic", cubic_coeff_a = -0.5, antialias = 1, exclude_outside = 1,
-    coordinate_transformation_mode = "half_pixel" """
 
 
 class _Outputs(torch.nn.Module):
@@ -133,10 +174,12 @@ def _preprocessing(model: SkinVisionForImageClassification) -> ModelProto:
     if found != ("bicubic", "squash", 1.0):
         raise ModelError(f"only images that are resized by 'bicubic', 'squash', 1.0 can be exported, not by {found}")
     _, height, width = data["input_size"]
+    block = math.gcd(height, width, 8)
     mean, std = (", ".join(map(str, data[key])) for key in ("mean", "std"))
-    return parser.parse_model(
-        PREPROCESSING.format(opset=OPSET, height=height, width=width, mean=mean, std=std, resize=RESIZE)
+    text = Template(PREPROCESSING).substitute(
+        opset=OPSET, height=height, width=width, mean=mean, std=std, block=block, reach=block + 5
     )
+    return parser.parse_model(text)
 
 
 def _assert_same_answers(model: SkinVisionForImageClassification, content: bytes) -> None:
