@@ -200,3 +200,26 @@ def test_an_image_under_two_names_is_refused_since_it_would_count_twice(tmp_path
     table.unlink()
     with pytest.raises(DataError, match="1 images are there under several names: nv/link = nv/x; keep one"):
         load_labelled(tmp_path)
+
+
+def test_what_is_wrong_in_a_zip_file_is_named_by_the_zip_file_and_not_by_the_cache(tmp_path: Path) -> None:
+    folder, archive = tmp_path / "data", tmp_path / "mine.zip"
+
+    def problem(*lines: str) -> str:
+        write_table(folder / "tables" / "labels.csv", *lines)
+        shutil.make_archive(str(archive.with_suffix("")), "zip", folder)
+        with pytest.raises(DataError) as caught:
+            load_labelled(archive)
+        return str(caught.value)
+
+    here = f"{archive}: tables/labels.csv"
+    draw(folder / "a" / "one.png")
+    assert problem("image,label").startswith(f"{here} has column names but no rows")
+    assert problem("image,label", "one,nv", "two,nv").startswith(f"1 of 2 images of {here} are not on disk: two")
+    assert problem("image,dx,dx", "one,nv,nv").startswith(f"{here} has more than one column dx")
+    draw(folder / "b" / "one.png", 1)
+    found = f"several images are named one: {archive}: a/one.png, {archive}: b/one.png; give their paths"
+    assert problem("image,label", "one,nv").startswith(found)
+    write_table(folder / "tables" / "more.csv", "image,label", "one,nv")
+    named = f"{archive} holds several tables of labels: {here}, {archive}: tables/more.csv; name the one to use"
+    assert problem("image,label", "one,nv") == named
