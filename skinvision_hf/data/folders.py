@@ -118,7 +118,7 @@ def places(source: Path) -> Iterator[list[Path]]:
 
 
 def shown(path: Path) -> str:
-    """A path as the user knows it: of a file in the cache, the zip file that holds it, as in `archive.zip: table.csv`."""
+    """A path as the user knows it: `archive.zip: table.csv` for what was unpacked into the cache."""
     archives = (f"{archive}: {path.relative_to(at)}" for at, archive in _ARCHIVES.items() if path.is_relative_to(at))
     return next(archives, str(path))
 

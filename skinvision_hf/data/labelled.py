@@ -82,7 +82,9 @@ def _from_folders(source: Path, folders: Sequence[Path], *, skip_unknown: bool) 
     if len(tables) == 1:
         return _from_table(Table.read(tables[0]), [Pictures(folders)], skip_unknown=skip_unknown)
     if tables:
-        raise DataError(f"{source} holds several tables of labels: {first_ten(map(shown, tables))}; name the one to use")
+        raise DataError(
+            f"{source} holds several tables of labels: {first_ten(map(shown, tables))}; name the one to use"
+        )
     named = f"folders of images named after the diagnoses ({', '.join(CODES)})"
     raise DataError(f"{source} holds no CSV file with labels, and no {named}")
 

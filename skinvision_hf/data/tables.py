@@ -111,9 +111,13 @@ class Table:
             rows = [{k: (v or "").strip() for k, v in line.items() if k is not None} for line in lines]
             twice = first_ten(name for name, count in Counter(reader.fieldnames or ()).items() if name and count > 1)
         except OSError as error:
-            raise DataError(f"cannot read {describe(error, shown(path))}; check the path and its permissions") from error
+            raise DataError(
+                f"cannot read {describe(error, shown(path))}; check the path and its permissions"
+            ) from error
         except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{shown(path)} is not a text file in UTF-8; save it again as CSV in that encoding") from error
+            raise DataError(
+                f"{shown(path)} is not a text file in UTF-8; save it again as CSV in that encoding"
+            ) from error
         if twice:
             raise DataError(f"{shown(path)} has more than one column {twice}; delete or rename the others")
         return cls(path, list(reader.fieldnames or ()), [row for row in rows if any(row.values())])
