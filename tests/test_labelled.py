@@ -1,5 +1,6 @@
 """Any labelled folder or table is a set to evaluate on."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -160,6 +161,11 @@ def test_a_table_groups_lesions_and_names_what_is_missing(tmp_path: Path) -> Non
     ("content", "message"),
     [
         ("image_id,label\na.jpg,m\xe9lanome\n".encode("latin-1"), "is not a text file in UTF-8; save it again"),
+        ("image,label\na.jpg,mel\n".encode("utf-32"), "is not a text file in UTF-8; save it again"),
+        (
+            b'image,label\na.jpg,"mel\n' + b"b.jpg,nv\n" * 20_000,
+            "does not end or is very long .* missing quotation mark",
+        ),
         (b"image,label\na.jpg\n", r"1 of 1 images have none of the diagnoses .*: \(empty\) \(1\)"),
         (b"image,label\na.jpg,mel\n,nv\n", "1 rows are incomplete, the first in line 3; fill in image_id"),
         (b"image,label,label\na.jpg,mel,nv\n", "has more than one column label; delete or rename"),
@@ -177,6 +183,17 @@ def test_a_damaged_table_of_labels_is_said_in_one_line(tmp_path: Path, content: 
     with pytest.raises(DataError, match=message) as caught:
         load_labelled(tmp_path / "labels.csv")
     assert "\n" not in str(caught.value)
+
+
+def test_names_of_files_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    picture = draw(tmp_path / "data" / "nv" / "one.png")
+    draw(tmp_path / "data" / "nv" / "two.png", 1)
+    picture.rename(os.fsdecode(os.fsencode(picture.parent) + b"/\xff.png"))
+    with pytest.raises(DataError, match=r"1 paths of images are not UTF-8: nv/\?; rename the files and folders"):
+        load_labelled(tmp_path / "data")
+    (tmp_path / "data").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    with pytest.raises(DataError, match="2 paths of images are not UTF-8"):
+        load_labelled(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
 
 
 def test_a_path_that_is_missing_is_never_taken_for_another_image_of_the_same_name(tmp_path: Path) -> None:

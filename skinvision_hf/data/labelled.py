@@ -134,5 +134,5 @@ def _from_table(table: Table, places: Iterable[Pictures], *, skip_unknown: bool)
         record["lesion_id"] = record.get("lesion_id") or name
     if missing := [record["image_id"] for record, file in zip(records, files, strict=True) if not file]:
         gone = f"{len(missing)} of {len(records)} images of {table.name} are not on disk: {first_ten(missing)}"
-        raise DataError(f"{gone}; give the folder that holds both the table and the images")
+        raise DataError(f"{gone}; give the folder that holds both the table and the images, or correct the names in it")
     return records, files

@@ -104,6 +104,8 @@ class Table:
                 content = file.read(HEAD if head_only else -1)
             encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
             text = content.decode(encoding, errors="replace" if head_only else "strict")
+            if "\0" in text and not head_only:  # UTF-32, or UTF-16 without its mark
+                raise UnicodeError("NUL")
             text = re.sub(r"\A[\r\n]*(sep=.\s+)?", "", text)  # the latter is Excel's
             head = re.sub('"[^"]*"', "", re.split(r"[\r\n]", text, maxsplit=1)[0])
             reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=max(SEPARATORS, key=head.count))
@@ -114,10 +116,12 @@ class Table:
             raise DataError(
                 f"cannot read {describe(error, shown(path))}; check the path and its permissions"
             ) from error
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(
-                f"{shown(path)} is not a text file in UTF-8; save it again as CSV in that encoding"
-            ) from error
+        except csv.Error as error:
+            problem = f"{shown(path)} has a text that does not end or is very long ({error})"
+            raise DataError(f"{problem}; look for a missing quotation mark") from error
+        except UnicodeError as error:
+            problem = f"{shown(path)} is not a text file in UTF-8"
+            raise DataError(f"{problem}; save it again as CSV in that encoding") from error
         if twice:
             raise DataError(f"{shown(path)} has more than one column {twice}; delete or rename the others")
         return cls(path, list(reader.fieldnames or ()), [row for row in rows if any(row.values())])
