@@ -281,6 +281,12 @@ def test_a_wrong_call_is_answered_with_2_before_torch_is_loaded(
     assert message in capsys.readouterr().err.rpartition("error: ")[2]
 
 
+def test_a_configuration_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "a.yaml").write_text("seed: 1", encoding="utf-16")
+    assert run(*TRAIN, "--config", tmp_path / "a.yaml") == 2
+    assert capsys.readouterr().err.startswith("error: the file of --config is not text in UTF-8; save it again")
+
+
 NUMBERS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT", "OMP_NUM_THREADS", "HF_HUB_DOWNLOAD_TIMEOUT")
 
 

@@ -164,7 +164,7 @@ def test_a_table_groups_lesions_and_names_what_is_missing(tmp_path: Path) -> Non
         ("image,label\na.jpg,mel\n".encode("utf-32"), "is not a text file in UTF-8; save it again"),
         (
             b'image,label\na.jpg,"mel\n' + b"b.jpg,nv\n" * 20_000,
-            "does not end or is very long .* missing quotation mark",
+            "has a text that does not end .* quotation mark",
         ),
         (b"image,label\na.jpg\n", r"1 of 1 images have none of the diagnoses .*: \(empty\) \(1\)"),
         (b"image,label\na.jpg,mel\n,nv\n", "1 rows are incomplete, the first in line 3; fill in image_id"),

@@ -99,6 +99,7 @@ class Table:
     @classmethod
     def read(cls, path: Path, *, head_only: bool = False) -> "Table":
         """Read a file in UTF-8 or UTF-16 with commas, semicolons, tabs or bars; with `head_only`, no rows of it."""
+        name = shown(path)
         try:
             with path.open("rb") as file:
                 content = file.read(HEAD if head_only else -1)
@@ -111,19 +112,15 @@ class Table:
             reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=max(SEPARATORS, key=head.count))
             lines = [] if head_only else reader
             rows = [{k: (v or "").strip() for k, v in line.items() if k is not None} for line in lines]
-            twice = first_ten(name for name, count in Counter(reader.fieldnames or ()).items() if name and count > 1)
+            twice = first_ten(head for head, count in Counter(reader.fieldnames or ()).items() if head and count > 1)
         except OSError as error:
-            raise DataError(
-                f"cannot read {describe(error, shown(path))}; check the path and its permissions"
-            ) from error
+            raise DataError(f"cannot read {describe(error, name)}; check the path and its permissions") from error
         except csv.Error as error:
-            problem = f"{shown(path)} has a text that does not end or is very long ({error})"
-            raise DataError(f"{problem}; look for a missing quotation mark") from error
+            raise DataError(f"{name} has a text that does not end ({error}); look for a quotation mark") from error
         except UnicodeError as error:
-            problem = f"{shown(path)} is not a text file in UTF-8"
-            raise DataError(f"{problem}; save it again as CSV in that encoding") from error
+            raise DataError(f"{name} is not a text file in UTF-8; save it again as CSV in that encoding") from error
         if twice:
-            raise DataError(f"{shown(path)} has more than one column {twice}; delete or rename the others")
+            raise DataError(f"{name} has more than one column {twice}; delete or rename the others")
         return cls(path, list(reader.fieldnames or ()), [row for row in rows if any(row.values())])
 
     @property

@@ -21,8 +21,7 @@ MAX_BYTES = 10 * 2**20
 """Largest upload. A dermatoscopic photograph of 12 megapixels is a third of it."""
 
 FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF"
-SECONDS, REDIRECTS = 60, 5
-"""Most that a download from a web address may take."""
+SECONDS, REDIRECTS = 60, 5  # of a download, at most
 
 LIMITS = f"{FORMATS}, at most {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 1_000_000} megapixels."
 WEB = ("http://", "https://")
@@ -43,8 +42,7 @@ class Photo(gr.Image):
 
         Raises:
             ImageError: If a web address holds too much.
-            ValueError: If there is none of them.
-            httpx.HTTPError, OSError: If a web address does not answer.
+            ValueError, httpx.HTTPError, OSError: If there is none of them, or an address does not answer.
         """
         if payload is None:
             return None
