@@ -281,6 +281,29 @@ def test_a_wrong_call_is_answered_with_2_before_torch_is_loaded(
     assert message in capsys.readouterr().err.rpartition("error: ")[2]
 
 
+def test_a_configuration_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "a.yaml").write_text("seed: 1", encoding="utf-16")
+    assert run(*TRAIN, "--config", tmp_path / "a.yaml") == 2
+    assert capsys.readouterr().err.startswith("error: the file of --config is not text in UTF-8; save it again")
+
+
+NUMBERS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT", "OMP_NUM_THREADS", "HF_HUB_DOWNLOAD_TIMEOUT")
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("value", ["abc", ""])
+def test_a_number_in_the_environment_that_is_none_is_named(
+    name: str, value: str, monkeypatch: pytest.MonkeyPatch, capsys: Captured
+) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setenv(name, value)
+    assert run(*TRAIN) == 2
+    problem = f"error: the environment variable {name} is {value!r}, which is not a whole number; correct it, or "
+    assert capsys.readouterr().err == f"{problem}run: unset {name}\n"
+    assert run("predict", "nowhere.jpg") == 2
+    assert (name in capsys.readouterr().err) == name.startswith("HF_"), "it has no launcher"
+
+
 def test_help_teaches_every_command_with_an_example(capsys: Captured) -> None:
     assert run("--help") == 0
     listed = capsys.readouterr().out

@@ -1,16 +1,25 @@
 """What the demo page says: the verdict, the details, the heat map, and the numbers of a release."""
 
+import asyncio
 import base64
+import contextlib
+import gzip
 import io
 import json
 import re
+import threading
+from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import metadata, requires
+from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import quote
 
+import gradio as gr
+import httpx
 import numpy as np
 import pytest
 import yaml
@@ -26,6 +35,7 @@ from skinvision_hf.demo import (
     MAX_BYTES,
     Handlers,
     Overlay,
+    Page,
     Photo,
     choose_examples,
     describe_release,
@@ -240,23 +250,90 @@ def test_an_image_in_a_request_is_a_file_its_content_or_refused(lesion: str) -> 
             photo.preprocess(payload(url=address))
 
 
-def test_a_redirect_to_this_machine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    import httpx
+@pytest.fixture
+def web(monkeypatch: pytest.MonkeyPatch, lesion: str) -> Iterator[tuple[str, list[int]]]:
+    """The address of a web server that has a public name, and the bytes that it got rid of."""
     import safehttpx
 
-    real, asked = safehttpx.get, []
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, parts = {
+                "/lesion.png": (200, {}, [Path(lesion).read_bytes()]),
+                "/moved/a.png": (302, {"Location": "../lesion.png"}, []),
+                "/inside": (302, {"Location": f"http://127.0.0.1:{server.server_port}/lesion.png"}, []),
+                "/circle": (302, {"Location": "/circle"}, []),
+                "/announced": (200, {"Content-Length": str(MAX_BYTES + 1)}, [bytes(MAX_BYTES + 1)]),
+                "/endless": (200, {}, repeat(bytes(2**20))),
+                "/packed": (200, {"Content-Encoding": "gzip"}, [gzip.compress(bytes(2 * MAX_BYTES))]),
+            }.get(self.path, (404, {}, []))
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            with contextlib.suppress(OSError):  # the reader has gone
+                for part in parts:
+                    self.wfile.write(part)
+                    sent.append(len(part))
 
-    async def get(url: str, **options: object) -> httpx.Response:
-        asked.append(url)
-        if url.startswith("https://public.example/"):
-            request = httpx.Request("GET", url)
-            return httpx.Response(302, headers={"Location": "http://127.0.0.1:9/x.png"}, request=request)
-        return await real(url, **options)
+        def log_message(self, *_: object) -> None:
+            pass
 
-    monkeypatch.setattr("gradio.processing_utils.sh.get", get)
-    with pytest.raises(ValueError, match="failed validation"):
-        Photo().preprocess(SimpleNamespace(path=None, url="https://public.example/x.png"))
-    assert asked == ["https://public.example/x.png", "http://127.0.0.1:9/x.png"]
+    sent: list[int] = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    check = safehttpx.async_validate_url
+
+    async def validate(host: str) -> str:
+        return "127.0.0.1" if host == "public.example" else await check(host)
+
+    async def resolve(host: str) -> list[str]:
+        return []
+
+    monkeypatch.setattr(safehttpx, "async_validate_url", validate)
+    monkeypatch.setattr(safehttpx, "async_resolve_hostname_google", resolve)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://public.example:{server.server_port}", sent
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_download_of_a_web_address_ends_at_the_limit_of_uploads(web: tuple[str, list[int]], lesion: str) -> None:
+    address, sent = web
+    photo = Photo()
+
+    def fetch(path: str) -> str | bytes | None:
+        sent.clear()
+        return photo.preprocess(SimpleNamespace(path=None, url=address + path))
+
+    for path in ("/lesion.png", "/moved/a.png"):
+        assert fetch(path) == Path(lesion).read_bytes()
+    with pytest.raises(ImageError, match="your image has more than 10 MB"):
+        fetch("/announced")
+    assert not sent, "refused by its length alone"
+    with pytest.raises(ImageError, match="your image has more than 10 MB"):
+        fetch("/endless")
+    assert sum(sent) < 3 * MAX_BYTES, "what lies in buffers"
+    assert len(fetch("/packed") or b"") < MAX_BYTES, "it is not unpacked"
+    for path, reason in (("/inside", "failed validation"), ("/circle", "redirects"), ("/gone", "404")):
+        with pytest.raises((ValueError, httpx.HTTPError), match=reason):
+            fetch(path)
+
+
+def test_a_request_with_a_web_address_gets_its_answer_or_the_reason(web: tuple[str, list[int]], lesion: str) -> None:
+    address, _ = web
+    with Page() as page:
+        photo = Photo()
+        gr.Button().click(lambda image: image, photo, gr.JSON())
+
+    def ask(image: dict[str, object]) -> object:
+        return asyncio.run(page.preprocess_data(page.fns[0], [image], None))
+
+    for form in ({"path": address, "meta": {"_type": "gradio.FileData"}}, {"url": address}):
+        [place, *_] = form
+        assert ask(form | {place: f"{address}/lesion.png"}) == [Path(lesion).read_bytes()]
+        for path, reason in (("/announced", "Your image has more than 10 MB"), ("/inside", "page expects")):
+            with pytest.raises(gr.Error, match=reason):
+                ask(form | {place: address + path})
+    assert not list(Path(photo.GRADIO_CACHE).rglob("lesion.png"))
 
 
 def test_the_about_tab_has_key_numbers_and_sections_with_a_figure_or_says_that_there_are_none(release: Path) -> None:

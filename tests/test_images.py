@@ -90,7 +90,9 @@ def test_an_orientation_is_applied_once_however_often_an_image_is_opened(format:
         pytest.importorskip("pillow_heif")
     xmp = f'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="{orientation}"/>'
     for mode in ("L", "LA", "RGBA", "RGB", "CMYK", *(["P", "I;16"] if format in ("PNG", "TIFF", "xmp") else [])):
-        upright = draw_lesion(size=(64, 48)).convert("I" if mode == "I;16" else mode).convert(mode)
+        upright = draw_lesion(size=(64, 48)).convert("L" if mode == "I;16" else mode)
+        if mode == "I;16":
+            upright = Image.fromarray(np.asarray(upright).astype(np.uint16) * 257)
         stored = upright.transpose(Image.Transpose[STORED[orientation - 2]]) if orientation > 1 else upright
         exif = Image.Exif()  # one for each image, since writing an AVIF takes its orientation out
         exif[0x0112] = orientation
@@ -165,6 +167,37 @@ def test_greyscale_of_any_depth_keeps_its_brightness() -> None:
     arrays = (ramp.astype(np.uint8), ramp[:, :, None] / 255)
     for number, source in enumerate([deep, encode(deep), encode(deep, "TIFF"), *images, *arrays]):
         assert np.array_equal(np.asarray(open_image(source)), np.repeat(ramp[:, :, None], 3, axis=2)), number
+
+
+def tiff(bits: int, values: np.ndarray, tags: dict[int, int]) -> bytes:
+    """A greyscale TIFF of 12 bits, packed, or of 16."""
+    data = values.astype("<u2").tobytes()
+    if bits == 12:
+        first, second = values.reshape(-1, 2).T
+        data = np.stack([first >> 4, (first & 15) << 4 | second >> 8, second & 255], axis=1).astype(np.uint8).tobytes()
+    height, width = values.shape
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 0, 277: 1, 278: height, 279: len(data)} | tags
+    tags[273] = 14 + 12 * len(tags)  # where the pixels begin
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + data
+
+
+def test_the_tags_of_a_tiff_tell_the_range_of_its_values() -> None:
+    ramp = np.linspace(0, 255, 64 * 48).round().astype(int).reshape(48, 64)
+    few = ramp * 4095 // 255
+    for content in (
+        tiff(12, few, {}),
+        tiff(16, few, {281: 4095}),
+        tiff(16, few, {341: 4000}),
+        tiff(16, few.max() - few, {281: 4095, 262: 0}),  # white is zero
+        tiff(16, ramp * 257, {281: 4095}),  # which is wrong
+    ):
+        grey = np.asarray(open_image(content))[..., 0].astype(int)
+        assert np.abs(grey - ramp).max() <= 1
+    untold = few.astype(np.uint16)
+    for source in (tiff(16, few, {}), encode(Image.fromarray(untold)), Image.fromarray(untold.astype(np.int32))):
+        assert "holds values up to 4095 of 65535, almost black; scale them to 0..255" in message(source)
+    assert not np.asarray(open_image(Image.fromarray(untold * 0))).any(), "black is black"
 
 
 def test_of_an_animation_the_first_frame_is_used_and_a_pil_image_is_left_as_it_was() -> None:

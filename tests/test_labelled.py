@@ -1,5 +1,6 @@
 """Any labelled folder or table is a set to evaluate on."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -160,6 +161,11 @@ def test_a_table_groups_lesions_and_names_what_is_missing(tmp_path: Path) -> Non
     ("content", "message"),
     [
         ("image_id,label\na.jpg,m\xe9lanome\n".encode("latin-1"), "is not a text file in UTF-8; save it again"),
+        ("image,label\na.jpg,mel\n".encode("utf-32"), "is not a text file in UTF-8; save it again"),
+        (
+            b'image,label\na.jpg,"mel\n' + b"b.jpg,nv\n" * 20_000,
+            "has a text that does not end .* quotation mark",
+        ),
         (b"image,label\na.jpg\n", r"1 of 1 images have none of the diagnoses .*: \(empty\) \(1\)"),
         (b"image,label\na.jpg,mel\n,nv\n", "1 rows are incomplete, the first in line 3; fill in image_id"),
         (b"image,label,label\na.jpg,mel,nv\n", "has more than one column label; delete or rename"),
@@ -177,6 +183,17 @@ def test_a_damaged_table_of_labels_is_said_in_one_line(tmp_path: Path, content: 
     with pytest.raises(DataError, match=message) as caught:
         load_labelled(tmp_path / "labels.csv")
     assert "\n" not in str(caught.value)
+
+
+def test_names_of_files_that_are_not_utf8_are_refused(tmp_path: Path) -> None:
+    picture = draw(tmp_path / "data" / "nv" / "one.png")
+    draw(tmp_path / "data" / "nv" / "two.png", 1)
+    picture.rename(os.fsdecode(os.fsencode(picture.parent) + b"/\xff.png"))
+    with pytest.raises(DataError, match=r"1 paths of images are not UTF-8: nv/\?; rename the files and folders"):
+        load_labelled(tmp_path / "data")
+    (tmp_path / "data").rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    with pytest.raises(DataError, match="2 paths of images are not UTF-8"):
+        load_labelled(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
 
 
 def test_a_path_that_is_missing_is_never_taken_for_another_image_of_the_same_name(tmp_path: Path) -> None:
@@ -200,3 +217,26 @@ def test_an_image_under_two_names_is_refused_since_it_would_count_twice(tmp_path
     table.unlink()
     with pytest.raises(DataError, match="1 images are there under several names: nv/link = nv/x; keep one"):
         load_labelled(tmp_path)
+
+
+def test_what_is_wrong_in_a_zip_file_is_named_by_the_zip_file_and_not_by_the_cache(tmp_path: Path) -> None:
+    folder, archive = tmp_path / "data", tmp_path / "mine.zip"
+
+    def problem(*lines: str) -> str:
+        write_table(folder / "tables" / "labels.csv", *lines)
+        shutil.make_archive(str(archive.with_suffix("")), "zip", folder)
+        with pytest.raises(DataError) as caught:
+            load_labelled(archive)
+        return str(caught.value)
+
+    here = f"{archive}: tables/labels.csv"
+    draw(folder / "a" / "one.png")
+    assert problem("image,label").startswith(f"{here} has column names but no rows")
+    assert problem("image,label", "one,nv", "two,nv").startswith(f"1 of 2 images of {here} are not on disk: two")
+    assert problem("image,dx,dx", "one,nv,nv").startswith(f"{here} has more than one column dx")
+    draw(folder / "b" / "one.png", 1)
+    found = f"several images are named one: {archive}: a/one.png, {archive}: b/one.png; give their paths"
+    assert problem("image,label", "one,nv").startswith(found)
+    write_table(folder / "tables" / "more.csv", "image,label", "one,nv")
+    named = f"{archive} holds several tables of labels: {here}, {archive}: tables/more.csv; name the one to use"
+    assert problem("image,label", "one,nv") == named

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinvision_hf.cli.options import hub_id
-from skinvision_hf.cli.training_commands import read_config, train_parser
+from skinvision_hf.cli.training_commands import parse_training, read_config, train_parser
 from skinvision_hf.errors import HubError, run_command
 from skinvision_hf.training.checkpoints import Checkpoints
 
@@ -88,7 +88,7 @@ def train(config: "TrainConfig", checkpoints: PushedCheckpoints, *, resume: bool
 def _run(argv: Sequence[str] | None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     parser = make_parser()
-    given = parser.parse_args(argv)
+    given = parse_training(parser, argv)
     options = {name: given.pop(name) for name in ("repo_id", "private", "overwrite")}
     config, resume = read_config(parser, given)
     checkpoints = PushedCheckpoints(Path(config.output_dir), options["repo_id"].partition("/")[0])

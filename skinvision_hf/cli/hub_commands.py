@@ -53,36 +53,22 @@ def _build_parser() -> argparse.ArgumentParser:
         example=EXAMPLE,
     )
     add = parser.add_argument
-    add(
-        "--repo_id",
-        type=hub_id,
-        required=True,
-        metavar="ID",
-        help="repository, user/name; with --all, that of the model",
-    )
+    about = "repository, user/name; with --all, that of the model"
+    add("--repo_id", type=hub_id, required=True, metavar="ID", help=about)
     add("--release", type=release, metavar="DIR", help="release folder to publish as a model")
     add("--dataset", type=source, metavar="SOURCE", help="HAM10000 to publish: a folder, a zip file or synthetic")
     add("--space", action="store_true", help="publish the Space of this checkout")
     add("--all", action="store_true", help="publish --dataset, --release and the Space")
-    add(
-        "--model_id",
-        type=hub_id,
-        metavar="ID",
-        help="model that the Space runs, or that the card of the data set links to",
-    )
+    about = "model that the Space runs, or that the card of the data set links to"
+    add("--model_id", type=hub_id, metavar="ID", help=about)
     add("--model_revision", metavar="REV", help="revision of --model_id for the Space (default: the newest commit)")
     add("--dataset_id", type=hub_id, metavar="ID", help="data set that cards link to; with --all, its repository")
     add("--space_id", type=hub_id, metavar="ID", help="Space that cards link to; with --all, its repository")
     add("--tag", help="tag for the model or the data set, such as v1.0")
     add("--examples", type=positive, default=0, metavar="N", help="example images to add to the model (default: 0)")
     add("--examples_from", default="synthetic", metavar="SOURCE", help="their data set (default: synthetic)")
-    add(
-        "--kind",
-        choices=SPACE_KINDS,
-        default="static",
-        help="static runs in the visitor's browser and is free; gradio is an app with an API; zerogpu is that app on "
-        "ZeroGPU (default: static)",
-    )
+    about = "static runs in the browser and is free; gradio is an app with an API, zerogpu that app on ZeroGPU"
+    add("--kind", choices=SPACE_KINDS, default="static", help=f"{about} (default: static)")
     add("--package", metavar="REQ", help="package that a Gradio Space installs (default: this version from PyPI)")
     add("--private", action="store_true", help="make new repositories private")
     add("--overwrite", action="store_true", help="publish over a repository that holds something else")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from skinvision_hf._version import __version__
-from skinvision_hf.cli.options import make_parser
+from skinvision_hf.cli.options import check_environment, make_parser
 from skinvision_hf.errors import extras, run_command
 
 # The module of each command, whose function has the command's name; it is imported when it is asked for.
@@ -36,6 +36,7 @@ READER_GONE = 141  # what a shell reports for a program whose reader closed the 
 def _run(argv: Sequence[str] | None) -> int:
     argv = sys.argv[1:] if argv is None else argv
     if argv and argv[0] in COMMANDS:
+        check_environment(launched=EXTRAS.get(argv[0]) == "train")
         module = importlib.import_module(f"skinvision_hf.cli.{COMMANDS[argv[0]][0]}")
         with extras(EXTRAS.get(argv[0])):
             code: int = getattr(module, argv[0].replace("-", "_"))(argv[1:])

@@ -17,6 +17,9 @@ HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 SHARE = re.compile(r"0?\.\d*[1-9]\d*")
 SYNTHETIC = re.compile(r"synthetic(\[:\d+\])?")
 TRAINING_LIBRARIES = ("accelerate", "jsonargparse", "onnx", "onnxruntime")
+# What libraries read as whole numbers, without a word about the variable when it is something else.
+HUB_NUMBERS = ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
+LAUNCH_NUMBERS = ("WORLD_SIZE", "RANK", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT", "OMP_NUM_THREADS")
 
 
 def make_parser(name: str, description: str, *, example: str) -> argparse.ArgumentParser:
@@ -132,6 +135,19 @@ def require_training() -> None:
     missing = [name for name in TRAINING_LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise SkinVisionError(f'training needs {" and ".join(missing)}: pip install "skinvision-hf[train]"')
+
+
+def check_environment(*, launched: bool) -> None:
+    """Check the numbers in the environment, of a command that several processes may run also those of their launcher.
+
+    Raises:
+        SkinVisionError: If one of them is something else.
+    """
+    for name in HUB_NUMBERS + (LAUNCH_NUMBERS if launched else ()):
+        value = os.environ.get(name, "1")
+        if not re.fullmatch(r"-?\d+", value):
+            problem = f"the environment variable {name} is {value!r}, which is not a whole number"
+            raise SkinVisionError(f"{problem}; correct it, or run: unset {name}")
 
 
 def is_main_process() -> bool:

@@ -84,7 +84,7 @@ def train(argv: Sequence[str]) -> int:
         example="skinvision train --data data/ham10000 --output_dir outputs/skinvision\n"
         "skinvision train --data synthetic --finetune.epochs 3 --output_dir outputs/trial",
     )
-    config, resume = read_config(parser, parser.parse_args(list(argv)))
+    config, resume = read_config(parser, parse_training(parser, argv))
 
     from skinvision_hf.training.trainer import Trainer, load_training_data
     from skinvision_hf.workflows.finishing import finish_release
@@ -119,6 +119,14 @@ def train_parser(prog: str, description: str, *, example: str) -> "ArgumentParse
     parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint, same settings")
     parser.add_class_arguments(TrainConfig, as_group=False)
     return parser
+
+
+def parse_training(parser: "ArgumentParser", argv: Sequence[str] | None) -> "Namespace":
+    """Parse the command line of a training; a --config that is not text in UTF-8 raises DataError."""
+    try:
+        return parser.parse_args(None if argv is None else list(argv))
+    except UnicodeDecodeError as error:
+        raise DataError("the file of --config is not text in UTF-8; save it again in that encoding") from error
 
 
 def read_config(parser: "ArgumentParser", arguments: "Namespace") -> tuple[TrainConfig, bool]:

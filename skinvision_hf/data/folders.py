@@ -29,6 +29,8 @@ SYSTEM_FOLDERS: tuple[str, ...] = ("__MACOSX", "__pycache__", "@eaDir", "#recycl
 SYSTEM_FOLDERS += ("$RECYCLE.BIN", "System Volume Information", "lost+found")
 # A zip file in a zip file in a zip file; more than that is an attack.
 MAX_DEPTH = 3
+# The zip file that each folder in the cache was unpacked from.
+_ARCHIVES: dict[Path, Path] = {}
 
 # What `zipfile` raises on damaged, encrypted and differently compressed files.
 CANNOT_UNPACK: tuple[type[Exception], ...] = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
@@ -96,7 +98,7 @@ class Pictures:
             return None
         # Copies under two folders, as on Kaggle, are one image.
         if others := [p for p in found[1:] if not filecmp.cmp(found[0], p)]:
-            named = first_ten(map(str, (found[0], *others)))
+            named = first_ten(map(shown, (found[0], *others)))
             raise DataError(f"several images are named {name}: {named}; give their paths, or move the others away")
         return str(found[0])
 
@@ -110,7 +112,15 @@ def places(source: Path) -> Iterator[list[Path]]:
     if folders:
         yield folders
     if archives := list_files(source, (ZIP_SUFFIX,)) if folders else [source]:
-        yield [*folders, *(cached_folder([archive], partial(_unpack, archive)) for archive in archives)]
+        unpacked = {cached_folder([archive], partial(_unpack, archive)): archive for archive in archives}
+        _ARCHIVES.update(unpacked)
+        yield [*folders, *unpacked]
+
+
+def shown(path: Path) -> str:
+    """A path as the user knows it: `archive.zip: table.csv` for what was unpacked into the cache."""
+    archives = (f"{archive}: {path.relative_to(at)}" for at, archive in _ARCHIVES.items() if path.is_relative_to(at))
+    return next(archives, str(path))
 
 
 def read_places(source: Path, read: Callable[[list[Path]], Result]) -> Result:

@@ -50,6 +50,9 @@ NEEDED |= dict.fromkeys(
 # Pillow refuses a PNG with more than a megabyte of text, which some programs write; its pixels are sound.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 27
 
+# Tags of TIFF files.
+BITS, LARGEST, SIGNED_LARGEST, PHOTOMETRIC = 258, 281, 341, 262
+
 TURNS = ("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE", "ROTATE_270", "TRANSVERSE", "ROTATE_90")
 UPRIGHT = {orientation: Image.Transpose[turn] for orientation, turn in enumerate(TURNS, start=2)}
 
@@ -69,7 +72,7 @@ def is_image_source(value: object) -> bool:
 def open_image(source: ImageSource, *, name: str = "the image") -> Image.Image:
     """Read an image from anywhere and check that it can be classified.
 
-    Transparency is laid over white, 16-bit greyscale is scaled to 8 bits, of an animation the first frame is used,
+    Transparency is laid over white, greyscale of up to 16 bits is scaled to 8, of an animation the first frame is used,
     and an EXIF orientation is applied once: opening what this returns gives the same pixels again.
 
     Args:
@@ -214,18 +217,30 @@ def to_rgb(image: Image.Image, name: str = "the image") -> Image.Image:
 
 
 def _scale_grey(image: Image.Image, name: str) -> Image.Image:
-    """Greyscale of more than 8 bits to 8 bits, by the range that its mode and values imply."""
-    values = np.asarray(image).astype(np.float64)
+    """Greyscale of more than 8 bits to 8 bits, by the range that the tags of a TIFF, or its mode and values, imply."""
+    values, tags = np.asarray(image).astype(np.float64), getattr(image, "tag_v2", {})
     low, high = float(values.min()), float(values.max())
     if not np.isfinite([low, high]).all():
         raise ImageError(f"{name} holds NaN or infinite values; replace them with numbers")
-    if image.mode.startswith("I;16"):
-        top = 65535.0
-    else:
-        top = next((t for t in (1.0, 255.0, 65535.0) if high <= t and (t > 1 or image.mode == "F")), 0.0)
+    deep = image.mode.startswith("I;16")
+    ranges = [*_told_range(tags), *([1.0] if image.mode == "F" else []), *([] if deep else [255.0]), 65535.0]
+    top = next((t for t in ranges if high <= t), 0.0)
     if low < 0 or not top:
         raise ImageError(f"{name} holds values from {low:g} to {high:g}; scale them to 0..255")
+    if top == 65535 and 0 < high < 4096:  # perhaps 12 bits in 16; its range is not for us to guess
+        raise ImageError(f"{name} holds values up to {high:g} of 65535, almost black; scale them to 0..255")
+    if tags.get(PHOTOMETRIC) == 0:  # white is zero, which Pillow knows of 8 bits only
+        values = top - values
     return Image.fromarray(np.rint(values * (255 / top)).astype(np.uint8))
+
+
+def _told_range(tags: Mapping[int, Any]) -> list[float]:
+    """The largest value that a TIFF tells by its tags, such as 4095 of 12 bits, as all that its bits can hold."""
+    [bits, *_] = tags.get(BITS, (16,))
+    [largest, *_] = tags.get(SIGNED_LARGEST) or tags.get(LARGEST) or (0,)
+    if 0 < largest < 65536:
+        bits = int(largest).bit_length()
+    return [2.0**bits - 1] if 0 < bits < 16 else []
 
 
 def _from_array(array: np.ndarray, name: str) -> Image.Image:

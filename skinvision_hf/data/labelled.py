@@ -7,7 +7,7 @@ from pathlib import Path
 
 from datasets import Dataset
 
-from skinvision_hf.data.folders import TABLE_SUFFIXES, Pictures, list_files, read_places
+from skinvision_hf.data.folders import TABLE_SUFFIXES, Pictures, list_files, read_places, shown
 from skinvision_hf.data.images import IMAGE_SUFFIXES
 from skinvision_hf.data.schema import FEATURES, PATIENT, make_dataset
 from skinvision_hf.data.tables import Table, code_of, is_table, refuse_unknown
@@ -82,7 +82,9 @@ def _from_folders(source: Path, folders: Sequence[Path], *, skip_unknown: bool) 
     if len(tables) == 1:
         return _from_table(Table.read(tables[0]), [Pictures(folders)], skip_unknown=skip_unknown)
     if tables:
-        raise DataError(f"{source} holds several tables of labels: {first_ten(map(str, tables))}; name the one to use")
+        raise DataError(
+            f"{source} holds several tables of labels: {first_ten(map(shown, tables))}; name the one to use"
+        )
     named = f"folders of images named after the diagnoses ({', '.join(CODES)})"
     raise DataError(f"{source} holds no CSV file with labels, and no {named}")
 
@@ -131,6 +133,6 @@ def _from_table(table: Table, places: Iterable[Pictures], *, skip_unknown: bool)
         files.append(file or "")
         record["lesion_id"] = record.get("lesion_id") or name
     if missing := [record["image_id"] for record, file in zip(records, files, strict=True) if not file]:
-        gone = f"{len(missing)} of {len(records)} images of {table.path} are not on disk: {first_ten(missing)}"
-        raise DataError(f"{gone}; give the folder that holds both the table and the images")
+        gone = f"{len(missing)} of {len(records)} images of {table.name} are not on disk: {first_ten(missing)}"
+        raise DataError(f"{gone}; give the folder that holds both the table and the images, or correct the names in it")
     return records, files

@@ -10,7 +10,7 @@ from datasets import ClassLabel, Dataset, Features, Image, Value
 from PIL.Image import Image as PillowImage
 from tqdm.auto import tqdm
 
-from skinvision_hf.data.images import open_image
+from skinvision_hf.data.images import open_image, printable
 from skinvision_hf.data.tables import COLUMNS, code_of, column_of, columns_of, first_known, refuse_unknown
 from skinvision_hf.errors import DataError, ImageError, first_ten
 from skinvision_hf.labels import CODES
@@ -45,10 +45,17 @@ def make_dataset(records: Sequence[dict[str, Any]], images: Sequence[Any], masks
     names = [str(record["image_id"]) for record in records]
     if repeated := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{len(repeated)} image_ids occur more than once: {first_ten(repeated)}; keep one of each")
+    pairs = zip(names, images, strict=True)
+    if odd := [printable(name) for name, image in pairs if not (_is_utf8(name) and _is_utf8(image))]:
+        raise DataError(f"{len(odd)} paths of images are not UTF-8: {first_ten(odd)}; rename the files and folders")
     columns: dict[str, Sequence[Any]] = {"image": images} if masks is None else {"image": images, "mask": masks}
     known = [name for name in COLUMNS if name in records[0]]
     columns |= {name: [record[name] for record in records] for name in known}
     return unify(Dataset.from_dict(columns), "the metadata", masks=masks is not None)
+
+
+def _is_utf8(path: str | bytes) -> bool:
+    return isinstance(path, bytes) or path.encode("utf-8", "replace").decode() == path
 
 
 def unify(dataset: Dataset, name: str, *, masks: bool = False) -> Dataset:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skinvision_hf.data.folders import TABLE_SUFFIXES
+from skinvision_hf.data.folders import TABLE_SUFFIXES, shown
 from skinvision_hf.errors import DataError, describe, first_ten
 from skinvision_hf.labels import CODES, DIAGNOSES
 
@@ -99,24 +99,34 @@ class Table:
     @classmethod
     def read(cls, path: Path, *, head_only: bool = False) -> "Table":
         """Read a file in UTF-8 or UTF-16 with commas, semicolons, tabs or bars; with `head_only`, no rows of it."""
+        name = shown(path)
         try:
             with path.open("rb") as file:
                 content = file.read(HEAD if head_only else -1)
             encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
             text = content.decode(encoding, errors="replace" if head_only else "strict")
+            if "\0" in text and not head_only:  # UTF-32, or UTF-16 without its mark
+                raise UnicodeError("NUL")
             text = re.sub(r"\A[\r\n]*(sep=.\s+)?", "", text)  # the latter is Excel's
             head = re.sub('"[^"]*"', "", re.split(r"[\r\n]", text, maxsplit=1)[0])
             reader = csv.DictReader(io.StringIO(text, newline=None), delimiter=max(SEPARATORS, key=head.count))
             lines = [] if head_only else reader
             rows = [{k: (v or "").strip() for k, v in line.items() if k is not None} for line in lines]
-            twice = first_ten(name for name, count in Counter(reader.fieldnames or ()).items() if name and count > 1)
+            twice = first_ten(head for head, count in Counter(reader.fieldnames or ()).items() if head and count > 1)
         except OSError as error:
-            raise DataError(f"cannot read {describe(error, path)}; check the path and its permissions") from error
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"{path} is not a text file in UTF-8; save it again as CSV in that encoding") from error
+            raise DataError(f"cannot read {describe(error, name)}; check the path and its permissions") from error
+        except csv.Error as error:
+            raise DataError(f"{name} has a text that does not end ({error}); look for a quotation mark") from error
+        except UnicodeError as error:
+            raise DataError(f"{name} is not a text file in UTF-8; save it again as CSV in that encoding") from error
         if twice:
-            raise DataError(f"{path} has more than one column {twice}; delete or rename the others")
+            raise DataError(f"{name} has more than one column {twice}; delete or rename the others")
         return cls(path, list(reader.fieldnames or ()), [row for row in rows if any(row.values())])
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return shown(self.path)
 
     @property
     def marks(self) -> list[str]:
@@ -134,7 +144,7 @@ class Table:
         """Raise DataError if there are none."""
         if not self.rows:
             state = "has column names but no rows" if self.columns else "is empty"
-            raise DataError(f"{self.path} {state}; give a table with a row for each image")
+            raise DataError(f"{self.name} {state}; give a table with a row for each image")
 
     def records(self, *, required: Sequence[str] = ("image_id",)) -> list[dict[str, str]]:
         """The rows by the keys of `COLUMNS` that the table has, without the split; `dx` is in the table's own words.
@@ -146,7 +156,7 @@ class Table:
         missing = [name for name in required if wanted.get(name) is None]
         missing += [] if self.marks or column_of(self.columns, "dx") else ["dx"]
         if missing:
-            problem = f"{self.path} has no column {' or '.join(missing)} (found: {first_ten(self.columns)})"
+            problem = f"{self.name} has no column {' or '.join(missing)} (found: {first_ten(self.columns)})"
             raise DataError(f"{problem}; rename the columns as README says")
         marks, labels = self.marks, columns_of(self.columns, "dx")
         records = []
@@ -157,7 +167,7 @@ class Table:
         gaps = [number for number, record in enumerate(records, start=2) if not all(record[k] for k in required)]
         if gaps:
             found = f"{len(gaps)} rows are incomplete, the first in line {gaps[0]}"
-            raise DataError(f"{self.path}: {found}; fill in {' and '.join(required)}")
+            raise DataError(f"{self.name}: {found}; fill in {' and '.join(required)}")
         return records
 
     def _marked(self, row: dict[str, str], marks: Sequence[str]) -> str:
@@ -166,7 +176,7 @@ class Table:
         chosen = [name for name, value in zip(marks, values, strict=True) if value]
         if None in values or len(chosen) > 1:
             name = row[column_of(self.columns, "image_id") or ""]
-            raise DataError(f"{self.path}: {name} must have a single 1 in {', '.join(marks)}, and 0 elsewhere")
+            raise DataError(f"{self.name}: {name} must have a single 1 in {', '.join(marks)}, and 0 elsewhere")
         return "".join(chosen)
 
 

@@ -21,7 +21,8 @@ MALFORMED = (
     "an uploaded file, a data: URL, or a public web address that answers with an image file."
 )
 # What Gradio raises about a caller's data: too few values, others than expected, files that were never uploaded.
-CALLER_ERRORS = (gr.Error, ValueError, TypeError, AttributeError, LookupError, OSError, httpx.HTTPError)
+CALLER_ERRORS: tuple[type[Exception], ...] = (gr.Error, ValueError, TypeError, AttributeError, LookupError, OSError)
+CALLER_ERRORS += (httpx.HTTPError, httpx.InvalidURL, SkinVisionError)
 
 
 class Page(gr.Blocks):
@@ -42,11 +43,9 @@ class Page(gr.Blocks):
         """Turn what came over the wire into arguments of a function."""
         try:
             return await super().preprocess_data(*arguments, **options)
-        except Exception as error:
-            # Gradio raises this very class about an address that it cannot download.
-            if type(error) is not Exception and not isinstance(error, CALLER_ERRORS):
-                raise
-            raise gr.Error(MALFORMED, print_exception=False) from None
+        except CALLER_ERRORS as error:
+            reason = next((e for e in (error, error.__cause__) if isinstance(e, SkinVisionError)), None)
+            raise gr.Error(sentence(str(reason)) if reason else MALFORMED, print_exception=False) from None
 
 
 def _one_by_one(postprocess: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:

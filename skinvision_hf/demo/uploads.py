@@ -1,5 +1,6 @@
 """A visitor's upload, which reaches the package as it is and is checked before it is decoded."""
 
+import asyncio
 import base64
 import binascii
 from pathlib import Path
@@ -7,7 +8,10 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import gradio as gr
-from gradio.processing_utils import ssrf_protected_download
+import httpx
+import safehttpx
+from gradio.processing_utils import PUBLIC_HOSTNAME_WHITELIST
+from gradio_client.utils import synchronize_async
 from PIL import Image
 
 from skinvision_hf.data.images import MAX_PIXELS, open_image
@@ -17,7 +21,10 @@ MAX_BYTES = 10 * 2**20
 """Largest upload. A dermatoscopic photograph of 12 megapixels is a third of it."""
 
 FORMATS = "JPEG, PNG, WebP, AVIF, TIFF, BMP or GIF"
+SECONDS, REDIRECTS = 60, 5  # of a download, at most
+
 LIMITS = f"{FORMATS}, at most {MAX_BYTES // 2**20} MB and {MAX_PIXELS // 1_000_000} megapixels."
+WEB = ("http://", "https://")
 
 
 class Photo(gr.Image):
@@ -25,23 +32,64 @@ class Photo(gr.Image):
 
     is_template = True  # the browser draws it as its base class
 
+    async def async_move_resource_to_block_cache(self, url_or_file_path: Any) -> Any:
+        """Leave web addresses to `preprocess`, since Gradio's own download has no limit."""
+        is_web = str(url_or_file_path).startswith(WEB)
+        return url_or_file_path if is_web else await super().async_move_resource_to_block_cache(url_or_file_path)
+
     def preprocess(self, payload: Any) -> str | bytes | None:
-        """Return the path of the file, or the content of a `data:` URL.
+        """Return the path of the file, or the content of a `data:` URL or a web address.
 
         Raises:
-            ValueError: If there is neither.
+            ImageError: If a web address holds too much.
+            ValueError, httpx.HTTPError, OSError: If there is none of them, or an address does not answer.
         """
         if payload is None:
             return None
         address = (payload.url or "").strip()
         if address[:5].lower() == "data:":
             return _decode_data(address)
-        if payload.path is None and address.startswith(("http://", "https://")):
-            # Refuses addresses of this machine and of its network, also after a redirect.
-            return ssrf_protected_download(address, self.GRADIO_CACHE)
+        place: str = payload.path or address
+        if place.startswith(WEB):
+            return synchronize_async(_download, place)
         if payload.path is None:
             raise ValueError("give a file, a data: URL or a web address")
-        return payload.path
+        return place
+
+
+async def _download(address: str) -> bytes:
+    """What a web address answers with; never from this machine or its network, also after redirects."""
+    async with asyncio.timeout(SECONDS):
+        for _ in range(1 + REDIRECTS):
+            host = httpx.URL(address).host
+            known = safehttpx.matches_domain_whitelist(host, PUBLIC_HOSTNAME_WHITELIST)
+            # It connects to the very address that was checked.
+            transport = None if known else safehttpx.AsyncSecureTransport(await safehttpx.async_validate_url(host))
+            async with (
+                httpx.AsyncClient(transport=transport, headers={"Accept-Encoding": "identity"}) as client,
+                client.stream("GET", address) as answer,
+            ):
+                if not answer.has_redirect_location:
+                    return await _read(answer)
+                address = str(httpx.URL(address).join(answer.headers["Location"]))
+    raise ValueError("too many redirects")
+
+
+async def _read(answer: httpx.Response) -> bytes:
+    """The content of an answer, of which no more than the limit is read."""
+    answer.raise_for_status()
+    content = bytearray()
+    if int(answer.headers.get("Content-Length", 0)) > MAX_BYTES:
+        raise _too_large()
+    async for part in answer.aiter_raw():
+        content += part
+        if len(content) > MAX_BYTES:
+            raise _too_large()
+    return bytes(content)
+
+
+def _too_large() -> ImageError:
+    return ImageError(f"your image has more than {MAX_BYTES // 2**20} MB; save it smaller, or as JPEG")
 
 
 def _decode_data(address: str) -> bytes:
@@ -67,7 +115,7 @@ def read_upload(upload: str | bytes | None) -> Image.Image:
         raise ImageError("there is no image yet; choose, paste or take one")
     content = upload if isinstance(upload, bytes) else _content(upload)
     if len(content) > MAX_BYTES:
-        raise ImageError(f"your image has more than {MAX_BYTES // 2**20} MB; save it smaller, or as JPEG")
+        raise _too_large()
     return open_image(content, name="your image")
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from datasets import Dataset, DatasetDict
+from matplotlib.ticker import LogLocator
 
 from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.summary import colour_statistics, count_lesions
@@ -38,7 +39,8 @@ def plot_classes(data: DatasetDict, path: Path) -> Path:
             axis.bar_label(bars, fmt="{:,.0f}", padding=3, fontsize=8)
         axis.set_yticks(range(7), [f"{diagnosis(code).name}\n({code})" for code in CODES])
         axis.set(xscale="log", xlabel="images (logarithmic)", ylim=(6.6, -0.6))
-        axis.xaxis.set_major_formatter("{x:,.0f}")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 3)))  # few images have one power of ten among them
+        axis.xaxis.set_major_formatter("{x:,g}")
         axis.xaxis.set_minor_formatter("")  # without it, few images give labels that overlap
         axis.margins(x=0.12)
         axis.grid(visible=False, axis="y")

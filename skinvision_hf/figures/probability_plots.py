@@ -11,7 +11,8 @@ from skinvision_hf.figures.style import ACCENT, MAIN, MUTED, new_figure, save_fi
 from skinvision_hf.models.prediction import COVERAGE
 
 TITLES = {"malignant": "Malignant or benign", "melanoma": "Melanoma or anything else"}
-MARKED_LEVELS = (0.8, 0.9, 0.95)
+# Markers and their sizes, which show one inside the other where thresholds are the same.
+MARKED_LEVELS = {0.8: ("s", 170), 0.9: ("o", 80), 0.95: ("d", 20)}
 
 
 def plot_reliability(report: CalibrationReport, path: str | Path) -> Path:
@@ -54,11 +55,10 @@ def plot_roc(report: DecisionReport, path: str | Path) -> Path:
         for axis, (name, task) in zip(axes, report.tasks.items(), strict=True):
             _draw(axis, task.roc, f"AUC {task.auc}")
             axis.plot([0, 1], [0, 1], color=MUTED, linestyle=":", label="chance")
-            marked = [task.point("sensitivity", level) for level in MARKED_LEVELS]
-            rates = [(1 - (p.specificity.value or 0), p.sensitivity.value or 0) for p in marked]
-            axis.scatter(*zip(*rates, strict=True), color=ACCENT, zorder=3, label="threshold from validation")
-            for (x, y), point in zip(rates, marked, strict=True):
-                axis.annotate(f"target {point.level:.0%}", (x, y), (7, -12), textcoords="offset points", fontsize=8)
+            for level, (marker, size) in MARKED_LEVELS.items():
+                point, label = task.point("sensitivity", level), f"threshold for {level:.0%} on validation"
+                x, y = 1 - (point.specificity.value or 0), point.sensitivity.value or 0
+                axis.scatter(x, y, size, "none", marker=marker, linewidths=2, edgecolors=ACCENT, zorder=3, label=label)
             axis.set(title=TITLES[name], xlabel="False positive rate (1 - specificity)", aspect="equal")
             axis.legend(loc="lower right", fontsize=8)
         axes[0].set_ylabel("Sensitivity")
