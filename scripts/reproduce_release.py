@@ -23,6 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         epilog="Run the same command again to continue. All other options go to each run; see scripts/train.py --help.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--data", required=True, help="HAM10000, with masks, from `skinvision prepare`")
     parser.add_argument("--output_dir", required=True, type=Path, help="gets one release folder for each run")
     given, options = parser.parse_known_args(argv)
     init: list[str] = []
@@ -30,8 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         folder = given.output_dir / step
         if not (folder / "README.md").is_file():  # the card, which is written last
             config = SCRIPTS / "configs" / f"{step}.yaml"
-            train = [sys.executable, str(SCRIPTS / "train.py"), f"--config={config}", *options, *init]
-            code = subprocess.run([*train, f"--output_dir={folder}", "--resume"], check=False).returncode
+            train = [sys.executable, str(SCRIPTS / "train.py"), f"--config={config}", f"--data={given.data}"]
+            train += [*options, *init, f"--output_dir={folder}", "--resume"]
+            code = subprocess.run(train, check=False).returncode
             if code:
                 return code
         init = [f"--model.init={folder}"]

@@ -189,6 +189,9 @@ def test_what_cannot_be_answered_is_an_error_in_one_line(vision: SkinVision, tmp
         SkinVision.from_pretrained(tmp_path)
     with pytest.raises(ModelError, match="the name of the model is empty"):
         SkinVision.from_pretrained("")
+    for ref in (None, tmp_path):
+        with pytest.raises(ModelError, match="is a folder and has no revision; give a Hub id"):
+            SkinVision.from_pretrained(ref, revision="v1.0")
     with pytest.raises(ModelError, match="max_side is -1; give at least 1"):
         vision.explain(draw_lesion(), max_side=-1)
     with torch.no_grad():

@@ -101,10 +101,10 @@ def resolve_release(
         raise ModelError(
             "the name of the model is empty; give a folder or a Hub id, or no name for the bundled release"
         )
-    if ref is None:
-        folder = bundled_release()
-    elif Path(ref).is_dir():
-        folder = Path(ref)
+    if ref is None or Path(ref).is_dir():
+        folder = Path(ref) if ref else bundled_release()
+        if revision:
+            raise ModelError(f"{folder} is a folder and has no revision; give a Hub id, or leave the revision out")
     else:
         from skinvision_hf.models.download import download_release
 
