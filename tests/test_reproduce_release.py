@@ -24,9 +24,10 @@ def test_each_run_starts_from_the_one_before_and_what_is_trained_is_left(tmp_pat
     shorter = [*TINY, "--head.epochs=1", "--finetune.epochs=0"]
     done = reproduce(tmp_path, *shorter)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith(f"The release is {tmp_path / 'continued-224'}\n")
+    end = f"The release is {tmp_path / 'continued-224'}\n"
+    assert done.stdout.endswith(end)
     record = json.loads((tmp_path / "continued-224" / "training.json").read_text())
     assert [run["config"]["loss"]["class_weights"] for run in record["previous"]] == ["sqrt", "none"]
     assert len(history(tmp_path / "longer-176")) == 1
     again = reproduce(tmp_path, *shorter)
-    assert (again.returncode, again.stdout, again.stderr) == (0, done.stdout, "")
+    assert (again.returncode, again.stdout, again.stderr) == (0, end, "")
