@@ -12,6 +12,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from skinvision_hf.errors import run_command
+
 SCRIPTS = Path(__file__).resolve().parent
 STEPS = ("baseline-144", "longer-176", "continued-224")
 
@@ -42,4 +44,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -1,8 +1,10 @@
 """Serve the static Space with the bundled release: `python scripts/try_static_space.py`. Nothing is published."""
 
+import argparse
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,8 +12,9 @@ from pathlib import Path
 from skinvision_hf.errors import run_command
 
 
-def serve(_: object) -> int:
+def serve(argv: Sequence[str] | None) -> int:
     """Stage the page, put the release where the page looks for it, and serve both."""
+    argparse.ArgumentParser(description=__doc__).parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         handler = partial(SimpleHTTPRequestHandler, directory=folder)
         with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
