@@ -18,7 +18,7 @@ from skinvision_hf.labels import CODES
 from skinvision_hf.models.outputs import NetworkOutputs, softmax
 from skinvision_hf.models.prediction import COVERAGE, ConformalPredictor, Prediction, load_operating_point
 from skinvision_hf.models.release import copy_release, resolve_release
-from skinvision_hf.models.runtimes import assert_cpu, is_torch, start_runtime
+from skinvision_hf.models.runtimes import CORES, assert_cpu, is_torch, start_runtime
 from skinvision_hf.ood.detector import OODDetector
 
 if TYPE_CHECKING:
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from skinvision_hf.models.torch_runtime import TorchRuntime
 
 Images: TypeAlias = Iterable[ImageSource]
-THREADS = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-"""Threads that open images: as many as this process may use cores."""
 
 
 class SkinVision:
@@ -147,7 +145,7 @@ class SkinVision:
         Args:
             images: A path, encoded bytes, a binary file object, a PIL image or a NumPy array; or a list, or any other
                 iterable, of them. `skinvision_hf.data.images.open_image` opens them.
-            batch_size: Number of images that torch computes at once, and that are opened in advance.
+            batch_size: Number of images that are computed at once, and that are opened in advance.
             coverage: Coverage of the conformal prediction sets, between 0 and 1.
             on_error: What to do with an image that cannot be used: `raise` stops at the first one; `return` puts an
                 `ImageError` in its place and classifies the others.
@@ -181,12 +179,11 @@ class SkinVision:
         if on_error not in ("raise", "return"):
             raise ModelError(f"on_error is {on_error!r}; give 'raise' or 'return'")
         if is_image_source(images) or not isinstance(images, Iterable):
-            begun = iter([self._begin(("the image", cast(ImageSource, images)))])
+            prepared = iter([self._prepare(("the image", cast(ImageSource, images)))])
         else:
             named = ((f"image {number}", image) for number, image in enumerate(cast(Images, images)))
-            begun = _ahead(self._begin, named, batch_size)
-        size = batch_size if is_torch(self.runtime) else 1
-        batches = iter(lambda: list(islice(begun, size)), [])
+            prepared = _ahead(self._prepare, named, batch_size)
+        batches = iter(lambda: list(islice(prepared, batch_size)), [])
         return (answer for batch in batches for answer in self._answers(batch, coverage, on_error))
 
     def explain(
@@ -219,7 +216,7 @@ class SkinVision:
             raise ModelError(f"max_side is {max_side}; give at least 1")
         check_choice(target, method)
         picture = open_image(image)
-        outputs = self.runtime.complete([cast(Any, self.runtime.begin(picture))])
+        outputs = self.runtime.compute([cast(Any, self.runtime.prepare(picture))])
         (prediction,) = self._predictions(outputs, COVERAGE)
         target = target or prediction.label
         heat = self._heat(outputs, CODES.index(target), method)
@@ -257,20 +254,20 @@ class SkinVision:
         self._assert_unchanged()
         return publish_model(self.release, repo_id, **options)
 
-    def _begin(self, named: tuple[str, ImageSource]) -> Any:
-        """What the runtime can do for one image alone, or what is wrong with the image."""
+    def _prepare(self, named: tuple[str, ImageSource]) -> Any:
+        """What the runtime computes from, or what is wrong with the image."""
         name, image = named
         try:
-            return self.runtime.begin(open_image(image, name=name))
+            return self.runtime.prepare(open_image(image, name=name))
         except ImageError as error:
             return error
 
     def _answers(self, batch: list[Any], coverage: float, on_error: str) -> Iterator[Prediction | ImageError]:
-        """Answers to what `_begin` made of images."""
+        """Answers to what `_prepare` made of images."""
         usable = [pixels for pixels in batch if not isinstance(pixels, ImageError)]
         if on_error == "raise" and len(usable) < len(batch):
             raise next(item for item in batch if isinstance(item, ImageError))
-        predictions = iter(self._predictions(self.runtime.complete(usable), coverage) if usable else ())
+        predictions = iter(self._predictions(self.runtime.compute(usable), coverage) if usable else ())
         yield from (item if isinstance(item, ImageError) else next(predictions) for item in batch)
 
     def _predictions(self, outputs: NetworkOutputs, coverage: float) -> list[Prediction]:
@@ -327,7 +324,7 @@ def _ahead(function: Callable[[Any], Any], named: Iterable[tuple[str, Any]], ahe
 
     Objects that have a position in a file are not safe in threads; it is applied to them at once.
     """
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(CORES) as pool:
         pending: deque[Future[Any]] = deque()
         for item in named:
             if isinstance(item[1], (str, os.PathLike, bytes, np.ndarray)):

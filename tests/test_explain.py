@@ -258,7 +258,7 @@ def test_an_explanation_lays_its_cells_where_they_look(vision: SkinVision) -> No
     """A network of 2 x 2 cells at 64 pixels: the first looks at the edge, the second at the middle."""
     image = draw_lesion(1, (64, 64))
     with torch.no_grad():
-        features = vision.model.timm_model.forward_features(vision.runtime.begin(image)[None])
+        features = vision.model.timm_model.forward_features(vision.runtime.prepare(image)[None])
     for target, code in enumerate(vision.labels):
         heatmap = vision.explain(image, target=code).heatmap
         coarse = heat_maps(vision.model.timm_model, features, [target], "gradcam")[0]

@@ -26,7 +26,7 @@ PICTURES = [draw_lesion(1, (200, 150)), draw_lesion(2, (600, 450)), draw_lesion(
 
 def probabilities_here(folder: Path, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:
     vision = SkinVision.from_pretrained(folder, device="cpu")
-    return vision.runtime.begin(image)[None], torch.tensor([list(vision.predict(image).probabilities.values())])
+    return vision.runtime.prepare(image)[None], torch.tensor([list(vision.predict(image).probabilities.values())])
 
 
 def probabilities_in_transformers(folder: Path, image: Image.Image) -> tuple[torch.Tensor, torch.Tensor]:

@@ -111,7 +111,7 @@ def test_many_images_are_answered_in_order_and_a_bad_one_does_not_stop_them(rele
         assert vision.predict([opened] * 20) == [vision.predict(images[0])] * 20
     taken: list[int] = []
     endless = (taken.append(number) or images[0] for number in count())
-    assert next(vision.stream(endless)).label and len(taken) < 60
+    assert next(vision.stream(endless)).label and len(taken) <= 64
 
 
 def test_a_stream_keeps_no_image_and_no_answer(release: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_stream_keeps_no_image_and_no_answer(release: Path) -> None:
     for answer in vision.stream(copies(), batch_size=4):
         answers.append(weakref.ref(answer))
         assert sum(ref() is not None for ref in images) < 10
-        assert sum(ref() is not None for ref in answers) < 3
+        assert sum(ref() is not None for ref in answers) <= 4
     assert len(images) == len(answers) == 100
 
 
@@ -231,7 +231,7 @@ def test_activation_maps_are_gradcam(vision: SkinVision, session: onnxruntime.In
     network, found = vision.model.timm_model, run(session, image)
     with GradCAM(network, [network.bn2]) as cam:
         for target, _ in enumerate(CODES):
-            expected = cam(vision.runtime.begin(image)[None], [ClassifierOutputTarget(target)])
+            expected = cam(vision.runtime.prepare(image)[None], [ClassifierOutputTarget(target)])
             heat = stretch(found["activation_maps"][:, target])
             side = expected.shape[-1]
             resized = cv2.resize(heat[0], (side, side))

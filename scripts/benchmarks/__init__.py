@@ -3,7 +3,7 @@
 `benchmarks.training` is not imported here, since only it needs the extra `train`.
 """
 
-from benchmarks.inference import InferenceTiming, measure_inference, median_milliseconds
+from benchmarks.inference import InferenceTiming, measure_inference
 from benchmarks.running_app import RunningApp, running_app
 from benchmarks.space import SpaceTiming, Waiting, bad_uploads, measure_space
 
@@ -15,6 +15,5 @@ __all__ = [
     "bad_uploads",
     "measure_inference",
     "measure_space",
-    "median_milliseconds",
     "running_app",
 ]

@@ -1,5 +1,6 @@
 """How fast predictions are, against the bare parts that they stand on, in one run."""
 
+import math
 import os
 import statistics
 import subprocess
@@ -24,7 +25,9 @@ from skinvision_hf.labels import CODES
 from skinvision_hf.models.release import ONNX_FILE
 from skinvision_hf.vision import SkinVision
 
-__all__ = ["InferenceTiming", "measure_inference", "median_milliseconds"]
+__all__ = ["InferenceTiming", "measure_inference"]
+
+TURN = 10
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,7 @@ class InferenceTiming:
         command_seconds: `skinvision predict photo.jpg`, the whole process.
         bare_rate: Images a second of ONNX Runtime's own session (of timm's network, for a release without the graph) on
             prepared images in memory, as many at a time as there are CPU cores, each in one thread.
+        loop_rate: Images a second of the same session as it comes, on all cores for one image after another.
         folder_rate: Images a second of `SkinVision.stream` on JPEG files.
         share: `folder_rate / bare_rate`.
         ceiling: The share that is left to who opens and resizes the same files on the same cores by Pillow alone.
@@ -55,30 +59,33 @@ class InferenceTiming:
     ratio: float
     command_seconds: float
     bare_rate: float
+    loop_rate: float
     folder_rate: float
     share: float
     ceiling: float
     memory_growth_mb: float
 
 
-def median_milliseconds(functions: dict[str, Callable[[], Any]], *, repeats: int) -> dict[str, float]:
+def _median_milliseconds(functions: dict[str, Callable[[], Any]], *, repeats: int) -> dict[str, float]:
     """Time functions in turns, so that a change in the machine's load meets all of them alike.
+
+    A turn is ten calls of each: threads of one library stay busy for a moment and slow down the next one's first call.
 
     Args:
         functions: What to time, by name.
-        repeats: Timed calls of each, after a tenth as many untimed ones.
+        repeats: Timed calls of each, after a turn of untimed ones.
 
     Returns:
         The median time of each in milliseconds.
     """
     times: dict[str, list[float]] = {name: [] for name in functions}
-    warm_up = max(1, repeats // 10)
-    for number in range(warm_up + repeats):
+    for turn in range(1 + math.ceil(repeats / TURN)):
         for name, function in functions.items():
-            start = time.perf_counter()
-            function()
-            if number >= warm_up:
-                times[name].append((time.perf_counter() - start) * 1000)
+            for _ in range(TURN):
+                start = time.perf_counter()
+                function()
+                if turn:
+                    times[name].append((time.perf_counter() - start) * 1000)
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -98,7 +105,7 @@ def measure_inference(
     image = draw_image(CODES[0], 0)[0].resize(image_size, Image.Resampling.BICUBIC)
     pixels = eval_transform(bare.model.config.pretrained_cfg)(image)[None].contiguous(memory_format=torch.channels_last)
     with torch.inference_mode():
-        medians = median_milliseconds(
+        medians = _median_milliseconds(
             {"network": lambda: bare.model.timm_model(pixels), "predict": lambda: vision.predict(image)},
             repeats=repeats,
         )
@@ -106,7 +113,8 @@ def measure_inference(
         photo = Path(folder, "photo.jpg")
         image.save(photo, quality=90)
         command = _command_seconds(photo, release)
-        bare_rate = _bare_rate(_bare_network(bare, image, pixels), files)
+        bare_rate = _bare_rate(_bare_network(bare, image, pixels, threads=1), files)
+        loop_rate = _bare_rate(_bare_network(bare, image, pixels), files, at_once=1)
         height, width = pixels.shape[-2:]
         open_rate = _bare_rate(lambda _: Image.open(photo).resize((width, height), Image.Resampling.BICUBIC), files)
         folder_rate, growth = _folder_rate(vision, photo, files)
@@ -119,6 +127,7 @@ def measure_inference(
         ratio=medians["predict"] / medians["network"],
         command_seconds=command,
         bare_rate=bare_rate,
+        loop_rate=loop_rate,
         folder_rate=folder_rate,
         share=folder_rate / bare_rate,
         ceiling=open_rate / (open_rate + bare_rate),
@@ -137,20 +146,20 @@ def _command_seconds(photo: Path, release: str | None, *, repeats: int = 5) -> f
     return statistics.median(seconds)
 
 
-def _bare_network(bare: SkinVision, image: Image.Image, pixels: torch.Tensor) -> Callable[[int], Any]:
-    """What computes the logits of one prepared image, without any code of this package."""
+def _bare_network(bare: SkinVision, image: Image.Image, pixels: torch.Tensor, threads: int = 0) -> Callable[[int], Any]:
+    """What computes the logits of one prepared image, without any code of this package; 0 threads are all cores."""
     graph, (height, width) = bare.release / ONNX_FILE, pixels.shape[-2:]
     if not graph.is_file():
         return torch.inference_mode()(lambda _: bare.model.timm_model(pixels))
     options, values = onnxruntime.SessionOptions(), {"image": np.asarray(image.resize((width, height)))}
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     return lambda _: session.run(["logits"], values)
 
 
-def _bare_rate(compute: Callable[[int], Any], count: int) -> float:
-    """Images a second of a network, one image in each thread."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+def _bare_rate(compute: Callable[[int], Any], count: int, at_once: int | None = None) -> float:
+    """Images a second of a network, so many images at once; as many as there are cores when None."""
+    with ThreadPoolExecutor(at_once or os.cpu_count()) as pool:
         list(pool.map(compute, range(20)))
         start = time.perf_counter()
         list(pool.map(compute, range(count)))

@@ -128,7 +128,7 @@ def _explain(runtime: TorchRuntime, record: dict[str, Any]) -> style.Row:
     image = to_rgb(record["image"])
     mask = record["mask"].convert("L").resize(image.size, Image.Resampling.NEAREST)
     outline = ImageChops.difference(mask, mask.filter(ImageFilter.MaxFilter(5)))
-    outputs = runtime.complete([runtime.begin(image)])
+    outputs = runtime.compute([runtime.prepare(image)])
     prediction = Prediction.from_probabilities(softmax(outputs.logits[0]).tolist())
     view, target = View(runtime.view(image.size), runtime.cell_centres), prediction.label
     explanations = [

@@ -1,6 +1,8 @@
 """A release on ONNX Runtime: on the CPU, without torch, transformers and timm."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.files import sha256
 from skinvision_hf.models.outputs import NetworkOutputs
 from skinvision_hf.models.release import CONFIG_FILE, ONNX_FILE, WEIGHTS_FILE, read_config
+from skinvision_hf.models.runtimes import CORES
 
 OUTPUTS = ("logits", "features", "feature_maps", "activation_maps")
 """What the graph computes: logits (1, 7); pooled features (1, d), which OOD detection reads; the last feature maps
@@ -46,10 +49,9 @@ class OnnxRuntime:
         self._size = (width, height)
         if not (release / ONNX_FILE).is_file():
             raise ModelError(f"{release} has no {ONNX_FILE}; load the release with runtime='torch'")
+        self._graph = (release / ONNX_FILE).read_bytes()
         try:
-            self._session = onnxruntime.InferenceSession(
-                release / ONNX_FILE, _options(), providers=["CPUExecutionProvider"]
-            )
+            self._session = _start_session(self._graph)
         except REFUSED as error:
             raise ModelError(f"the {ONNX_FILE} of {release} is damaged; download the release again") from error
         if self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != sha256(release / WEIGHTS_FILE):
@@ -71,24 +73,35 @@ class OnnxRuntime:
         width, height = size
         return 0.0, 0.0, width, height
 
-    def begin(self, image: Image.Image) -> list[np.ndarray]:
-        """Compute the outputs for one RGB image, in any thread; several threads are as fast as batches.
+    def prepare(self, image: Image.Image) -> np.ndarray:
+        """From an RGB image to pixels (height, width, 3) uint8, in any thread.
 
         Pillow resizes the image, as it does for the other loaders; the graph finds it in the right size.
         """
-        pixels = np.asarray(image.resize(self._size, Image.Resampling.BICUBIC))
-        return self._session.run(USED, {"image": pixels})
+        return np.asarray(image.resize(self._size, Image.Resampling.BICUBIC))
 
-    def complete(self, begun: Sequence[list[np.ndarray]]) -> NetworkOutputs:
-        """Gather the outputs for several images."""
-        return NetworkOutputs(*map(np.concatenate, zip(*begun, strict=True)))
+    def compute(self, prepared: Sequence[np.ndarray]) -> NetworkOutputs:
+        """Compute the outputs for the pixels of several images: all cores for one image, or one core for each."""
+        if len(prepared) == 1:
+            return NetworkOutputs(*_run(self._session, prepared[0]))
+        with ThreadPoolExecutor(CORES) as pool:
+            computed = list(pool.map(partial(_run, self._single_threaded), prepared))
+        return NetworkOutputs(*map(np.concatenate, zip(*computed, strict=True)))
+
+    @cached_property
+    def _single_threaded(self) -> onnxruntime.InferenceSession:
+        return _start_session(self._graph, threads=1)
 
 
-def _options() -> onnxruntime.SessionOptions:
-    """Threads that wait do not keep the cores busy, which are needed to open the next images."""
+def _start_session(graph: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
+    """Load a graph that each image is computed with in so many threads; 0 for one on each core."""
     options = onnxruntime.SessionOptions()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return options
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _run(session: onnxruntime.InferenceSession, pixels: np.ndarray) -> list[np.ndarray]:
+    return session.run(USED, {"image": pixels})
 
 
 def _read_centres(config: dict[str, Any]) -> tuple[list[float], list[float]] | None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeGuard
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 
     from skinvision_hf.models.onnx_runtime import OnnxRuntime
     from skinvision_hf.models.torch_runtime import TorchRuntime
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+"""How many of the machine's cores this process may use."""
 
 # Programs that come with the driver of an accelerator; asking torch would take seconds.
 DRIVERS = ("nvidia-smi", "rocm-smi", "xpu-smi")

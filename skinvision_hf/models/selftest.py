@@ -62,7 +62,7 @@ def write_selftest(runtime: "TorchRuntime", folder: str | Path) -> Path:
     for number, size in enumerate(SIZES, start=4):
         file = io.BytesIO()
         draw_image("akiec", number)[0].resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=75)
-        outputs = runtime.complete([runtime.begin(Image.open(file))])
+        outputs = runtime.compute([runtime.prepare(Image.open(file))])
         cases.append({"jpeg": base64.b64encode(file.getvalue()).decode("ascii"), "logits": outputs.logits[0].tolist()})
     return write_json(Path(folder) / SELFTEST_FILE, {"labels": CODES, "images": cases})
 
@@ -113,14 +113,14 @@ def _skinvision_on_onnx(folder: Path) -> Classify | None:
     if not (folder / ONNX_FILE).is_file():
         return None
     runtime = OnnxRuntime(folder)
-    return lambda image: runtime.complete([runtime.begin(image)]).logits[0]
+    return lambda image: runtime.compute([runtime.prepare(image)]).logits[0]
 
 
 def _skinvision_on_torch(folder: Path) -> Classify:
     from skinvision_hf.models.torch_runtime import TorchRuntime
 
     runtime = TorchRuntime.load(folder, "cpu")
-    return lambda image: runtime.complete([runtime.begin(image)]).logits[0]
+    return lambda image: runtime.compute([runtime.prepare(image)]).logits[0]
 
 
 def _onnxruntime(folder: Path) -> Classify | None:

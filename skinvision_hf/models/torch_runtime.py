@@ -62,13 +62,13 @@ class TorchRuntime:
         """Left, top, right and bottom of what the network sees of an image of a size (width, height)."""
         return crop_box(self.model.config.pretrained_cfg, size)
 
-    def begin(self, image: Image.Image) -> Tensor:
+    def prepare(self, image: Image.Image) -> Tensor:
         """From an RGB image to normalised pixels (3, height, width) float32, in any thread."""
         return self._transform(image)
 
-    def complete(self, begun: Sequence[Tensor]) -> NetworkOutputs:
+    def compute(self, prepared: Sequence[Tensor]) -> NetworkOutputs:
         """Compute the outputs for the pixels of several images, in one batch."""
-        batch = torch.stack(list(begun)).to(self.device).contiguous(memory_format=torch.channels_last)
+        batch = torch.stack(list(prepared)).to(self.device).contiguous(memory_format=torch.channels_last)
         with torch.inference_mode(), self._evaluation_mode:
             maps, features = self.model.feature_maps(batch, stage=self.stage)
             logits = self.model.timm_model.forward_head(maps)
