@@ -29,6 +29,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 TABLET: dict[str, Any] = {"viewport": {"width": 768, "height": 1024}}
 DARK: dict[str, Any] = {"color_scheme": "dark"}
+PASTE = "new ClipboardEvent('paste', { bubbles: true, clipboardData: transfer })"
+DROP = "new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: transfer })"
 DECODE = "new Blob([Uint8Array.from(atob(data), c => c.charCodeAt(0))], { type: 'image/png' })"
 
 
@@ -185,10 +187,7 @@ def test_images_come_from_the_clipboard_and_by_drag_and_drop(page: Page, dermato
     expected = ask(page, dermatoscopic)
     content = base64.b64encode(dermatoscopic.read_bytes()).decode()
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    for event in (
-        "new ClipboardEvent('paste', { bubbles: true, clipboardData: transfer })",
-        "new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: transfer })",
-    ):
+    for event in (PASTE, DROP):
         page.get_by_role("button", name="Remove").click()
         page.evaluate(
             f"""data => {{
@@ -205,6 +204,22 @@ def test_images_come_from_the_clipboard_and_by_drag_and_drop(page: Page, dermato
     expect(page.locator(".sv-label")).to_be_visible()
     items = page.locator(".sv-bars li").first
     assert float(items.get_attribute("data-probability") or 0) == pytest.approx(max(expected.values()), abs=1e-6)
+
+
+def test_of_a_dropped_or_pasted_web_address_the_page_says_what_to_do_instead(page: Page, dermatoscopic: Path) -> None:
+    ask(page, dermatoscopic)
+    for event, remedy in ((DROP, "save the image, then drop the file here."), (PASTE, "copy one first.")):
+        page.evaluate(
+            f"""() => {{
+                const transfer = new DataTransfer();
+                transfer.setData('text/uri-list', 'https://example.org/lesion.jpg');
+                document.body.dispatchEvent({event});
+            }}"""
+        )
+        expect(page.locator("#error")).to_contain_text(remedy)
+        expect(page.locator(".sv-label")).to_be_visible()
+    ask(page, dermatoscopic)
+    expect(page.locator("#error")).to_be_empty()
 
 
 @pytest.mark.parametrize("options", [{}, DARK, PHONE], ids=["desktop", "dark", "phone"])

@@ -6,6 +6,8 @@ import { download, listExamples, loadModel, predict } from './model.js';
 
 const get = id => document.getElementById(id);
 const waiting = get('answer').innerHTML;
+const NO_COPY = 'There is no image in the clipboard; copy one first.';
+const NO_FILE = 'This page opens files, not web addresses; save the image, then drop the file here.';
 const narrow = matchMedia('(max-width: 760px)');
 let current = null, asked = 0; // the image that is shown, its answer and the model; and the number of the last question
 const report = (now, total) => Object.assign(get('progress'), { hidden: now >= total, value: now / (total || 1) });
@@ -100,11 +102,8 @@ async function paste() {
   const items = await navigator.clipboard.read().catch(() => {
     throw new Fault('Your browser does not let this page read the clipboard; press Ctrl+V, or choose a file.');
   });
-  for (const item of items) {
-    const type = item.types.find(name => name.startsWith('image/'));
-    if (type) return look(await item.getType(type));
-  }
-  throw new Fault('There is no image in the clipboard; copy one first.');
+  const images = items.flatMap(item => item.types.filter(type => type.startsWith('image/')).map(type => item.getType(type)));
+  return take(images, NO_COPY);
 }
 
 async function offerExamples() {
@@ -115,12 +114,13 @@ async function offerExamples() {
   }
 }
 
-const take = files => { if (files?.length) look(files[0]); };
+/* Answers the first of the files; without any, says why not, if there is a reason. */
+const take = (files, reason) => files.length ? look(files[0]) : reason && trying(() => Promise.reject(new Fault(reason)));
 for (const input of document.querySelectorAll('input[type=file]'))
   input.addEventListener('change', () => { take(input.files); input.value = ''; });
-document.addEventListener('paste', event => take(event.clipboardData.files));
+document.addEventListener('paste', event => take(event.clipboardData.files, NO_COPY));
 document.addEventListener('dragover', event => event.preventDefault());
-document.addEventListener('drop', event => { event.preventDefault(); take(event.dataTransfer.files); });
+document.addEventListener('drop', event => { event.preventDefault(); take(event.dataTransfer.files, NO_FILE); });
 get('paste').hidden = !navigator.clipboard?.read;
 get('paste').addEventListener('click', () => trying(paste));
 get('remove').addEventListener('click', forget);
