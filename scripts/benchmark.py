@@ -25,7 +25,7 @@ def inference(arguments: argparse.Namespace) -> object:
 
 
 def training(arguments: argparse.Namespace) -> object:
-    """Time the training loop against bare steps on tensors in memory."""
+    """Time the training loop against plain training steps on tensors in memory."""
     require_training()
     from benchmarks.training import measure_training
 
@@ -89,31 +89,29 @@ def benchmark(argv: Sequence[str] | None) -> int:
     subparsers = parser.add_subparsers(required=True, metavar="WHAT")
     command = subparsers.add_parser("inference", help="one prediction, the command, and many files")
     command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
-    command.add_argument("--width", type=positive, default=600, help="of the image, in pixels (default: %(default)s)")
-    command.add_argument("--height", type=positive, default=450, help="of the image, in pixels (default: %(default)s)")
+    command.add_argument("--width", type=positive, default=600, help="image width in pixels (default: %(default)s)")
+    command.add_argument("--height", type=positive, default=450, help="image height in pixels (default: %(default)s)")
     command.add_argument("--repeats", type=positive, default=200, help="timed calls (default: %(default)s)")
     command.add_argument("--files", type=positive, default=1000, help="files to classify (default: %(default)s)")
     command.set_defaults(measure=inference)
     command = subparsers.add_parser("space", help="the running demo page under one and more visitors, and bad files")
     command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")
     command.add_argument(
-        "--visitors", type=positive, nargs="+", default=[1, 4, 16], help="at the same time (default: %(default)s)"
+        "--visitors", type=positive, nargs="+", default=[1, 4, 16], help="visitors at a time (default: %(default)s)"
     )
-    command.add_argument("--requests", type=positive, default=64, help="timed answers of each (default: %(default)s)")
+    command.add_argument("--requests", type=positive, default=64, help="answers per visitor (default: %(default)s)")
     command.add_argument("--uploads", type=positive, default=200, help="good and bad files (default: %(default)s)")
     command.set_defaults(measure=space)
     command = subparsers.add_parser("page", help="a static Space in a headless Chromium")
-    command.add_argument("--url", required=True, help="its address, such as https://user-skinvision.static.hf.space")
+    command.add_argument("--url", required=True, help="page address, such as https://user-skinvision.static.hf.space")
     command.add_argument("--repeats", type=positive, default=20, help="timed answers (default: %(default)s)")
     command.set_defaults(measure=page)
-    command = subparsers.add_parser("training", help="the training loop against bare steps on tensors in memory")
+    command = subparsers.add_parser("training", help="the training loop against plain steps on tensors in memory")
     command.add_argument("--data", required=True, help="HAM10000, as for scripts/train.py")
-    command.add_argument(
-        "--image_size", type=positive, default=128, help="of training, in pixels (default: %(default)s)"
-    )
+    command.add_argument("--image_size", type=positive, default=128, help="input size in pixels (default: %(default)s)")
     command.add_argument("--architecture", default="efficientnet_b0", help="timm name (default: %(default)s)")
     command.add_argument("--init", default="lite0", help="initial weights (default: %(default)s)")
-    command.add_argument("--steps", type=positive, default=20, help="batches a measurement (default: %(default)s)")
+    command.add_argument("--steps", type=positive, default=20, help="batches per measurement (default: %(default)s)")
     command.set_defaults(measure=training)
     command = subparsers.add_parser("ood", help="which images of other things OOD detection refuses")
     command.add_argument("--model", metavar="REF", help="release folder or Hub id; the bundled release by default")

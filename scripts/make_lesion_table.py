@@ -1,8 +1,12 @@
 """Write the lesion of each image of HAM10000: `python scripts/make_lesion_table.py path/to/HAM10000_metadata.csv`."""
 
+import argparse
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from skinvision_hf.errors import run_command
 
 TABLE = Path(__file__).resolve().parents[1] / "skinvision_hf" / "data" / "manifests" / "ham10000-lesions.csv"
 CREDIT = (
@@ -19,5 +23,13 @@ def lesion_table(metadata: Path) -> str:
     return "\n".join([CREDIT, "image_id,lesion_id", *lines, ""])
 
 
+def main(argv: Sequence[str] | None) -> int:
+    """Write `TABLE`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("metadata", type=Path, help="HAM10000_metadata.csv, as downloaded")
+    TABLE.write_text(lesion_table(parser.parse_args(argv).metadata), encoding="utf-8")
+    return 0
+
+
 if __name__ == "__main__":
-    TABLE.write_text(lesion_table(Path(sys.argv[1])), encoding="utf-8")
+    sys.exit(run_command(main))

@@ -94,7 +94,7 @@ def test_the_verdict_comes_first_then_the_diagnosis_one_sentence_and_details() -
     assert say("still_benign") in page, "a benign diagnosis beside this verdict is explained"
     melanoma = predict(0.05, 0.1, 0.15, 0.005, 0.409, 0.284, 0.002)
     assert not any(say("still_benign") in html("answer", other) for other in (melanoma, CLEAR))
-    assert "together have 20.4%; the threshold is 20.0%" in html("answer", predict(0.104, 0, 0, 0, 0.1, 0.796, 0))
+    assert "a probability of 20.4%; the threshold is 20.0%" in html("answer", predict(0.104, 0, 0, 0, 0.1, 0.796, 0))
     assert "gives no verdict" in html("answer", replace(CLEAR, suspicious=None, operating_point=None))
 
 

@@ -195,6 +195,11 @@ def test_the_lesions_are_whole_credited_small_and_agree_with_the_splits() -> Non
     assert len(content) < 300_000 and "ViDIR Group" in content[:200] and "CC BY-NC 4.0" in content[:200]
 
 
+def test_the_script_that_writes_the_lesions_explains_itself(capsys: Captured) -> None:
+    assert call(ROOT / "scripts" / "make_lesion_table.py", "--help") == 0
+    assert "HAM10000_metadata.csv" in capsys.readouterr().out
+
+
 @pytest.mark.real_data
 def test_the_lesions_are_those_of_the_metadata(ham10000_dir: Path) -> None:
     content = lesion_table(ham10000_dir / "HAM10000_metadata.csv")

@@ -16,9 +16,9 @@ PHRASES = {
     "answer only for a close-up of one lesion, taken through a dermatoscope.",
     "suspicious": "Suspicious",
     "clear": "Not suspicious",
-    "threshold": "The malignant diagnoses together have {malignant}; the threshold is {threshold}.",
-    "finds": "It finds {sensitivity} of malignant test images, and it also marks {false_alarms} of benign ones.",
-    "misses": "It misses {missed} of malignant test images, so this does not rule out skin cancer.",
+    "threshold": "The malignant diagnoses together have a probability of {malignant}; the threshold is {threshold}.",
+    "finds": "This threshold finds {sensitivity} of malignant test images, and marks {false_alarms} of benign ones.",
+    "misses": "This threshold misses {missed} of malignant test images, so the answer does not rule out skin cancer.",
     "still_benign": "It is low, to miss few, so the most probable diagnosis of a suspicious image can be benign.",
     "malignant": "Malignant here: melanoma, basal cell carcinoma, and actinic keratosis / Bowen's disease, which may "
     "be pre-malignant.",

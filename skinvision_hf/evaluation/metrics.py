@@ -13,12 +13,12 @@ CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auc", "averag
 MELANOMA = CODES.index("mel")
 CALIBRATION_BINS = 15
 SMALLEST_PROBABILITY = 1e-15
-ACRONYMS = {"f1": "F1", "auc": "AUC", "ece": "ECE"}
+SPELLINGS = {"f1": "F1", "auc": "AUC", "ece": "ECE", "brier": "Brier"}
 
 
 def metric_title(name: str) -> str:
     """Return a metric's name as people write it: `macro_f1` is macro F1."""
-    return " ".join(ACRONYMS.get(word, word) for word in name.split("_"))
+    return " ".join(SPELLINGS.get(word, word) for word in name.split("_"))
 
 
 def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
