@@ -3,13 +3,11 @@
 import json
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from calling import printed
+from calling import ROOT, printed, python
 from complete_release import LINKS, change_json, draw_figure, estimate
 from drawing import draw_lesion
 
@@ -27,8 +25,6 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.labels import CODES, DISCLAIMER
 from skinvision_hf.models.release import bundled_release
 from skinvision_hf.vision import SkinVision
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def card(release: Path) -> str:
@@ -256,12 +252,12 @@ def test_the_card_of_a_data_set_counts_what_is_in_it() -> None:
 def test_an_installed_wheel_renders_a_card(release: Path, tmp_path: Path) -> None:
     left = {".git", ".venv", "outputs", "data", *(path.name for path in ROOT.glob(".*_cache"))}
     source = shutil.copytree(ROOT, tmp_path / "source", ignore=lambda at, _: left if Path(at) == ROOT else set())
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*pip, "--target", tmp_path / "site", source], check=True)
+    install = ("-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index")
+    python(*install, "--target", tmp_path / "site", source, check=True)
     code = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import skinvision_hf; assert skinvision_hf.__file__.startswith(sys.argv[1])\n"
         "from skinvision_hf.card import write_card\n"
         "write_card(sys.argv[2])"
     )
-    subprocess.run([sys.executable, "-c", code, tmp_path / "site", release], check=True, cwd=tmp_path)
+    python("-c", code, tmp_path / "site", release, check=True, cwd=tmp_path)

@@ -1,11 +1,9 @@
 """The real data set, and what its preparation takes."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from calling import environment, python
 from PIL import Image as Pillow
 
 from skinvision_hf.data import load_ham10000
@@ -33,10 +31,8 @@ print(before, middle, peak())
 
 
 def memory(source: str, target: Path) -> tuple[int, ...]:
-    environment = os.environ | {"HF_HOME": str(target.parent / "cache")}
-    result = subprocess.run(
-        [sys.executable, "-c", PEAK, source, str(target)], env=environment, capture_output=True, text=True, check=True
-    )
+    cache = {"HF_HOME": str(target.parent / "cache")}
+    result = python("-c", PEAK, source, target, env=environment() | cache, check=True)
     return tuple(int(number) for number in result.stdout.split())
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from calling import ROOT
 from complete_release import change_json, draw_figure
 from hub_server import REPO, TOKEN, TOKENS, Fault, HubServer
 from huggingface_hub import HfApi, constants
@@ -16,7 +17,6 @@ from skinvision_hf.errors import HubError, SkinVisionError
 from skinvision_hf.hub.spaces import GRADIO_FILES
 from skinvision_hf.models.release import release_files
 
-ROOT = Path(__file__).resolve().parents[1]
 SOURCE = "synthetic[:210]"
 DATASET, SPACE, PLACE = "ann/ham10000-leak-free", "ann/skinvision", "ann/place"
 

@@ -3,14 +3,13 @@
 import io
 import os
 import struct
-import subprocess
-import sys
 import zlib
 from http.client import HTTPResponse
 from pathlib import Path
 
 import numpy as np
 import pytest
+from calling import python
 from drawing import draw_lesion
 from PIL import Image, PngImagePlugin
 
@@ -133,8 +132,8 @@ def test_a_photograph_of_a_phone_without_its_decoder_names_the_extra() -> None:
     header = struct.pack(">I4s4sI4s4s", 24, b"ftyp", b"heic", 0, b"mif1", b"heic")
     code = "import sys; sys.modules['pillow_heif'] = None\nfrom skinvision_hf.data.images import open_image\n"
     code += f"try: open_image({header!r} + bytes(99))\nexcept Exception as error: print(error)"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "install pillow-heif (pip install 'skinvision-hf[heic]'), or save it as JPEG" in run.stdout
+    printed = python("-c", code, check=True).stdout
+    assert "install pillow-heif (pip install 'skinvision-hf[heic]'), or save it as JPEG" in printed
 
 
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")

@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-from calling import call
+from calling import ROOT, call, environment
 from drawing import draw_lesion
 from hub_server import REPO, TOKEN, Fault, HubServer
 from huggingface_hub import HfApi
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
-from tiny_training import ROOT, TINY, environment, history
+from tiny_training import TINY, history
 
 from skinvision_hf import hub
 from skinvision_hf._version import __version__

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import call, run
+from calling import ROOT, call, run
 from drawing import draw_lesion
 from make_lesion_table import lesion_table
 from PIL import Image
@@ -30,7 +30,6 @@ from skinvision_hf.evaluation.audit import AuditReport
 from skinvision_hf.evaluation.predictions import Predictions
 from skinvision_hf.labels import CODES
 
-ROOT = Path(__file__).resolve().parents[1]
 MANIFESTS = ROOT / "skinvision_hf" / "data" / "manifests"
 Captured = pytest.CaptureFixture[str]
 Splits = dict[str, str]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import run
+from calling import ROOT, python, run
 from drawing import draw_lesion
 
 import skinvision_hf
@@ -18,7 +18,6 @@ from skinvision_hf.errors import SkinVisionError
 from skinvision_hf.labels import CODES
 from skinvision_hf.vision import SkinVision
 
-ROOT = Path(__file__).resolve().parents[1]
 LARGEST_MB = 400
 HEAVY = "torch", "torchvision", "timm", "transformers", "datasets", "sklearn", "scipy", "matplotlib"
 
@@ -95,16 +94,14 @@ def test_what_is_missing_is_named_with_its_extra(
 def test_a_command_names_the_extra_that_is_enough(command: str, extra: str, tmp_path: Path) -> None:
     code = f"import sys; sys.modules.update(dict.fromkeys({HEAVY})); from skinvision_hf.cli.main import main; "
     (tmp_path / "a.csv").touch()
-    started = [sys.executable, "-c", f"{code}sys.exit(main())", *command.split()]
-    ended = subprocess.run(started, cwd=tmp_path, capture_output=True, text=True)
+    ended = python("-c", f"{code}sys.exit(main())", *command.split(), cwd=tmp_path)
     assert ended.returncode == 2
     assert re.fullmatch(rf'error: this needs \w+: pip install "skinvision-hf\[{extra}\]"\n', ended.stderr)
 
 
 def test_a_command_that_predicts_imports_no_heavy_library(photo: Path) -> None:
     code = "import sys; from skinvision_hf.cli.main import main; main(sys.argv[1:]); print(*sys.modules)"
-    command = [sys.executable, "-c", code, "predict", str(photo), "--device", "cpu"]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    printed = python("-c", code, "predict", photo, "--device", "cpu", check=True).stdout
     assert not {*HEAVY, "huggingface_hub"} & set(printed.splitlines()[-1].split())
 
 

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from calling import ROOT, environment
 from complete_release import LINKS
 from nbclient import NotebookClient
 
 from skinvision_hf.card import write_card
 from skinvision_hf.models.release import bundled_release
 
-ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 TEMPLATE = ROOT / "skinvision_hf" / "templates" / "notebook.ipynb"
 REPOSITORY = "OWNER-OF-THIS-REPOSITORY/skinvision"
@@ -30,8 +30,8 @@ def named(path: Path) -> str:
 def outputs(notebook: nbformat.NotebookNode, folder: Path) -> list[nbformat.NotebookNode]:
     """Run a notebook in a folder, in a process of its own, and return what its cells show."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(ROOT))
-        patch.setenv("TQDM_DISABLE", "1")
+        for name, value in environment().items():
+            patch.setenv(name, value)
         done = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(folder)}}).execute()
     return [output for cell in done.cells for output in cell.get("outputs", [])]
 

@@ -2,14 +2,14 @@
 
 import ast
 import re
-import runpy
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+import tomllib
+from calling import ROOT, as_program, python
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -18,9 +18,9 @@ from skinvision_hf.cli.main import COMMANDS
 from skinvision_hf.cli.main import EXTRAS as COMMAND_EXTRAS
 from skinvision_hf.errors import EXTRAS as LIBRARIES
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "skinvision_hf"
-SOURCES = [path for folder in (PACKAGE, ROOT / "scripts", ROOT / "space") for path in sorted(folder.rglob("*.py"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
+SOURCES = [path for folder in ("skinvision_hf", "scripts", "space") for path in sorted((ROOT / folder).rglob("*.py"))]
 SCRIPTS = sorted((ROOT / "scripts").glob("*.py"))
 FOREIGN_CODE = re.compile(r"trust_remote_code|allow_pickle|weights_only=False|\b(?:joblib|cloudpickle|marshal)\b")
 
@@ -40,11 +40,8 @@ def test_no_foreign_code_is_ever_loaded() -> None:
 
 
 def test_every_library_that_is_imported_is_declared() -> None:
-    tomllib = pytest.importorskip("tomllib")
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = project["optional-dependencies"]
-    needs = sum((extras[name] for name in extras if name not in ("test", "all")), project["dependencies"])
-    declared, tools = ({canonicalize_name(Requirement(need).name) for need in part} for part in (needs, extras["test"]))
+    needs = sum((EXTRAS[name] for name in EXTRAS if name not in ("test", "all")), PROJECT["dependencies"])
+    declared, tools = ({canonicalize_name(Requirement(need).name) for need in part} for part in (needs, EXTRAS["test"]))
     owners = packages_distributions()
     for path in SOURCES:
         script = path.is_relative_to(ROOT / "scripts")
@@ -56,25 +53,22 @@ def test_every_library_that_is_imported_is_declared() -> None:
 
 
 def test_an_extra_that_a_message_names_brings_the_library() -> None:
-    tomllib = pytest.importorskip("tomllib")
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-
     def brought(extra: str) -> set[str]:
-        needs = list(map(Requirement, extras[extra]))
+        needs = list(map(Requirement, EXTRAS[extra]))
         own = {canonicalize_name(need.name) for need in needs}
         return own.union(*(brought(more) for need in needs if need.name == "skinvision-hf" for more in need.extras))
 
     owners = packages_distributions()
     for library, extra in LIBRARIES.items():
         assert {canonicalize_name(name) for name in owners[library]} & brought(extra), f"[{extra}] lacks {library}"
-    assert COMMAND_EXTRAS.keys() <= COMMANDS.keys() and set(COMMAND_EXTRAS.values()) <= extras.keys()
+    assert COMMAND_EXTRAS.keys() <= COMMANDS.keys() and set(COMMAND_EXTRAS.values()) <= EXTRAS.keys()
 
 
 def test_importing_the_package_and_its_command_is_quick_and_loads_no_library() -> None:
     commands = ", ".join({f"skinvision_hf.cli.{module}" for module, _ in COMMANDS.values()})
     code = f"import time, sys; begin = time.process_time(); import skinvision_hf, skinvision_hf.cli.main, {commands}; "
     code += "print(time.process_time() - begin, *sys.modules)"
-    runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(3)]
+    runs = [python("-c", code, check=True) for _ in range(3)]
     assert min(float(run.stdout.split()[0]) for run in runs) < 0.2
     foreign = {name.partition(".")[0] for name in runs[0].stdout.split()[1:]} - sys.stdlib_module_names
     assert "skinvision_hf" in foreign
@@ -94,8 +88,13 @@ def test_scripts_are_short_and_end_with_the_exit_code_of_their_command(monkeypat
     for path in SCRIPTS:
         if "skinvision_hf.cli.main" in imports(path):
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 30
-            monkeypatch.setattr(sys, "argv", [str(path), "--flag"])
-            with pytest.raises(SystemExit) as stopped:
-                runpy.run_path(str(path), run_name="__main__")
-            command, flag = stopped.value.code  # type: ignore[misc]
+            command, flag = as_program(path, "--flag")  # type: ignore[misc]
             assert f"skinvision {command}" in path.read_text(encoding="utf-8") and flag == "--flag"
+
+
+def test_the_help_of_the_static_page_starts_no_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("http.server.ThreadingHTTPServer", None)
+    assert as_program(ROOT / "scripts" / "try_static_space.py", "--help") == 0
+    assert "Nothing is published" in capsys.readouterr().out

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +10,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmarks import running_app
-from calling import call
+from calling import ROOT, call, python
 from drawing import draw_lesion
 from gradio_client import Client, handle_file
 from hub_server import TOKEN, HubServer
-from tiny_training import ROOT, TINY, TRAIN
+from tiny_training import TINY, TRAIN
 
 from skinvision_hf.labels import CODES
 
 REPO, DATASET, SPACE = "ann/skinvision-tiny", "ann/ham10000-leak-free", "ann/skinvision"
 
 
-def run(
-    *command: str | Path, environment: dict[str, str], cwd: Path = ROOT, seconds: int = 280
-) -> subprocess.CompletedProcess[str]:
+def run(*command: str | Path, environment: dict[str, str], cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     everything = {key: value for key, value in os.environ.items() if key != "HF_TOKEN"} | environment
-    return subprocess.run(
-        [sys.executable, *map(str, command)], env=everything, cwd=cwd, capture_output=True, text=True, timeout=seconds
-    )
+    return python(*command, env=everything, cwd=cwd)
 
 
 @dataclass

@@ -9,13 +9,12 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from calling import call, printed, run
+from calling import ROOT, call, printed, run
 from drawing import draw_lesion
 
 from skinvision_hf.evaluation.report import SHOWN, metric_title
 from skinvision_hf.records import Estimate
 
-ROOT = Path(__file__).resolve().parents[1]
 BUNDLED = ROOT / "skinvision_hf" / "pretrained"
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = PAGES[0].read_text(encoding="utf-8")

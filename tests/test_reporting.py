@@ -2,16 +2,15 @@
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 import torch
-from calling import run
+from calling import ROOT, python, run
 from datasets import DatasetDict
 from PIL import Image
 from safetensors.torch import load_file
-from tiny_training import ROOT, TORCHRUN, environment, run_training, tiny_config
+from tiny_training import TORCHRUN, run_training, tiny_config
 
 from skinvision_hf.card import CAPTIONS
 from skinvision_hf.config import PhaseConfig
@@ -172,8 +171,7 @@ def test_two_processes_write_the_metrics_of_one(release: Path, tmp_path: Path) -
     """61 images over two processes: neither a multiple of the processes nor of the batches."""
     options = ("--model", str(release), "--data", "synthetic[:427]", "--batch_size", "8")
     assert run("evaluate", *options, "--output_dir", tmp_path / "1") == 0
-    command = [*TORCHRUN, str(ROOT / "scripts" / "evaluate_model.py"), *options, "--output_dir", str(tmp_path / "2")]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=280)
+    done = python(*TORCHRUN, ROOT / "scripts" / "evaluate_model.py", *options, "--output_dir", tmp_path / "2")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("| balanced accuracy |") == 1
     first, second = (read_json(tmp_path / name / "metrics.json") for name in ("1", "2"))

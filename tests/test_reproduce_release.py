@@ -2,18 +2,18 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from tiny_training import ROOT, TINY, environment, history
+from calling import ROOT, as_program, python
+from tiny_training import TINY, history
 
 SCRIPT = ROOT / "scripts" / "reproduce_release.py"
 
 
 def reproduce(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), f"--output_dir={folder}", *options]
-    return subprocess.run(command, env=environment(), capture_output=True, text=True)
+    return python(SCRIPT, f"--output_dir={folder}", *options, timeout=580)
 
 
 @pytest.mark.slow
@@ -31,3 +31,11 @@ def test_each_run_starts_from_the_one_before_and_what_is_trained_is_left(tmp_pat
     assert len(history(tmp_path / "longer-176")) == 1
     again = reproduce(tmp_path, *shorter)
     assert (again.returncode, again.stdout, again.stderr) == (0, end, "")
+
+
+def test_ctrl_c_ends_it_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(subprocess, "run", Mock(side_effect=KeyboardInterrupt))
+    assert as_program(SCRIPT, "--data=synthetic", f"--output_dir={tmp_path}") == 130
+    assert capsys.readouterr().err == "stopped.\n"

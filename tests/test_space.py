@@ -3,10 +3,7 @@
 import asyncio
 import base64
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +14,7 @@ import mcp
 import numpy as np
 import pytest
 from benchmarks import RunningApp, bad_uploads, running_app
+from calling import environment, python
 from drawing import draw_lesion
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
@@ -202,20 +200,14 @@ def test_an_address_that_cannot_be_had_stops_the_app_with_one_line(served: SkinV
     with socket.create_server(("127.0.0.1", 0)) as busy:
         port = str(busy.getsockname()[1])
         place = {"GRADIO_SERVER_PORT": port, "GRADIO_NUM_PORTS": "1"}
-        ended = subprocess.run(
-            [sys.executable, str(SPACE / "app.py")],
-            env={**os.environ, "MODEL_ID": str(served.release), **place},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
+        ended = python(SPACE / "app.py", env=environment() | {"MODEL_ID": str(served.release), **place})
     assert ended.returncode == 2 and "Traceback" not in ended.stderr
     assert f"error: the page cannot be opened (Cannot find empty port in range: {port}-{port}); " in ended.stderr
 
 
 @pytest.mark.parametrize(("option", "code", "text"), [("--help", 0, "MODEL_REVISION"), ("--what", 2, "unrecognized")])
 def test_options_are_answered_without_opening_the_page(option: str, code: int, text: str) -> None:
-    ended = subprocess.run([sys.executable, str(SPACE / "app.py"), option], capture_output=True, text=True, timeout=300)
+    ended = python(SPACE / "app.py", option)
     assert ended.returncode == code and text in ended.stdout + ended.stderr
     assert "Running on" not in ended.stdout
 
@@ -232,12 +224,7 @@ def test_no_answer_to_a_removed_image_is_shown_and_the_last_diagnosis_asked_for_
 
 def test_a_model_that_is_not_there_stops_the_app_with_one_line(tmp_path: Path) -> None:
     missing = tmp_path / "nowhere"
-    ended = subprocess.run(
-        [sys.executable, str(SPACE / "app.py")],
-        env={"MODEL_ID": str(missing), "PATH": "", "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
+    ended = python(SPACE / "app.py", env={"MODEL_ID": str(missing), "PATH": "", "HF_HUB_OFFLINE": "1"})
     assert ended.returncode == 2
     assert len(ended.stderr.strip().splitlines()) == 1 and ended.stderr.startswith("error: ")
     assert str(missing) in ended.stderr

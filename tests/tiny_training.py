@@ -1,15 +1,14 @@
 """Runs of tiny networks on drawn lesions, in this process and as commands."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
+
+from calling import ROOT, python
 
 from skinvision_hf.config import AugmentConfig, LossConfig, ModelConfig, PhaseConfig, TrainConfig
 from skinvision_hf.training.trainer import Trainer, load_training_data
 
-ROOT = Path(__file__).resolve().parents[1]
 TRAIN = ROOT / "scripts" / "train.py"
 TINY = [
     "--data=synthetic[:210]",
@@ -19,9 +18,9 @@ TINY = [
     "--batch_size=16",
     "--num_workers=0",
 ]
-ACCELERATE = (sys.executable, "-m", "accelerate.commands.launch", "--cpu")
+ACCELERATE = ("-m", "accelerate.commands.launch", "--cpu")
 # As the README says for two processes on CPUs.
-TORCHRUN = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 
 
 def tiny_config(output_dir: Path, **changes: object) -> TrainConfig:
@@ -44,14 +43,8 @@ def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
     return Path(config.output_dir)
 
 
-def environment() -> dict[str, str]:
-    return os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1"}
-
-
-def train(*arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*launcher, str(TRAIN), *TINY, *arguments], env=environment(), capture_output=True, text=True, timeout=280
-    )
+def train(*arguments: str, launcher: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
+    return python(*launcher, TRAIN, *TINY, *arguments)
 
 
 def history(folder: Path) -> list[dict[str, float]]:
