@@ -195,6 +195,15 @@ def lesion(served: "SkinVision", tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 @pytest.fixture
+def photo(tmp_path: Path) -> str:
+    """A file with a drawn lesion."""
+    from drawing import draw_lesion
+
+    draw_lesion().save(tmp_path / "photo.jpg")
+    return str(tmp_path / "photo.jpg")
+
+
+@pytest.fixture
 def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Confidence intervals from 20 resamples: quick, where a test is not about them."""
     from skinvision_hf.evaluation import predictions
@@ -207,6 +216,22 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is unpacked or converted stays inside the test's folder."""
     monkeypatch.setattr("datasets.config.HF_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache" / "datasets")
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    """A small folder in the layout of the official downloads."""
+    from ham10000_folder import write_ham10000
+
+    return write_ham10000(tmp_path / "HAM10000")
+
+
+@pytest.fixture
+def fresh_state() -> None:
+    """What one test chose for Accelerate is not the next one's."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(True)
 
 
 @pytest.fixture

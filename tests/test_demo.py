@@ -1,25 +1,15 @@
 """What the demo page says: the verdict, the details, the heat map, and the numbers of a release."""
 
-import asyncio
 import base64
-import contextlib
-import gzip
 import io
 import json
 import re
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.metadata import metadata, requires
-from itertools import repeat
 from pathlib import Path
 from types import SimpleNamespace
-from urllib.parse import quote
 
-import gradio as gr
-import httpx
 import numpy as np
 import pytest
 import yaml
@@ -31,20 +21,8 @@ from PIL import Image, ImageChops
 
 from skinvision_hf import __version__
 from skinvision_hf.card.phrases import say
-from skinvision_hf.demo import (
-    MAX_BYTES,
-    Handlers,
-    Overlay,
-    Page,
-    Photo,
-    choose_examples,
-    describe_release,
-    html,
-    overlay_html,
-    read_upload,
-)
+from skinvision_hf.demo import Handlers, Overlay, choose_examples, describe_release, html, overlay_html
 from skinvision_hf.demo.parts import percent
-from skinvision_hf.errors import ImageError
 from skinvision_hf.explain.explanation import Explanation
 from skinvision_hf.labels import DIAGNOSES, DISCLAIMER, MALIGNANT_CODES
 from skinvision_hf.models.prediction import OperatingPoint, Prediction
@@ -149,27 +127,21 @@ class Counting:
         return explanation(np.ones((40, 50), dtype=np.float32), prediction=self.predict(image))
 
 
-@pytest.fixture
-def lesion(tmp_path: Path) -> str:
-    draw_lesion(1).save(tmp_path / "lesion.png")
-    return str(tmp_path / "lesion.png")
-
-
-def test_an_answer_is_one_forward_pass_and_a_refused_image_gets_none(lesion: str) -> None:
+def test_an_answer_is_one_forward_pass_and_a_refused_image_gets_none(photo: str) -> None:
     vision = Counting(accepts=True)
-    shown = Handlers(vision).answer(lesion)  # type: ignore[arg-type]
+    shown = Handlers(vision).answer(photo)  # type: ignore[arg-type]
     assert vision.runs == 1
     assert ">Suspicious<" in shown.reply and "sv-heat" in shown.overlay
     handlers = Handlers(Counting(accepts=False))  # type: ignore[arg-type]
-    assert handlers.answer(lesion).reply == html("unlike") and handlers.answer(lesion).overlay == ""
-    answer, picture = handlers.explain(lesion)
+    assert handlers.answer(photo).reply == html("unlike") and handlers.answer(photo).overlay == ""
+    answer, picture = handlers.explain(photo)
     assert picture is None and set(answer) == {"in_distribution", "in_distribution_score", "message", "disclaimer"}
     assert "insist" in answer["message"] and "not reliable" in answer["message"]
-    assert handlers.predict(lesion) == answer and "probabilities" in handlers.predict(lesion, insist=True)
-    assert handlers.predict(lesion, insist="false") == answer  # type: ignore[arg-type]  # programs send anything
-    answer, picture = handlers.explain(lesion, insist=True)
+    assert handlers.predict(photo) == answer and "probabilities" in handlers.predict(photo, insist=True)
+    assert handlers.predict(photo, insist="false") == answer  # type: ignore[arg-type]  # programs send anything
+    answer, picture = handlers.explain(photo, insist=True)
     assert answer["in_distribution"] is False and answer["probabilities"] and picture is not None
-    assert "sv-heat" in handlers.answer_anyway(lesion).overlay
+    assert "sv-heat" in handlers.answer_anyway(photo).overlay
     bad = handlers.answer(b"no image")
     assert bad.photo is None and "cannot be read as an image" in bad.reply
 
@@ -207,133 +179,6 @@ def test_the_overlay_carries_both_images_and_describes_them() -> None:
     assert "at the border of the image" in overlay_html(explanation(heatmap, hottest_at_border=True))
     nothing = overlay_html(explanation(np.zeros((40, 50)), "df"))
     assert "nothing in this image supports dermatofibroma" in nothing
-
-
-def test_an_upload_is_read_and_a_bad_one_is_refused_without_naming_a_path(lesion: str, tmp_path: Path) -> None:
-    content = Path(lesion).read_bytes()
-    (tmp_path / "large.png").write_bytes(content + b"0" * MAX_BYTES)
-    assert read_upload(lesion).size == read_upload(content).size == (200, 150)
-    for upload, reason in (
-        (b"no image", "cannot be read as an image"),
-        (content + b"0" * MAX_BYTES, "more than 10 MB"),
-        (str(tmp_path / "large.png"), "more than 10 MB"),
-        (str(tmp_path / "gone.png"), "was deleted"),
-    ):
-        with pytest.raises(ImageError, match=reason) as caught:
-            read_upload(upload)
-        assert str(caught.value).startswith("your image ") and str(tmp_path) not in str(caught.value)
-    with pytest.raises(ImageError, match="no image yet"):
-        read_upload(None)
-
-
-def test_an_image_in_a_request_is_a_file_its_content_or_refused(lesion: str) -> None:
-    def payload(path: str | None = None, url: str | None = None) -> SimpleNamespace:
-        return SimpleNamespace(path=path, url=url)
-
-    photo, content = Photo(), Path(lesion).read_bytes()
-    assert photo.preprocess(None) is None
-    assert photo.preprocess(payload(path=lesion, url="/gradio_api/file=x")) == lesion
-    encoded = base64.b64encode(content).decode()
-    for data in (
-        f"data:image/png;base64,{encoded}",
-        f"data:;base64,{base64.encodebytes(content).decode()}",  # with line breaks
-        f" DATA:image/png;name=a;BASE64,{encoded.rstrip('=')}",
-        f"data:image/png;base64,{quote(encoded, safe='')}",
-        f"data:image/png,{quote(content)}",
-    ):
-        assert photo.preprocess(payload(url=data)) == content
-    for address in ("data:image/png;base64,***", "ftp://somewhere/x.png", None):
-        with pytest.raises(ValueError, match=r"data: URL"):
-            photo.preprocess(payload(url=address))
-    for address in ("http://127.0.0.1:9/x.png", "http://localhost/x.png", "http://169.254.169.254/latest"):
-        with pytest.raises(ValueError, match="failed validation"):
-            photo.preprocess(payload(url=address))
-
-
-@pytest.fixture
-def web(monkeypatch: pytest.MonkeyPatch, lesion: str) -> Iterator[tuple[str, list[int]]]:
-    """The address of a web server that has a public name, and the bytes that it got rid of."""
-    import safehttpx
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, parts = {
-                "/lesion.png": (200, {}, [Path(lesion).read_bytes()]),
-                "/moved/a.png": (302, {"Location": "../lesion.png"}, []),
-                "/inside": (302, {"Location": f"http://127.0.0.1:{server.server_port}/lesion.png"}, []),
-                "/circle": (302, {"Location": "/circle"}, []),
-                "/announced": (200, {"Content-Length": str(MAX_BYTES + 1)}, [bytes(MAX_BYTES + 1)]),
-                "/endless": (200, {}, repeat(bytes(2**20))),
-                "/packed": (200, {"Content-Encoding": "gzip"}, [gzip.compress(bytes(2 * MAX_BYTES))]),
-            }.get(self.path, (404, {}, []))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            with contextlib.suppress(OSError):  # the reader has gone
-                for part in parts:
-                    self.wfile.write(part)
-                    sent.append(len(part))
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    sent: list[int] = []
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    check = safehttpx.async_validate_url
-
-    async def validate(host: str) -> str:
-        return "127.0.0.1" if host == "public.example" else await check(host)
-
-    async def resolve(host: str) -> list[str]:
-        return []
-
-    monkeypatch.setattr(safehttpx, "async_validate_url", validate)
-    monkeypatch.setattr(safehttpx, "async_resolve_hostname_google", resolve)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://public.example:{server.server_port}", sent
-    server.shutdown()
-    server.server_close()
-
-
-def test_the_download_of_a_web_address_ends_at_the_limit_of_uploads(web: tuple[str, list[int]], lesion: str) -> None:
-    address, sent = web
-    photo = Photo()
-
-    def fetch(path: str) -> str | bytes | None:
-        sent.clear()
-        return photo.preprocess(SimpleNamespace(path=None, url=address + path))
-
-    for path in ("/lesion.png", "/moved/a.png"):
-        assert fetch(path) == Path(lesion).read_bytes()
-    with pytest.raises(ImageError, match="your image has more than 10 MB"):
-        fetch("/announced")
-    assert not sent, "refused by its length alone"
-    with pytest.raises(ImageError, match="your image has more than 10 MB"):
-        fetch("/endless")
-    assert sum(sent) < 3 * MAX_BYTES, "what lies in buffers"
-    assert len(fetch("/packed") or b"") < MAX_BYTES, "it is not unpacked"
-    for path, reason in (("/inside", "failed validation"), ("/circle", "redirects"), ("/gone", "404")):
-        with pytest.raises((ValueError, httpx.HTTPError), match=reason):
-            fetch(path)
-
-
-def test_a_request_with_a_web_address_gets_its_answer_or_the_reason(web: tuple[str, list[int]], lesion: str) -> None:
-    address, _ = web
-    with Page() as page:
-        photo = Photo()
-        gr.Button().click(lambda image: image, photo, gr.JSON())
-
-    def ask(image: dict[str, object]) -> object:
-        return asyncio.run(page.preprocess_data(page.fns[0], [image], None))
-
-    for form in ({"path": address, "meta": {"_type": "gradio.FileData"}}, {"url": address}):
-        [place, *_] = form
-        assert ask(form | {place: f"{address}/lesion.png"}) == [Path(lesion).read_bytes()]
-        for path, reason in (("/announced", "Your image has more than 10 MB"), ("/inside", "page expects")):
-            with pytest.raises(gr.Error, match=reason):
-                ask(form | {place: address + path})
-    assert not list(Path(photo.GRADIO_CACHE).rglob("lesion.png"))
 
 
 def test_the_about_tab_has_key_numbers_and_sections_with_a_figure_or_says_that_there_are_none(release: Path) -> None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import json
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -71,15 +70,6 @@ def test_the_api_answers_what_the_package_answers(
     expected = served.predict(tmp_path / "photograph.jpg")
     assert answer["probabilities"] == pytest.approx(expected.probabilities, abs=1e-5)
     assert Image.open(picture).size == (LARGEST_SIDE, LARGEST_SIDE * 3 // 4), "as large as a screen shows"
-
-
-def test_an_image_may_be_inside_the_request(app: RunningApp, served: SkinVision, lesion: Path) -> None:
-    uri = "data:image/png;base64," + base64.b64encode(lesion.read_bytes()).decode()
-    expected = served.predict(lesion).probabilities
-    for image in ({"url": uri}, {"url": uri} | META):
-        status, text = call(app, "predict", [image, True])
-        [answer] = json.loads(text.partition("data: ")[2].partition("\n")[0])
-        assert status == 200 and answer["probabilities"] == pytest.approx(expected, abs=1e-5)
 
 
 def test_bad_files_and_requests_get_friendly_words_and_harm_nobody(
@@ -222,9 +212,7 @@ def test_no_answer_to_a_removed_image_is_shown_and_the_last_diagnosis_asked_for_
     assert answering in [set(cancels) for cancels in clearing]
 
 
-def test_a_model_that_is_not_there_stops_the_app_with_one_line(tmp_path: Path) -> None:
-    missing = tmp_path / "nowhere"
-    ended = python(SPACE / "app.py", env={"MODEL_ID": str(missing), "PATH": "", "HF_HUB_OFFLINE": "1"})
-    assert ended.returncode == 2
-    assert len(ended.stderr.strip().splitlines()) == 1 and ended.stderr.startswith("error: ")
-    assert str(missing) in ended.stderr
+def test_a_model_that_is_not_there_stops_the_app_with_one_line() -> None:
+    ended = python(SPACE / "app.py", env={"MODEL_ID": "/nowhere", "PATH": "", "HF_HUB_OFFLINE": "1"})
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1
+    assert ended.stderr.startswith("error: ") and "/nowhere" in ended.stderr
