@@ -7,7 +7,6 @@ import base64
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlparse
 
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from benchmarks import RunningApp
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
+from screens import DARK, DESKTOP, PHONE, TABLET, contrast, reached_by_keyboard, sideways_scroll
 
 from skinvision_hf.demo import MAX_BYTES
 from skinvision_hf.demo.parts import percent
@@ -24,10 +24,6 @@ from skinvision_hf.vision import SkinVision
 pytestmark = pytest.mark.browser
 
 PATIENCE = 60_000  # milliseconds: machines that run tests are slow
-PHONE = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-DESKTOP: dict[str, Any] = {"viewport": {"width": 1280, "height": 900}}
-TABLET = {"viewport": {"width": 768, "height": 1024}}
-DARK = DESKTOP | {"color_scheme": "dark"}
 
 
 @pytest.fixture
@@ -56,10 +52,6 @@ def upload(page: Page, path: Path) -> None:
 
 def heat_opacity(page: Page) -> float:
     return page.locator(".sv-heat").evaluate("e => Number(getComputedStyle(e).opacity)")
-
-
-def sideways_scroll(page: Page) -> int:
-    return page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
 
 
 def test_a_visitor_uploads_an_image_and_reads_the_answer(
@@ -242,7 +234,6 @@ def test_on_a_phone_the_answer_comes_into_view_and_the_disclaimer_covers_nothing
         assert box and box["y"] + box["height"] <= bar["y"], selector
 
 
-@pytest.mark.parametrize("page", [DESKTOP], ids=["desktop"], indirect=True)
 def test_on_a_desktop_the_heat_map_and_its_slider_are_in_view_beside_the_answer(page: Page, lesion: Path) -> None:
     upload(page, lesion)
     expect(page.locator(".sv-heat")).to_be_visible()
@@ -263,7 +254,6 @@ def test_on_a_tablet_the_image_stays_in_its_place_beside_the_heat_map_and_above_
     expect(page.locator(".sv-heat")).to_be_visible()
     parts = ("#photo", ".sv-stack", "#answer", "#save label", "#save button")
     photo, heat, answer, label, button = (page.locator(part).bounding_box() for part in parts)
-    assert before and photo and heat and answer and label and button
     assert (photo["x"], photo["y"]) == (before["x"], before["y"])
     assert heat["y"] == pytest.approx(photo["y"], abs=2) and heat["width"] == pytest.approx(photo["width"], abs=2)
     assert photo["y"] + photo["height"] < answer["y"] < photo["y"] + photo["height"] + 60
@@ -291,39 +281,10 @@ def test_the_page_fits_a_phone_and_a_dark_room(page: Page, lesion: Path) -> None
         assert box and min(box["width"], box["height"]) >= 24, target.evaluate("e => e.outerHTML.slice(0, 200)")
 
 
-def contrast(page: Page, selector: str) -> float:
-    """WCAG contrast ratio of a text with the first opaque colour behind it."""
-    colours = page.locator(selector).first.evaluate(
-        """element => {
-            const colour = getComputedStyle(element).color;
-            let behind = element;
-            while (behind && /^(transparent|rgba\\(.*, 0\\))$/.test(getComputedStyle(behind).backgroundColor))
-                behind = behind.parentElement;
-            return [colour, behind ? getComputedStyle(behind).backgroundColor : 'rgb(255, 255, 255)'];
-        }"""
-    )
-    lights = sorted(luminance([int(c) for c in re.findall(r"\d+", colour)[:3]]) for colour in colours)
-    return (lights[1] + 0.05) / (lights[0] + 0.05)
-
-
-def luminance(rgb: list[int]) -> float:
-    linear = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
 def test_everything_is_reached_by_keyboard_and_has_a_name(page: Page, lesion: Path) -> None:
     upload(page, lesion)
     expect(page.locator(".sv-heat")).to_be_visible()
-    names = set()
-    for _ in range(40):
-        page.keyboard.press("Tab")
-        names.add(
-            page.evaluate(
-                """() => { const e = document.activeElement;
-                return e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent || ''; }"""
-            ).strip()
-        )
-    reached = " | ".join(names)
+    reached = reached_by_keyboard(page, 40)
     for expected in ("Look at an image", "Heat map for", "Save answer", "Opacity of the heat map", "Upload file"):
         assert expected in reached, reached
     assert page.locator("img:not([alt])").count() == 0

@@ -128,7 +128,6 @@ def test_the_bundled_report_on_prediction_sets_is_that_of_its_predictions() -> N
     folder = bundled_release()
     report = EvalReport.from_dict(json.loads((folder / "metrics.json").read_text()))
     predictor = ConformalPredictor.load(folder)
-    assert predictor is not None and report.conformal is not None
     measured = measure_conformal(predictor, Predictions.from_csv(folder / "predictions.csv"))
     for stored, found in zip(report.conformal.sets, measured.sets, strict=True):
         assert stored.target == found.target
@@ -157,7 +156,6 @@ def test_scores_survive_their_file_and_a_damaged_one_is_named(tmp_path: Path) ->
     save_conformal(predictor, tmp_path)
     assert (tmp_path / CONFORMAL_FILE).stat().st_size < 30_000
     loaded = ConformalPredictor.load(tmp_path)
-    assert loaded is not None
     np.testing.assert_array_equal(loaded.scores, predictor.scores)
     assert loaded.threshold(0.9) == predictor.threshold(0.9)
     content = json.loads((tmp_path / CONFORMAL_FILE).read_text())
@@ -187,7 +185,6 @@ def test_a_release_with_scores_gives_sets_that_grow_with_the_coverage(release: P
     save_conformal(fit_conformal(draw_predictions(500)), release)
     vision = SkinVision.from_pretrained(release, device="cpu")
     small, large = vision.predict(draw_lesion(), coverage=0.5), vision.predict(draw_lesion(), coverage=0.97)
-    assert small.prediction_set is not None and large.prediction_set is not None
     assert set(small.prediction_set) < set(large.prediction_set)
     assert (large.coverage, vision.predict(draw_lesion()).coverage) == (0.97, 0.9)
     assert large.prediction_set[0] == large.label
@@ -221,8 +218,7 @@ def test_the_calibration_error_is_that_of_a_plain_loop() -> None:
 @pytest.mark.usefixtures("few_resamples")
 def test_calibrated_predictions_have_small_errors_and_overconfident_ones_large_ones() -> None:
     report = measure_calibration(draw_predictions(3000, seed=1), temperature=2.0)
-    assert report.after.ece.value is not None and report.after.ece.value < 0.03
-    assert report.before.ece.value is not None and report.before.ece.value > 0.1
+    assert report.after.ece.value < 0.03 and report.before.ece.value > 0.1
     assert report.before.overconfidence.value > 0.1 and abs(report.after.overconfidence.value) < 0.02
     assert report.mean_probability == pytest.approx(report.frequency, abs=0.02)
     for name in ("classwise_ece", "log_loss", "brier_score"):

@@ -117,7 +117,7 @@ def start(photo: str, release: Path, *, count: int, **options: object) -> subpro
 @pytest.mark.slow
 def test_ctrl_c_stops_with_130_and_without_a_traceback(photo: str, tiny_release: Path) -> None:
     process = start(photo, tiny_release, count=20_000)
-    assert process.stdout is not None and process.stdout.readline().strip() == photo
+    assert process.stdout.readline().strip() == photo
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.strip()) == (130, "stopped.")
@@ -126,7 +126,6 @@ def test_ctrl_c_stops_with_130_and_without_a_traceback(photo: str, tiny_release:
 @pytest.mark.slow
 def test_a_reader_that_goes_away_is_not_an_error(photo: str, tiny_release: Path) -> None:
     process = start(photo, tiny_release, count=2_000)
-    assert process.stdout is not None and process.stderr is not None
     assert process.stdout.readline().strip() == photo
     process.stdout.close()
     assert process.wait(timeout=60) == 141

@@ -129,16 +129,16 @@ class Counting:
 
 def test_an_answer_is_one_forward_pass_and_a_refused_image_gets_none(photo: str) -> None:
     vision = Counting(accepts=True)
-    shown = Handlers(vision).answer(photo)  # type: ignore[arg-type]
+    shown = Handlers(vision).answer(photo)
     assert vision.runs == 1
     assert ">Suspicious<" in shown.reply and "sv-heat" in shown.overlay
-    handlers = Handlers(Counting(accepts=False))  # type: ignore[arg-type]
+    handlers = Handlers(Counting(accepts=False))
     assert handlers.answer(photo).reply == html("unlike") and handlers.answer(photo).overlay == ""
     answer, picture = handlers.explain(photo)
     assert picture is None and set(answer) == {"in_distribution", "in_distribution_score", "message", "disclaimer"}
     assert "insist" in answer["message"] and "not reliable" in answer["message"]
     assert handlers.predict(photo) == answer and "probabilities" in handlers.predict(photo, insist=True)
-    assert handlers.predict(photo, insist="false") == answer  # type: ignore[arg-type]  # programs send anything
+    assert handlers.predict(photo, insist="false") == answer  # programs send anything
     answer, picture = handlers.explain(photo, insist=True)
     assert answer["in_distribution"] is False and answer["probabilities"] and picture is not None
     assert "sv-heat" in handlers.answer_anyway(photo).overlay
@@ -210,11 +210,11 @@ def test_examples_are_accepted_images_with_their_ground_truth_and_one_mistake(tm
             answer = replace(CLEAR, label="nv" if code == "df" else code)
             return replace(answer, in_distribution=code != "akiec")
 
-    assert choose_examples(Choosy(), None, tmp_path) == []  # type: ignore[arg-type]
+    assert choose_examples(Choosy(), None, tmp_path) == []
     (tmp_path / "examples").mkdir()
     for name in ("1-akiec.png", "2-bcc.png", "3-bkl.jpg", "4-df.png", "5-df.png", "6-nv.png", "7-mel.png", "notes.txt"):
         (tmp_path / "examples" / name).write_bytes(b"")
-    chosen = choose_examples(Choosy(), None, tmp_path)  # type: ignore[arg-type]
+    chosen = choose_examples(Choosy(), None, tmp_path)
     assert [Path(path).name for path, _ in chosen] == ["2-bcc.png", "3-bkl.jpg", "6-nv.png", "7-mel.png", "4-df.png"]
     assert chosen[0][1] == "Basal cell carcinoma"
     assert chosen[-1][1] == "Dermatofibroma (the model is wrong)"

@@ -67,7 +67,7 @@ def test_an_explanation_has_the_images_size_and_the_prediction(vision: SkinVisio
     assert explanation.prediction == vision.predict(image)
     assert (explanation.target, explanation.method) == (explanation.prediction.label, method)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        explanation.target = "nv"  # type: ignore[misc]
+        explanation.target = "nv"
     with pytest.raises(ValueError, match="read-only"):
         explanation.heatmap[0, 0] = 1
 

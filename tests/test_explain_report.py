@@ -10,7 +10,7 @@ import torch
 from calling import run
 from complete_release import complete_release, metrics
 from datasets import Dataset, Image
-from drawing import draw_lesion
+from drawing import assert_not_blank, draw_lesion
 from PIL import Image as PILImage
 from scipy.stats import spearmanr
 from torch import Tensor, nn
@@ -209,8 +209,7 @@ def test_estimates_of_known_scores_are_known_numbers() -> None:
     report = summarise(scored, road, road_lesions=["a", "b"], split_scheme="drawn", split="test")
     ours = report.find("gradcam")
     assert (ours.pointing_game.value, ours.pointing_game.low, ours.pointing_game.high) == (0.75, 0.5, 1.0)
-    assert ours.corner is not None and ours.corner.value == 0.25
-    assert ours.over_centre is not None and ours.per_class is not None and ours.by_outcome is not None
+    assert ours.corner.value == 0.25
     assert ours.over_centre["energy_inside"].value == pytest.approx(0.5)
     assert ours.over_centre["road"].value == pytest.approx(0.1) and ours.over_centre["road"].n == 2
     assert ours.per_class[CODES[0]]["pointing_game"].value == 1 and ours.per_class[CODES[0]]["corner"].value == 0.5
@@ -225,8 +224,8 @@ def test_the_report_holds_every_number_and_survives_json(measured: tuple[Explana
     assert report.images == COUNT and 0 < (report.lesion_area.value or 0) < 0.5
     assert len(report.maps) == len(CAM_METHODS) * 3 + 2
     assert all(entry.energy_inside.n == COUNT and entry.energy_inside.value is not None for entry in report.maps)
-    assert report.find("eigencam", "classifier").rank_correlation.value == pytest.approx(1), "it sees no classifier"  # type: ignore[union-attr]
-    assert report.find("gradcam").road == report.find("hirescam").road and report.find("gradcam").road.n == 3  # type: ignore[union-attr]
+    assert report.find("eigencam", "classifier").rank_correlation.value == pytest.approx(1), "it sees no classifier"
+    assert report.find("gradcam").road == report.find("hirescam").road and report.find("gradcam").road.n == 3
     assert report.find("gradcam", "all").road is None and report.find(NOISE, NO_NETWORK).road is not None
     assert ExplanationReport.from_dict(json.loads(json.dumps(report.to_dict(), allow_nan=False))) == report
     assert str(report).count("\n| gradcam |") == 3 and "nan" not in str(report).lower()
@@ -268,10 +267,7 @@ def test_the_command_adds_its_section_to_a_release_and_draws_figures_and_panels(
     drawn = {"explanation_scores.png", "explanation_by_class.png", "explanation_randomisation.png"}
     assert drawn <= figures
     assert panels <= {f"{code}.png" for code in CODES} and len(panels) > 3
-    for path in [*(folder / "figures" / name for name in drawn), *(folder / "panels").iterdir()]:
-        with PILImage.open(path) as picture:
-            assert min(picture.size) > 300
-            assert picture.convert("L").getextrema()[0] < 128, f"{path.name} is blank"
+    assert_not_blank([*(folder / "figures" / name for name in drawn), *(folder / "panels").iterdir()])
     assert "Heat maps" in (folder / "EVALUATION.md").read_text(encoding="utf-8")
     assert "panels" not in (folder / "README.md").read_text(encoding="utf-8")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from datasets import Dataset, DatasetDict
+from drawing import assert_not_blank
 from matplotlib.text import Text
 from PIL import Image
 from random_predictions import draw_predictions
@@ -40,10 +41,7 @@ def draw(predictions: Predictions, folder: Path) -> list[Path]:
         draw_release(folder, predictions, report)
     paths = sorted((folder / "figures").iterdir())
     assert len(paths) == 5
-    for path in paths:
-        with Image.open(path) as image:
-            assert min(image.size) > 300
-            assert np.asarray(image.convert("L")).std() > 5, f"{path.name} is blank"
+    assert_not_blank(paths)
     return paths
 
 

@@ -285,7 +285,7 @@ def test_other_values_types_closed_files_and_text_files_are_refused(tmp_path: Pa
     assert "closed file" in message(file)
     assert "open the file with mode 'rb'" in message(io.StringIO("text"))
     assert message({"image": draw_lesion()}).endswith("without bytes or path; give the image of the row alone")
-    answer = HTTPResponse(FakeSocket(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"))  # type: ignore[arg-type]
+    answer = HTTPResponse(FakeSocket(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort"))
     answer.begin()
     assert "cannot be read from its file object (IncompleteRead" in message(answer)
     closed = Image.open(path)

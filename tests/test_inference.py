@@ -44,7 +44,7 @@ def test_all_fields_follow_from_the_seven_probabilities() -> None:
     assert str(prediction) == f"Melanoma (mel) 50.0%, malignant 65.0%; {unknown}"
     assert prediction.to_dict()["suspicious"] is None, "what a release cannot say stays in the dictionary"
     with pytest.raises(FrozenInstanceError):
-        prediction.label = "nv"  # type: ignore[misc]
+        prediction.label = "nv"
     full = Prediction.from_probabilities(
         seven,
         operating_point=POINT,
@@ -68,7 +68,6 @@ def test_the_verdict_is_that_of_the_threshold_with_95_percent_sensitivity(vision
     bundled = SkinVision.from_pretrained(device="cpu")
     point = bundled.predict(draw_lesion()).operating_point
     assert point == load_operating_point(bundled.release)
-    assert point
     assert (point.task, point.fixed, point.level) == ("malignant", "sensitivity", 0.95)
     assert (round(point.sensitivity.value or 0, 2), round(point.specificity.value or 0, 2)) == (0.95, 0.7)
     without = vision.predict(draw_lesion())
@@ -95,7 +94,7 @@ def test_a_bad_image_in_a_list_is_named_and_stops_the_others_or_not(vision: Skin
     with pytest.raises(ImageError, match=r"gone\.jpg does not exist"):
         vision.predict([draw_lesion(), gone])
     with pytest.raises(ImageError, match="of type int; give a path"):
-        vision.predict(7)  # type: ignore[call-overload]
+        vision.predict(7)
     with pytest.raises(ImageError, match=r"^image 0 is of type Tensor"):
         vision.predict(torch.zeros(2, 3, 64, 64))
     good = [draw_lesion(seed) for seed in range(3)]
@@ -107,7 +106,7 @@ def test_a_bad_image_in_a_list_is_named_and_stops_the_others_or_not(vision: Skin
         np.testing.assert_allclose([values(p) for p in found], [values(p) for p in expected], rtol=1e-5)
     assert isinstance(vision.predict([gone], on_error="return")[0], ImageError)
     with pytest.raises(ModelError, match="on_error is 'skip'; give 'raise' or 'return'"):
-        vision.predict(good, on_error="skip")  # type: ignore[call-overload]
+        vision.predict(good, on_error="skip")
 
 
 def test_the_last_thread_out_restores_the_modes() -> None:
@@ -160,7 +159,7 @@ def test_one_forward_pass_makes_the_answer_the_ood_score_and_the_heat_map(vision
     images = [draw_lesion(seed) for seed in range(3)]
     plain = vision.predict(images)
     detector = FixedDetector()
-    vision.detector = detector  # type: ignore[assignment]
+    vision.detector = detector
     passes: list[int] = []
     vision.model.timm_model.conv_stem.register_forward_hook(lambda *_: passes.append(1))
     scored = vision.predict(images)

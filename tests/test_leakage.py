@@ -193,15 +193,14 @@ def test_metrics_are_measured_with_and_without_the_siblings(
     path = with_answers(images, right).to_csv(tmp_path / "predictions.csv")
     code, report = audited(tmp_path, path, "--train", train)
     metrics = report.metrics
-    assert code == 3 and metrics is not None and set(report.leaks) == {lesion_groups()[pair[0]] for pair in leaked}
+    assert code == 3 and set(report.leaks) == {lesion_groups()[pair[0]] for pair in leaked}
     accuracy = metrics["accuracy"]
     before, after, change = accuracy.on_all, accuracy.on_clean, accuracy.difference
     assert (before.n, after.n) == (len(images), is_clean.sum())
     assert before.value == pytest.approx(right.mean()) and after.value == pytest.approx(right[is_clean].mean())
     assert change.value == pytest.approx(right[is_clean].mean() - right.mean())
-    assert change.low is not None and change.high is not None and change.low < change.value < change.high < 0
+    assert change.low < change.value < change.high < 0
     for name, metric in metrics.items():
-        assert metric.on_all.value is not None and metric.on_clean.value is not None
         assert metric.difference.value == pytest.approx(metric.on_clean.value - metric.on_all.value), name
     # Where all images have siblings, nothing is left to measure.
     images = [images[0] for images in members.values()][:70]
@@ -219,10 +218,7 @@ WRONG = {
     "unknown ids": ("image_id,split\nISIC_0024306,train\nb,test\n", "no image in test has an id of HAM10000"),
     "no split": ("image_id,split\nISIC_0024306,train\nISIC_0024307,\n", "some images have no split: ISIC_0024307;"),
     "no id": ("image_id,split\nISIC_0024306,train\n,test\n", "rows without an image id"),
-    "no train": (
-        "image_id,split\nISIC_0024306,val\nISIC_0024307,test\n",
-        "has splits, but none is train; give the train",
-    ),
+    "no train": ("image,split\nISIC_0024306,val\n", "has splits, but none is train; give the train images alone"),
     "label": (f"{PROBABILITIES}\nISIC_0024306,,wart,1,0,0,0,0,0,0\n", "is not a table of predictions"),
 }
 

@@ -164,7 +164,7 @@ def test_a_release_hands_on_its_normalisation_and_where_its_weights_came_from(tm
 )
 def test_a_network_that_cannot_be_made_says_why(changes: dict[str, str], message: str) -> None:
     with pytest.raises(ModelError, match=message):
-        create_model(ModelConfig(**changes))  # type: ignore[arg-type]
+        create_model(ModelConfig(**changes))
 
 
 def damage_config(release: Path, **changes: object) -> None:

@@ -48,7 +48,6 @@ def vision(ood_release: Path) -> SkinVision:
 @pytest.fixture(scope="module")
 def release(vision: SkinVision, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The release with its ONNX file and its self-test."""
-    assert vision.detector is not None
     folder = vision.save_pretrained(tmp_path_factory.mktemp("onnx") / "release")
     assert export_onnx(vision.model, folder, stage=vision.detector.stage) == folder / ONNX_FILE
     write_selftest(TorchRuntime(vision.model, "cpu"), folder)
@@ -68,7 +67,6 @@ def run(session: onnxruntime.InferenceSession, image: Image.Image) -> dict[str, 
 def test_the_graph_answers_as_torch_does(
     vision: SkinVision, session: onnxruntime.InferenceSession, size: tuple[int, int]
 ) -> None:
-    assert vision.detector is not None
     for seed in range(3):
         image = draw_lesion(seed, size)
         expected, found = vision.predict(image), run(session, image)
@@ -153,7 +151,7 @@ def test_what_only_torch_can_do_says_so(release: Path, tmp_path: Path) -> None:
     assert calling.run(*command, "--method", "layercam") == 0, "the command chooses torch"
     assert pickle.loads(pickle.dumps(vision)).predict(image) == copy.deepcopy(vision).predict(image)
     with pytest.raises(ModelError, match="runtime is 'tf'; give 'onnx', 'torch' or None"):
-        SkinVision.from_pretrained(release, runtime="tf")  # type: ignore[arg-type]
+        SkinVision.from_pretrained(release, runtime="tf")
 
 
 @pytest.mark.parametrize(
@@ -241,7 +239,6 @@ def test_activation_maps_are_gradcam(vision: SkinVision, session: onnxruntime.In
 def test_weights_are_stored_as_float16(vision: SkinVision, release: Path, tmp_path: Path) -> None:
     matrices = [tensor for tensor in onnx.load(release / ONNX_FILE).graph.initializer if len(tensor.dims) > 1]
     assert {tensor.data_type for tensor in matrices} == {onnx.TensorProto.FLOAT16}
-    assert vision.detector is not None
     again = vision.save_pretrained(tmp_path / "again")
     assert (release / ONNX_FILE).read_bytes() == export_onnx(
         vision.model, again, stage=vision.detector.stage

@@ -65,7 +65,7 @@ def test_points_hold_the_rates_of_test_images_at_a_validation_threshold(report: 
         assert point.precision.value == pytest.approx(positive[flagged].mean())
         assert point.negative_predictive_value.value == pytest.approx((~positive)[~flagged].mean())
         assert point.sensitivity.n == positive.sum()
-        assert point.sensitivity.low is not None and point.sensitivity.low < point.sensitivity.value
+        assert point.sensitivity.low < point.sensitivity.value
 
 
 def test_net_benefit_is_that_of_its_definition() -> None:
@@ -94,7 +94,7 @@ def test_a_point_comes_back_from_a_release_and_judges_a_prediction(report: Decis
     write_json(tmp_path / "metrics.json", {"operating_points": report.to_dict()})
     stored = report.tasks["malignant"].point("sensitivity", 0.95)
     point = load_operating_point(tmp_path, min_sensitivity=0.93)
-    assert point is not None and point == stored
+    assert point == stored
     sure = dict.fromkeys(CODES, 0.0) | {"mel": point.threshold / 2, "bcc": point.threshold / 2}
     assert point.is_positive(sure)
     assert not point.is_positive(sure | {"bcc": point.threshold / 3})

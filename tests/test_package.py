@@ -88,7 +88,7 @@ def test_scripts_are_short_and_end_with_the_exit_code_of_their_command(monkeypat
     for path in SCRIPTS:
         if "skinvision_hf.cli.main" in imports(path):
             assert len(path.read_text(encoding="utf-8").splitlines()) <= 30
-            command, flag = as_program(path, "--flag")  # type: ignore[misc]
+            command, flag = as_program(path, "--flag")
             assert f"skinvision {command}" in path.read_text(encoding="utf-8") and flag == "--flag"
 
 

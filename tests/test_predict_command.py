@@ -44,7 +44,6 @@ def test_predict_prints_the_verdict_a_ranked_table_and_the_set(
     output, errors = capsys.readouterr()
     prediction = SkinVision.from_pretrained(full_release, device="cpu").predict(photo, coverage=0.95)
     point = load_operating_point(full_release, min_sensitivity=0.9)
-    assert point is not None
     lines = output.splitlines()
     assert lines[:2] == [photo, f"  {point.explain(prediction.probabilities)}"]
     rows = [
@@ -53,7 +52,7 @@ def test_predict_prints_the_verdict_a_ranked_table_and_the_set(
     ]
     ranked = sorted(DIAGNOSES, key=lambda diagnosis: -prediction.probabilities[diagnosis.code])
     for row, diagnosis in zip(rows, ranked, strict=True):
-        assert row is not None and (row[1], row[2]) == (diagnosis.name, diagnosis.group)
+        assert (row[1], row[2]) == (diagnosis.name, diagnosis.group)
         assert float(row[3]) == pytest.approx(100 * prediction.probabilities[diagnosis.code], abs=0.051)
     assert re.fullmatch(rf"  Pre-malignant or malignant in total +{prediction.malignant_probability:.1%}", lines[9])
     names = ", ".join(DIAGNOSES[CODES.index(code)].name for code in prediction.prediction_set or ())
@@ -71,7 +70,7 @@ def test_the_threshold_of_the_verdict_is_of_the_task_and_sensitivity_asked_for(
     ):
         assert run("predict", photo, "--model", full_release, "--json", *options) == 0
         record = json.loads(capsys.readouterr().out)
-        assert expected is not None and record["operating_point"] == expected.to_dict()
+        assert record["operating_point"] == expected.to_dict()
         assert record["suspicious"] == expected.is_positive(record["probabilities"])
 
 

@@ -27,7 +27,7 @@ def kill_training(config: TrainConfig) -> None:
     def save_once(self: Checkpoints, *arguments: object, **options: int) -> None:
         if self.newest():
             raise Killed
-        save(self, *arguments, **options)  # type: ignore[arg-type]
+        save(self, *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Checkpoints, "save", save_once)

@@ -41,7 +41,7 @@ def model(server: HubServer, release: Path, unchecked: None) -> Path:
 
 def settings(server: HubServer) -> dict:
     page = server.files("space", SPACE)[INDEX].decode()
-    return json.loads(re.search(r'id="settings">(.*?)</script>', page)[1])  # type: ignore[index]
+    return json.loads(re.search(r'id="settings">(.*?)</script>', page)[1])
 
 
 def metadata(server: HubServer) -> dict:

@@ -16,6 +16,7 @@ from drawing import draw_lesion
 from hub_server import REPO
 from PIL import Image
 from playwright.sync_api import Page, expect
+from screens import DARK, PHONE, TABLET, reached_by_keyboard, sideways_scroll
 from static_pages import ANSWERED, SPACE, StaticSpace, ask, drawn, upload
 
 from skinvision_hf.demo.parts import html
@@ -26,9 +27,6 @@ from skinvision_hf.models.prediction import Prediction
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
-TABLET: dict[str, Any] = {"viewport": {"width": 768, "height": 1024}}
-DARK: dict[str, Any] = {"color_scheme": "dark"}
 PASTE = "new ClipboardEvent('paste', { bubbles: true, clipboardData: transfer })"
 DROP = "new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: transfer })"
 DECODE = "new Blob([Uint8Array.from(atob(data), c => c.charCodeAt(0))], { type: 'image/png' })"
@@ -236,18 +234,13 @@ def test_axe_finds_nothing_to_mend(
         found = page.evaluate("axe.run().then(result => result.violations)")
         grave = [(v["id"], v["impact"], [n["target"] for n in v["nodes"]]) for v in found]
         assert not grave
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
+    assert sideways_scroll(page) <= 0
     expect(page.locator("#disclaimer")).to_be_in_viewport(ratio=1)
 
 
 def test_everything_is_reached_by_keyboard(page: Page, dermatoscopic: Path) -> None:
     ask(page, dermatoscopic)
-    names = set()
-    for _ in range(20):
-        page.keyboard.press("Tab")
-        name = "e => e.labels?.[0]?.textContent || e.getAttribute('aria-label') || e.textContent || ''"
-        names.add(page.evaluate(f"({name})(document.activeElement)").strip())
-    reached = " | ".join(names)
+    reached = reached_by_keyboard(page, 20)
     for expected in ("Choose an image", "Paste", "Details", "Save answer", "Heat map for", "Opacity of the heat map"):
         assert expected in reached, reached
 
@@ -258,26 +251,21 @@ def test_examples_that_were_published_with_the_model_are_one_click(page: Page) -
     assert page.locator("#shown").evaluate("image => image.naturalWidth") == 600
 
 
-@pytest.mark.parametrize("options", [TABLET], ids=["tablet"])
 def test_on_a_tablet_the_image_stays_in_its_place_beside_the_heat_map_and_above_the_answer(
-    open_page: Callable[..., Page], dermatoscopic: Path, options: dict[str, Any]
+    open_page: Callable[..., Page], dermatoscopic: Path
 ) -> None:
-    page = open_page(**options)
+    page = open_page(**TABLET)
     before = page.locator("#photo").bounding_box()
     ask(page, dermatoscopic)
     photo, heat, answer = (page.locator(part).bounding_box() for part in ("#photo", ".sv-stack", "#answer"))
-    assert before and photo and heat and answer
     assert (photo["x"], photo["y"]) == (before["x"], before["y"])
     assert heat["y"] == photo["y"] and heat["width"] == pytest.approx(photo["width"], abs=2)
     assert photo["y"] + photo["height"] < answer["y"] < photo["y"] + photo["height"] + 100
     expect(page.locator(".sv-verdict")).to_be_in_viewport(ratio=1)
 
 
-@pytest.mark.parametrize("options", [PHONE], ids=["phone"])
-def test_on_a_phone_the_answer_comes_into_view(
-    open_page: Callable[..., Page], dermatoscopic: Path, options: dict[str, Any]
-) -> None:
-    page = open_page(**options)
+def test_on_a_phone_the_answer_comes_into_view(open_page: Callable[..., Page], dermatoscopic: Path) -> None:
+    page = open_page(**PHONE)
     expect(page.get_by_text("Take a photo")).to_be_visible()
     expect(page.locator(".sv-privacy")).to_contain_text("never leaves this device")
     ask(page, dermatoscopic)

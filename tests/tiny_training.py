@@ -34,7 +34,7 @@ def tiny_config(output_dir: Path, **changes: object) -> TrainConfig:
         "batch_size": 16,
         "num_workers": 0,
     }
-    return TrainConfig(**(settings | changes))  # type: ignore[arg-type]
+    return TrainConfig(**(settings | changes))
 
 
 def run_training(config: TrainConfig, *, resume: bool = False) -> Path:
