@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, BrowserType, Page
     from static_pages import StaticSpace
 
+    from skinvision_hf.models.modeling import SkinVisionForImageClassification
     from skinvision_hf.vision import SkinVision
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,28 @@ def tiny_release(tmp_path_factory: pytest.TempPathFactory) -> Path:
         torch.nn.init.normal_(model.timm_model.get_classifier().weight, std=0.2)
         model.eval().save_pretrained(folder)
     return folder
+
+
+@pytest.fixture
+def vision(tiny_release: Path) -> "SkinVision":
+    """The tiny release, loaded anew, so that a test may change it."""
+    from skinvision_hf.vision import SkinVision
+
+    return SkinVision.from_pretrained(tiny_release, device="cpu")
+
+
+@pytest.fixture
+def model(vision: "SkinVision") -> "SkinVisionForImageClassification":
+    """Its network alone."""
+    return vision.model
+
+
+@pytest.fixture(scope="session")
+def drawn() -> "DatasetDict":
+    """The smallest drawn data set."""
+    from skinvision_hf.data import load_ham10000
+
+    return load_ham10000("synthetic[:210]")
 
 
 @pytest.fixture(scope="session")

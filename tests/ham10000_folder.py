@@ -36,7 +36,7 @@ def write_metadata(path: Path, rows: list[dict[str, str]]) -> None:
         writer.writerows(rows)
 
 
-def write_pictures(folder: Path, rows: list[dict[str, str]], *, masks: bool = True) -> None:
+def write_pictures(folder: Path, rows: list[dict[str, str]], *, masks: bool) -> None:
     for number, row in enumerate(rows):
         image, mask = draw_image(row["dx"], number)
         split = folder / f"HAM10000_images_part_{1 + number % 2}"
@@ -47,9 +47,9 @@ def write_pictures(folder: Path, rows: list[dict[str, str]], *, masks: bool = Tr
             mask.save(folder / "masks" / f"{row['image_id']}_segmentation.png")
 
 
-def write_ham10000(folder: Path) -> Path:
+def write_ham10000(folder: Path, *, masks: bool = True) -> Path:
     """Write a small folder in the layout of the official downloads, and return it."""
-    write_pictures(folder, some_rows())
+    write_pictures(folder, some_rows(), masks=masks)
     write_metadata(folder / "HAM10000_metadata.csv", some_rows())
     return folder
 

@@ -50,6 +50,12 @@ def upload(page: Page, path: Path) -> None:
     page.locator("#photo input[type=file]").set_input_files(path)
 
 
+def ask(page: Page, path: Path) -> None:
+    """Upload an image and wait for its heat map."""
+    upload(page, path)
+    expect(page.locator(".sv-heat")).to_be_visible()
+
+
 def heat_opacity(page: Page) -> float:
     return page.locator(".sv-heat").evaluate("e => Number(getComputedStyle(e).opacity)")
 
@@ -75,8 +81,7 @@ def test_a_visitor_uploads_an_image_and_reads_the_answer(
 
 
 def test_the_answer_is_saved_as_one_page_without_the_image_unless_ticked(page: Page, lesion: Path) -> None:
-    upload(page, lesion)
-    expect(page.locator(".sv-heat")).to_be_visible()
+    ask(page, lesion)
     saved = []
     for _ in range(2):
         with page.expect_download() as download:
@@ -91,8 +96,7 @@ def test_the_answer_is_saved_as_one_page_without_the_image_unless_ticked(page: P
 
 
 def test_the_slider_asks_no_model_and_another_diagnosis_gets_another_heat_map(page: Page, lesion: Path) -> None:
-    upload(page, lesion)
-    expect(page.locator(".sv-heat")).to_be_visible()
+    ask(page, lesion)
     page.wait_for_load_state("networkidle")
     requests: list[str] = []
     page.on("request", lambda made: requests.append(made.url))
@@ -222,8 +226,7 @@ def test_the_tab_about_the_model_opens_its_figures_in_place(page: Page) -> None:
 
 @pytest.mark.parametrize("page", [PHONE], ids=["phone"], indirect=True)
 def test_on_a_phone_the_answer_comes_into_view_and_the_disclaimer_covers_nothing(page: Page, lesion: Path) -> None:
-    upload(page, lesion)
-    expect(page.locator(".sv-heat")).to_be_visible()
+    ask(page, lesion)
     expect(page.locator(".sv-label")).to_be_in_viewport(ratio=1)
     page.evaluate("window.scrollTo({ top: 100000, behavior: 'instant' })")
     page.wait_for_function("window.innerHeight + window.scrollY >= document.documentElement.scrollHeight - 2")
@@ -235,8 +238,7 @@ def test_on_a_phone_the_answer_comes_into_view_and_the_disclaimer_covers_nothing
 
 
 def test_on_a_desktop_the_heat_map_and_its_slider_are_in_view_beside_the_answer(page: Page, lesion: Path) -> None:
-    upload(page, lesion)
-    expect(page.locator(".sv-heat")).to_be_visible()
+    ask(page, lesion)
     bar = page.locator("#disclaimer").bounding_box()
     for selector in (".sv-label", ".sv-heat", "#opacity input[type=range]"):
         box = page.locator(selector).bounding_box()
@@ -250,8 +252,7 @@ def test_on_a_tablet_the_image_stays_in_its_place_beside_the_heat_map_and_above_
     page: Page, lesion: Path
 ) -> None:
     before = page.locator("#photo").bounding_box()
-    upload(page, lesion)
-    expect(page.locator(".sv-heat")).to_be_visible()
+    ask(page, lesion)
     parts = ("#photo", ".sv-stack", "#answer", "#save label", "#save button")
     photo, heat, answer, label, button = (page.locator(part).bounding_box() for part in parts)
     assert (photo["x"], photo["y"]) == (before["x"], before["y"])
@@ -263,8 +264,7 @@ def test_on_a_tablet_the_image_stays_in_its_place_beside_the_heat_map_and_above_
 
 @pytest.mark.parametrize("page", [PHONE, DARK], ids=["phone", "dark"], indirect=True)
 def test_the_page_fits_a_phone_and_a_dark_room(page: Page, lesion: Path) -> None:
-    upload(page, lesion)
-    expect(page.locator(".sv-heat")).to_be_visible()
+    ask(page, lesion)
     assert sideways_scroll(page) <= 0
     for place in (0, 100_000):
         page.evaluate(f"window.scrollTo(0, {place})")
@@ -282,8 +282,7 @@ def test_the_page_fits_a_phone_and_a_dark_room(page: Page, lesion: Path) -> None
 
 
 def test_everything_is_reached_by_keyboard_and_has_a_name(page: Page, lesion: Path) -> None:
-    upload(page, lesion)
-    expect(page.locator(".sv-heat")).to_be_visible()
+    ask(page, lesion)
     reached = reached_by_keyboard(page, 40)
     for expected in ("Look at an image", "Heat map for", "Save answer", "Opacity of the heat map", "Upload file"):
         assert expected in reached, reached

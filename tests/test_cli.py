@@ -19,6 +19,7 @@ Captured = pytest.CaptureFixture[str]
 
 TRAIN = ["train", "--data", "synthetic", "--output_dir", "x"]
 PUBLISH = ["publish", "--repo_id", "a/b"]
+MAPS = ["explain-model", "--data", "synthetic", "--output_dir", "x"]
 WRONG = [
     ([], "required: COMMAND"),
     (["diagnose", "x.jpg"], "invalid choice: 'diagnose'"),
@@ -50,6 +51,9 @@ WRONG = [
     (["compare", "a/b", "c/d", "--output_dir", "x"], "--data is missing"),
     (["adapt", "--data", "/nowhere", "--output_dir", "x"], "/nowhere is neither a file nor a folder"),
     (["explain-model", "--data", "/nowhere", "--output_dir", "x"], "/nowhere is neither a file nor a folder"),
+    ([*MAPS, "--model", "./nowhere"], "./nowhere is neither a folder nor a Hub id"),
+    ([*MAPS, "--limit", "-3"], "'-3' is not a whole number of at least"),
+    ([*MAPS, "--road_images", "0"], "'0' is not a whole number of at least"),
     (PUBLISH, "give --release DIR, --dataset SOURCE, --space --model_id ID, or --all"),
     ([*PUBLISH, "--space", "--model_id", "a/c", "--tag", "v1"], "--tag has no effect with --space"),
     ([*PUBLISH, "--release", "/nowhere"], "/nowhere is neither a folder nor a Hub id"),
@@ -67,6 +71,7 @@ def test_a_wrong_call_is_answered_with_2_before_torch_is_loaded(
     monkeypatch.setitem(sys.modules, "torch", None)
     assert run(*arguments) == 2
     assert message in capsys.readouterr().err.rpartition("error: ")[2]
+    assert not Path("x").exists()
 
 
 def test_a_configuration_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: Captured) -> None:

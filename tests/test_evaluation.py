@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import DatasetDict
-from ham10000_folder import some_rows, write_metadata, write_pictures
+from ham10000_folder import write_ham10000
 from PIL import Image
 
 from skinvision_hf.data import load_ham10000
@@ -19,23 +19,11 @@ from skinvision_hf.evaluation.report import write_metrics
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
 
-@pytest.fixture(scope="module")
-def data() -> DatasetDict:
-    return load_ham10000("synthetic[:210]")
-
-
-@pytest.fixture
-def model(tiny_release: Path) -> SkinVisionForImageClassification:
-    return SkinVisionForImageClassification.from_pretrained(tiny_release)
-
-
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_an_image_that_cannot_be_read_is_named_in_one_line_whoever_reads_it(
     model: SkinVisionForImageClassification, tmp_path: Path, num_workers: int
 ) -> None:
-    write_pictures(tmp_path, some_rows(), masks=False)
-    write_metadata(tmp_path / "HAM10000_metadata.csv", some_rows())
-    data = load_ham10000(tmp_path)["test"]
+    data = load_ham10000(write_ham10000(tmp_path, masks=False))["test"]
     loader = make_loader(data, eval_transform(model.config.pretrained_cfg), batch_size=4, num_workers=num_workers)
     assert len(collect_logits(model, loader)[1]) == 7
     (broken,) = tmp_path.rglob(f"{data['image_id'][4]}.jpg")
@@ -50,23 +38,23 @@ def test_an_image_that_cannot_be_read_is_named_in_one_line_whoever_reads_it(
 
 
 def test_predictions_keep_the_order_of_the_data_at_any_batch_size(
-    model: SkinVisionForImageClassification, data: DatasetDict
+    model: SkinVisionForImageClassification, drawn: DatasetDict
 ) -> None:
-    small, large = (predict_dataset(model, data["test"], batch_size=size) for size in (7, 64))
-    assert small.image_ids == tuple(data["test"]["image_id"])
-    assert small.labels.tolist() == data["test"]["label"][:]
+    small, large = (predict_dataset(model, drawn["test"], batch_size=size) for size in (7, 64))
+    assert small.image_ids == tuple(drawn["test"]["image_id"])
+    assert small.labels.tolist() == drawn["test"]["label"][:]
     np.testing.assert_allclose(small.logits, large.logits, rtol=1e-4, atol=1e-5)
 
     transform = eval_transform(model.config.pretrained_cfg)
     with torch.no_grad():
-        third = model.eval()(transform(data["test"][2]["image"].convert("RGB")).unsqueeze(0)).logits
+        third = model.eval()(transform(drawn["test"][2]["image"].convert("RGB")).unsqueeze(0)).logits
     np.testing.assert_allclose(small.logits[2], third[0].numpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_a_network_comes_back_in_the_mode_it_was_in_after_a_failure(
-    model: SkinVisionForImageClassification, data: DatasetDict
+    model: SkinVisionForImageClassification, drawn: DatasetDict
 ) -> None:
-    loader = make_loader(data["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
+    loader = make_loader(drawn["test"].select(range(4)), eval_transform(model.config.pretrained_cfg), batch_size=4)
     model.freeze_backbone()
     model.train()
     before = [module.training for module in model.modules()]
@@ -90,9 +78,9 @@ def test_sections_of_other_commands_stay_in_the_metrics(tmp_path: Path) -> None:
 
 
 def test_several_views_are_the_mean_of_the_answers_to_each(
-    model: SkinVisionForImageClassification, data: DatasetDict
+    model: SkinVisionForImageClassification, drawn: DatasetDict
 ) -> None:
-    few = data["test"].select(range(5))
+    few = drawn["test"].select(range(5))
     turned = few.map(lambda row: {"image": row["image"].transpose(Image.Transpose.FLIP_LEFT_RIGHT)})
     plain, mirrored, both = (
         predict_dataset(model, images, views=views) for images, views in ((few, 1), (turned, 1), (few, 2))

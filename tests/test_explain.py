@@ -30,11 +30,6 @@ from skinvision_hf.models.torch_runtime import TorchRuntime
 from skinvision_hf.vision import SkinVision
 
 
-@pytest.fixture
-def vision(tiny_release: Path) -> SkinVision:
-    return SkinVision.from_pretrained(tiny_release, device="cpu")
-
-
 @pytest.mark.parametrize(
     ("method", "stock"), list(zip(CAM_METHODS, [GradCAM, GradCAMPlusPlus, LayerCAM, HiResCAM, EigenCAM], strict=True))
 )

@@ -39,13 +39,14 @@ from skinvision_hf.explain.localisation import (
     score_map,
 )
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.modeling import SkinVisionForImageClassification
+from skinvision_hf.models.modeling import SkinVisionForImageClassification as Network
 
 # pytorch-grad-cam's ROAD calls NumPy on tensors.
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")
 
 SOURCE = "synthetic[:210]"
 COUNT = 12
+Measured = tuple[ExplanationReport, ScoredMaps]
 
 
 @pytest.fixture(scope="module")
@@ -53,14 +54,9 @@ def dataset() -> Dataset:
     return load_ham10000(SOURCE, masks=True)["test"].shuffle(seed=1).select(range(COUNT))
 
 
-@pytest.fixture
-def model(tiny_release: Path) -> SkinVisionForImageClassification:
-    return SkinVisionForImageClassification.from_pretrained(tiny_release)
-
-
 @pytest.fixture(scope="module")
-def measured(tiny_release: Path, dataset: Dataset) -> tuple[ExplanationReport, ScoredMaps]:
-    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
+def measured(tiny_release: Path, dataset: Dataset) -> Measured:
+    model = Network.from_pretrained(tiny_release)
     return evaluate_explanations(model, dataset, split_scheme="drawn", split="test", road_images=3)
 
 
@@ -101,7 +97,7 @@ def test_the_rank_correlation_is_scipys_and_none_where_a_map_has_no_contrast() -
 
 @pytest.mark.parametrize("what", RANDOMISATIONS)
 def test_a_randomised_network_has_new_weights_where_it_should_and_the_original_keeps_its_own(
-    model: SkinVisionForImageClassification, what: str
+    model: Network, what: str
 ) -> None:
     transform = eval_transform(model.config.pretrained_cfg)
     pixels = torch.stack([transform(draw_lesion(seed)) for seed in range(6)])
@@ -158,7 +154,7 @@ def test_faithfulness_can_be_repeated_and_uses_up_no_seed(square: tuple[Tensor, 
 
 
 def test_every_kind_of_map_is_scored_once_for_the_diagnosis_that_the_network_predicts(
-    model: SkinVisionForImageClassification, dataset: Dataset
+    model: Network, dataset: Dataset
 ) -> None:
     scored = score_dataset(model, dataset, others={"twin": model})
     kinds = [Kind(method, network) for network in (TRAINED, "twin") for method in CAM_METHODS]
@@ -173,7 +169,7 @@ def test_every_kind_of_map_is_scored_once_for_the_diagnosis_that_the_network_pre
     assert scored.pointing[scored.kinds.index(BASELINES[0])].all(), "drawn lesions lie in the middle"
 
 
-def test_images_whose_mask_says_nothing_are_left_out(model: SkinVisionForImageClassification, dataset: Dataset) -> None:
+def test_images_whose_mask_says_nothing_are_left_out(model: Network, dataset: Dataset) -> None:
     masks = {2: PILImage.new("L", (200, 150), 0), 5: PILImage.new("L", (200, 150), 255)}
     changed = replace_masks(dataset, masks)
     scored, everything = (score_dataset(model, data) for data in (changed, dataset))
@@ -185,7 +181,7 @@ def test_images_whose_mask_says_nothing_are_left_out(model: SkinVisionForImageCl
         score_dataset(model, dataset.remove_columns("mask"))
 
 
-def test_a_mask_of_another_size_is_the_same_outline(model: SkinVisionForImageClassification, dataset: Dataset) -> None:
+def test_a_mask_of_another_size_is_the_same_outline(model: Network, dataset: Dataset) -> None:
     large = {row: dataset[row]["mask"].resize((400, 300), PILImage.Resampling.NEAREST) for row in range(COUNT)}
     first, second = (score_dataset(model, data) for data in (dataset, replace_masks(dataset, large)))
     np.testing.assert_allclose(first.energy[:-1], second.energy[:-1], atol=0.01)
@@ -219,7 +215,7 @@ def test_estimates_of_known_scores_are_known_numbers() -> None:
     assert report.find(CENTRE, NO_NETWORK).corner is None
 
 
-def test_the_report_holds_every_number_and_survives_json(measured: tuple[ExplanationReport, ScoredMaps]) -> None:
+def test_the_report_holds_every_number_and_survives_json(measured: Measured) -> None:
     report, _ = measured
     assert report.images == COUNT and 0 < (report.lesion_area.value or 0) < 0.5
     assert len(report.maps) == len(CAM_METHODS) * 3 + 2
@@ -231,9 +227,7 @@ def test_the_report_holds_every_number_and_survives_json(measured: tuple[Explana
     assert str(report).count("\n| gradcam |") == 3 and "nan" not in str(report).lower()
 
 
-def test_the_network_is_handed_back_as_it_was_found(
-    model: SkinVisionForImageClassification, dataset: Dataset, measured: tuple[ExplanationReport, ScoredMaps]
-) -> None:
+def test_the_network_is_handed_back_as_it_was_found(model: Network, dataset: Dataset, measured: Measured) -> None:
     model.train()
     state = {name: value.clone() for name, value in model.state_dict().items()}
     with torch.inference_mode():
@@ -270,17 +264,3 @@ def test_the_command_adds_its_section_to_a_release_and_draws_figures_and_panels(
     assert_not_blank([*(folder / "figures" / name for name in drawn), *(folder / "panels").iterdir()])
     assert "Heat maps" in (folder / "EVALUATION.md").read_text(encoding="utf-8")
     assert "panels" not in (folder / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [(["--model", "./nowhere"], "nowhere"), (["--limit", "-3"], "at least"), (["--road_images", "0"], "at least")],
-)
-def test_a_wrong_call_is_one_line_and_exit_code_2(
-    tiny_release: Path, tmp_path: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    assert run("explain-model", "--model", tiny_release, "--data", SOURCE, "--output_dir", out, *options) == 2
-    error = capsys.readouterr().err
-    assert message in error and "Traceback" not in error
-    assert not out.exists()

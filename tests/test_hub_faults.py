@@ -12,6 +12,7 @@ from skinvision_hf import hub
 from skinvision_hf.errors import HubError
 
 PLACE = "ann/place"
+Publish = Callable[..., hub.Published]
 FOREIGN = {
     "model": {"config.json": b'{"model_type": "bert"}', "tokenizer.json": b"{}", "README.md": b"---\ntags: [a]\n---\n"},
     "dataset": {"data/poems.parquet": b"PAR1", "README.md": b"---\ntags: [poems]\n---\nPoems.\n"},
@@ -20,9 +21,7 @@ FOREIGN = {
 
 
 @pytest.fixture
-def publish(
-    release: Path, drawn_once: None, unchecked: None, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., hub.Published]:
+def publish(release: Path, drawn_once: None, unchecked: None, monkeypatch: pytest.MonkeyPatch) -> Publish:
     """Publish the old or the new version of something of a kind in `ann/place`."""
     # It may commit what has arrived after some minutes; a release is whole or not there.
     monkeypatch.setattr(HfApi, "upload_folder", None)
@@ -52,7 +51,7 @@ def fill(kind: str, files: dict[str, bytes]) -> None:
 
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_repository_with_something_else_is_left_alone_unless_told(
-    server: HubServer, publish: Callable[..., hub.Published], kind: str
+    server: HubServer, publish: Publish, kind: str
 ) -> None:
     fill(kind, {**FOREIGN[kind], "notes/mine.txt": b"mine"})
     before = server.files(kind, PLACE)
@@ -66,7 +65,7 @@ def test_a_repository_with_something_else_is_left_alone_unless_told(
         publish(kind, private=True)
 
 
-def test_a_repository_with_a_card_alone_is_free(server: HubServer, publish: Callable[..., hub.Published]) -> None:
+def test_a_repository_with_a_card_alone_is_free(server: HubServer, publish: Publish) -> None:
     fill("model", {"README.md": b"Coming soon.\n"})
     assert publish("model").changed
     assert b"Coming soon" not in server.files("model", PLACE)["README.md"]
@@ -103,7 +102,7 @@ def state(server: HubServer, kind: str) -> tuple[dict[str, bytes], int]:
     return server.files(kind, PLACE), len(server.history(kind, PLACE))
 
 
-def assert_complete(server: HubServer, publish: Callable[..., hub.Published], kind: str) -> None:
+def assert_complete(server: HubServer, publish: Publish, kind: str) -> None:
     assert not publish(kind, new=True).changed
     repository = server.repository(kind, PLACE)
     if kind == "space":
@@ -119,7 +118,7 @@ def assert_complete(server: HubServer, publish: Callable[..., hub.Published], ki
     ids=[f"{kind}-{'new' if first else 'update'}-{fault.path}-{fault.kind}" for kind, first, fault, _ in CASES],
 )
 def test_after_a_fault_the_repository_is_old_or_new_and_the_next_try_completes_it(
-    server: HubServer, publish: Callable[..., hub.Published], kind: str, first: bool, fault: Fault, message: str
+    server: HubServer, publish: Publish, kind: str, first: bool, fault: Fault, message: str
 ) -> None:
     if not first:
         publish(kind)
@@ -140,7 +139,7 @@ def test_after_a_fault_the_repository_is_old_or_new_and_the_next_try_completes_i
     assert_complete(server, publish, kind)
 
 
-def test_a_commit_that_comes_first_is_not_overwritten(server: HubServer, publish: Callable[..., hub.Published]) -> None:
+def test_a_commit_that_comes_first_is_not_overwritten(server: HubServer, publish: Publish) -> None:
     publish("model")
     before, _ = state(server, "model")
     server.faults.append(Fault("POST", "/commit/", "stale"))

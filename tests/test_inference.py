@@ -25,11 +25,6 @@ RATE = Estimate(0.91, 0.87, 0.95, 293)
 POINT = OperatingPoint("malignant", "sensitivity", 0.95, 0.08, RATE, RATE, RATE, RATE)
 
 
-@pytest.fixture
-def vision(tiny_release: Path) -> SkinVision:
-    return SkinVision.from_pretrained(tiny_release, device="cpu")
-
-
 def values(prediction: Prediction) -> list[float]:
     return list(prediction.probabilities.values())
 

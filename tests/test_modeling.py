@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import timm
 import torch
@@ -12,7 +11,7 @@ from complete_release import change_json
 from drawing import draw_lesion
 from PIL import Image
 from safetensors.torch import load_file, save_file
-from transformers import AutoImageProcessor, AutoModelForImageClassification, pipeline
+from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from skinvision_hf.config import ModelConfig
 from skinvision_hf.errors import ModelError
@@ -57,15 +56,7 @@ def test_three_loaders_agree_on_real_pixels(tiny_release: Path, tmp_path: Path, 
             torch.testing.assert_close(actual, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_the_pipeline_ranks_the_diagnoses_as_this_class_does(tiny_release: Path) -> None:
-    _, expected = probabilities_here(tiny_release, PICTURES[0])
-    answers = pipeline("image-classification", model=str(tiny_release))(PICTURES[0], top_k=7)
-    by_code = {answer["label"]: answer["score"] for answer in answers}
-    np.testing.assert_allclose([by_code[code] for code in CODES], expected[0].numpy(), rtol=1e-4, atol=1e-6)
-
-
-def test_stages_are_pooled_on_the_way_to_the_same_feature_maps(tiny_release: Path) -> None:
-    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
+def test_stages_are_pooled_on_the_way_to_the_same_feature_maps(model: SkinVisionForImageClassification) -> None:
     with torch.inference_mode():
         pixels = torch.randn(2, 3, 64, 64)
         _, pooled = model.feature_maps(pixels)
@@ -94,8 +85,9 @@ def test_saving_a_loaded_release_again_gives_the_same_bytes(tiny_release: Path, 
         assert (tmp_path / name).read_bytes() == (tiny_release / name).read_bytes()
 
 
-def test_a_frozen_backbone_keeps_its_weights_and_statistics_while_the_head_learns(tiny_release: Path) -> None:
-    model = SkinVisionForImageClassification.from_pretrained(tiny_release)
+def test_a_frozen_backbone_keeps_its_weights_and_statistics_while_the_head_learns(
+    model: SkinVisionForImageClassification,
+) -> None:
     model.freeze_backbone()
     before = {key: value.clone() for key, value in model.state_dict().items()}
     model.train()

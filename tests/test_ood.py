@@ -10,11 +10,10 @@ import pytest
 from benchmarks.far_images import AMBIGUOUS, FAR, far_images
 from benchmarks.ood import measure_far
 from benchmarks.photographs import photographs
-from datasets import Dataset
+from datasets import DatasetDict
 from drawing import assert_not_blank, draw_lesion
 from PIL import Image
 
-from skinvision_hf.data import load_ham10000
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.figures.release_plots import plot_robustness
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
@@ -28,6 +27,7 @@ from skinvision_hf.ood.ood_report import OODReport, RobustnessReport
 from skinvision_hf.vision import SkinVision
 
 DIMENSION = 200
+Fitted = tuple[SkinVisionForImageClassification, OODDetector]
 
 
 def draw_features(count: int = 700, *, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -60,14 +60,9 @@ def detector() -> OODDetector:
 
 
 @pytest.fixture(scope="module")
-def splits() -> dict[str, Dataset]:
-    return dict(load_ham10000("synthetic[:210]"))
-
-
-@pytest.fixture(scope="module")
-def fitted(tiny_release: Path, splits: dict[str, Dataset]) -> tuple[SkinVisionForImageClassification, OODDetector]:
+def fitted(tiny_release: Path, drawn: DatasetDict) -> Fitted:
     model = SkinVisionForImageClassification.from_pretrained(tiny_release)
-    return model, fit_detector(model, splits["train"], splits["validation"])
+    return model, fit_detector(model, drawn["train"], drawn["validation"])
 
 
 def test_distances_are_exact_when_all_directions_are_kept() -> None:
@@ -139,13 +134,13 @@ def test_a_prediction_pools_the_stage_that_the_detector_reads(
 
 
 def test_a_fitted_detector_keeps_validation_images_at_every_size_and_quality(
-    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset]
+    fitted: Fitted, drawn: DatasetDict
 ) -> None:
     model, detector = fitted
     assert detector.stage == len(model.stage_channels) - 2
     assert 0 < detector.refused < detector.unusual < 0.2
     for change in (None, *ENCODINGS.values()):
-        features, _ = pooled_features(model, images_of(splits["validation"], change), stage=detector.stage)
+        features, _ = pooled_features(model, images_of(drawn["validation"], change), stage=detector.stage)
         scores = detector.score(features)
         assert (scores < detector.refused - 1e-3).mean() <= 0.02
     # No skin is cyan, and that is plain to a network of any weights; small noise is not.
@@ -154,14 +149,14 @@ def test_a_fitted_detector_keeps_validation_images_at_every_size_and_quality(
 
 
 def test_fitting_again_gives_the_same_detector_and_leaves_other_random_numbers_alone(
-    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset]
+    fitted: Fitted, drawn: DatasetDict
 ) -> None:
-    train, validation = splits["train"].select(range(24)), splits["validation"].select(range(9))
+    train, validation = drawn["train"].select(range(24)), drawn["validation"].select(range(9))
     random.seed(5)
     first = fit_detector(fitted[0], train, validation)
-    drawn = random.random()
+    expected = random.random()
     random.seed(5)
-    assert random.random() == drawn
+    assert random.random() == expected
     again = fit_detector(fitted[0], train, validation)
     assert np.array_equal(first.reference, again.reference)
     assert (first.refused, first.unusual) == (again.refused, again.unusual)
@@ -179,24 +174,22 @@ def test_changes_change_what_they_say() -> None:
     np.testing.assert_array_equal(np.asarray(image), pixels.astype(np.uint8), "the image itself is left alone")
 
 
-def test_kept_and_unusual_images_are_counted_by_diagnosis(
-    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset]
-) -> None:
+def test_kept_and_unusual_images_are_counted_by_diagnosis(fitted: Fitted, drawn: DatasetDict) -> None:
     model, detector = fitted
-    report = measure_ood(model, detector, splits["test"])
-    scores = detector.score(pooled_features(model, images_of(splits["test"]), stage=detector.stage)[0])
+    report = measure_ood(model, detector, drawn["test"])
+    scores = detector.score(pooled_features(model, images_of(drawn["test"]), stage=detector.stage)[0])
     assert report.kept.value == pytest.approx((scores >= detector.refused).mean())
     assert report.unusual.value == pytest.approx(((scores >= detector.refused) & (scores < detector.unusual)).mean())
-    assert sum(estimate.n for estimate in report.kept_per_class.values()) == len(splits["test"])
+    assert sum(estimate.n for estimate in report.kept_per_class.values()) == len(drawn["test"])
     assert OODReport.from_dict(json.loads(json.dumps(report.to_dict()))) == report
 
 
 @pytest.mark.usefixtures("few_resamples")
 def test_robustness_compares_changed_images_with_the_images_as_they_are(
-    fitted: tuple[SkinVisionForImageClassification, OODDetector], splits: dict[str, Dataset], tmp_path: Path
+    fitted: Fitted, drawn: DatasetDict, tmp_path: Path
 ) -> None:
     model, detector = fitted
-    test = splits["test"].select(range(0, len(splits["test"]), 4))
+    test = drawn["test"].select(range(0, len(drawn["test"]), 4))
     report = measure_robustness(model, detector, test)
     rows = {row.change: row for row in report.rows}
     assert list(rows) == ["none", *ENCODINGS, *GEOMETRY]
@@ -231,9 +224,9 @@ def test_a_photograph_that_is_not_installed_is_named() -> None:
         photographs(("no_such_package/cat.png",))(0, np.random.default_rng(0))
 
 
-def test_refusals_are_measured_by_kind(ood_release: Path, splits: dict[str, Dataset]) -> None:
+def test_refusals_are_measured_by_kind(ood_release: Path, drawn: DatasetDict) -> None:
     vision = SkinVision.from_pretrained(ood_release, device="cpu")
-    test = splits["test"]
+    test = drawn["test"]
     report = measure_far(vision.model, vision.detector, test, count=2)
     assert list(report.far) == [*FAR, "all"]
     assert report.far["all"].accepted.n == report.far["all"].auroc.n == 2 * len(FAR)

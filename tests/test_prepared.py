@@ -153,11 +153,6 @@ def test_a_folder_of_large_file_pointers_is_said_to_be_unreadable(tmp_path: Path
         load_ham10000(tmp_path)
 
 
-@pytest.fixture(scope="module")
-def drawn() -> DatasetDict:
-    return load_ham10000("synthetic[:210]")
-
-
 @pytest.fixture
 def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skinvision_hf.figures.data_plots.draw_data", lambda data, folder: [])

@@ -27,13 +27,14 @@ from skinvision_hf.models.prediction import Prediction
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
+Open = Callable[..., Page]
 PASTE = "new ClipboardEvent('paste', { bubbles: true, clipboardData: transfer })"
 DROP = "new DragEvent('drop', { bubbles: true, cancelable: true, dataTransfer: transfer })"
 DECODE = "new Blob([Uint8Array.from(atob(data), c => c.charCodeAt(0))], { type: 'image/png' })"
 
 
 @pytest.fixture
-def page(open_page: Callable[..., Page]) -> Page:
+def page(open_page: Open) -> Page:
     return open_page()
 
 
@@ -92,7 +93,7 @@ def test_the_heat_map_is_that_of_python_for_every_diagnosis(page: Page, space: S
 
 
 def test_the_page_asks_for_its_files_and_the_model_s_only(
-    open_page: Callable[..., Page], space: StaticSpace, dermatoscopic: Path
+    open_page: Open, space: StaticSpace, dermatoscopic: Path
 ) -> None:
     asked = []
     page = open_page(lambda page: page.on("request", lambda request: asked.append((request.method, request.url))))
@@ -221,9 +222,7 @@ def test_of_a_dropped_or_pasted_web_address_the_page_says_what_to_do_instead(pag
 
 
 @pytest.mark.parametrize("options", [{}, DARK, PHONE], ids=["desktop", "dark", "phone"])
-def test_axe_finds_nothing_to_mend(
-    open_page: Callable[..., Page], dermatoscopic: Path, options: dict[str, Any]
-) -> None:
+def test_axe_finds_nothing_to_mend(open_page: Open, dermatoscopic: Path, options: dict[str, Any]) -> None:
     axe = STATIC_FOLDER / "node_modules" / "axe-core" / "axe.min.js"
     if not axe.is_file():
         pytest.skip("axe-core is not here; run `npm ci --ignore-scripts` in space/static")
@@ -252,7 +251,7 @@ def test_examples_that_were_published_with_the_model_are_one_click(page: Page) -
 
 
 def test_on_a_tablet_the_image_stays_in_its_place_beside_the_heat_map_and_above_the_answer(
-    open_page: Callable[..., Page], dermatoscopic: Path
+    open_page: Open, dermatoscopic: Path
 ) -> None:
     page = open_page(**TABLET)
     before = page.locator("#photo").bounding_box()
@@ -264,7 +263,7 @@ def test_on_a_tablet_the_image_stays_in_its_place_beside_the_heat_map_and_above_
     expect(page.locator(".sv-verdict")).to_be_in_viewport(ratio=1)
 
 
-def test_on_a_phone_the_answer_comes_into_view(open_page: Callable[..., Page], dermatoscopic: Path) -> None:
+def test_on_a_phone_the_answer_comes_into_view(open_page: Open, dermatoscopic: Path) -> None:
     page = open_page(**PHONE)
     expect(page.get_by_text("Take a photo")).to_be_visible()
     expect(page.locator(".sv-privacy")).to_contain_text("never leaves this device")

@@ -24,14 +24,6 @@ def broken(name: str, change: Callable[[bytes], bytes]) -> Callable[[Page], None
     return lambda page: page.route(f"**/{name}", change_answer)
 
 
-def unreachable(page: Page) -> None:
-    page.route("**/onnx/model.onnx", lambda route: route.abort())
-
-
-def without_webassembly(page: Page) -> None:
-    page.add_init_script("delete window.WebAssembly")
-
-
 MODEL_FAULTS = {
     "model cut short": (broken("onnx/model.onnx", lambda body: body[: len(body) // 2]), "The onnx/model.onnx of"),
     "detector cut short": (broken("ood.safetensors", lambda body: body[:5000]), "The ood.safetensors of"),
@@ -40,7 +32,10 @@ MODEL_FAULTS = {
         f"{REPO} is not a SkinVision release",
     ),
     "not JSON": (broken("metrics.json", lambda _: b"<html>"), f"The metrics.json of {REPO} is damaged"),
-    "no network": (unreachable, "The download of onnx/model.onnx failed; check the network"),
+    "no network": (
+        lambda page: page.route("**/onnx/model.onnx", lambda route: route.abort()),
+        "The download of onnx/model.onnx failed; check the network",
+    ),
 }
 
 
@@ -58,7 +53,7 @@ def test_a_model_that_cannot_be_used_is_one_sentence_and_the_next_try_may_work(
 
 
 def test_an_old_browser_is_told(open_page: Callable[..., Page]) -> None:
-    page = open_page(without_webassembly)
+    page = open_page(lambda page: page.add_init_script("delete window.WebAssembly"))
     expect(page.get_by_role("alert")).to_contain_text("This browser has no WebAssembly")
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from datasets import DatasetDict
-from ham10000_folder import some_rows, write_metadata, write_pictures
+from ham10000_folder import write_ham10000
 from safetensors.torch import load_file
 from tiny_training import history, run_training, tiny_config
 
@@ -39,9 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetDict
 @pytest.fixture
 def without_masks(tmp_path: Path) -> Path:
     """A folder of HAM10000 without lesion masks."""
-    write_pictures(tmp_path / "data", some_rows(), masks=False)
-    write_metadata(tmp_path / "data" / "HAM10000_metadata.csv", some_rows())
-    return tmp_path / "data"
+    return write_ham10000(tmp_path / "data", masks=False)
 
 
 def test_both_phases_run_and_the_last_epoch_is_a_release_that_loads(trained: tuple) -> None:
