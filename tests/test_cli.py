@@ -1,6 +1,5 @@
 """The `skinvision` command: its help, wrong calls, and how it ends."""
 
-import os
 import re
 import signal
 import subprocess
@@ -8,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from calling import run
+from calling import environment, run
 
 from skinvision_hf import __version__
 from skinvision_hf.cli.main import COMMANDS
@@ -111,37 +110,33 @@ def test_help_teaches_every_command_with_an_example(capsys: Captured) -> None:
     assert run("--version") == 0 and capsys.readouterr().out == f"skinvision {__version__}\n"
 
 
-def start(photo: str, release: Path, *, count: int, **options: object) -> subprocess.Popen[str]:
-    """Start a process that classifies an image many times."""
-    command = [sys.executable, "-m", "skinvision_hf.cli.main", "predict", *[photo] * count, "--model", str(release)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "ascii"}
+def start(photo: str, *, count: int, **options: object) -> subprocess.Popen[str]:
+    """Start a process that classifies an image many times, by the bundled release, which needs no torch."""
+    command = [sys.executable, "-m", "skinvision_hf.cli.main", "predict", *[photo] * count, "--device", "cpu"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen(command, env=environment, text=True, **pipes)
+    return subprocess.Popen(command, env=environment() | {"PYTHONIOENCODING": "ascii"}, text=True, **pipes)
 
 
-@pytest.mark.slow
-def test_ctrl_c_stops_with_130_and_without_a_traceback(photo: str, tiny_release: Path) -> None:
-    process = start(photo, tiny_release, count=20_000)
+def test_ctrl_c_stops_with_130_and_without_a_traceback(photo: str) -> None:
+    process = start(photo, count=20_000)
     assert process.stdout.readline().strip() == photo
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors.strip()) == (130, "stopped.")
 
 
-@pytest.mark.slow
-def test_a_reader_that_goes_away_is_not_an_error(photo: str, tiny_release: Path) -> None:
-    process = start(photo, tiny_release, count=2_000)
+def test_a_reader_that_goes_away_is_not_an_error(photo: str) -> None:
+    process = start(photo, count=2_000)
     assert process.stdout.readline().strip() == photo
     process.stdout.close()
     assert process.wait(timeout=60) == 141
     assert process.stderr.read() == ""
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
-def test_a_full_disk_is_one_line_and_exit_code_1(photo: str, tiny_release: Path) -> None:
+def test_a_full_disk_is_one_line_and_exit_code_1(photo: str) -> None:
     with Path("/dev/full").open("w") as full:
-        process = start(photo, tiny_release, count=1, stdout=full)
+        process = start(photo, count=1, stdout=full)
         _, errors = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "No space left on device" in errors and len(errors.splitlines()) == 1
