@@ -15,6 +15,7 @@ import pytest
 from skinvision_hf.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[1]
+Captured = pytest.CaptureFixture[str]
 
 
 def run(*arguments: str | Path) -> int:

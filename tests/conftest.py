@@ -1,6 +1,7 @@
 """Fixtures that several test files share: the real data where it is, and small images drawn in code."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from functools import cache, partial
 from importlib.util import find_spec
@@ -287,9 +288,15 @@ def _load_once(source: str, *, split_scheme: str = "ham10000-v1") -> "DatasetDic
     return load_ham10000(source, split_scheme=split_scheme)
 
 
-@pytest.fixture
-def release(tiny_release: Path, tmp_path: Path) -> Path:
-    """A release that is fit to be published."""
+@pytest.fixture(scope="session")
+def complete(tiny_release: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A release that is fit to be published, made once."""
     from complete_release import complete_release
 
-    return complete_release(tiny_release, tmp_path / "release")
+    return complete_release(tiny_release, tmp_path_factory.mktemp("complete") / "release")
+
+
+@pytest.fixture
+def release(complete: Path, tmp_path: Path) -> Path:
+    """A copy of it, which a test may change."""
+    return Path(shutil.copytree(complete, tmp_path / "release"))

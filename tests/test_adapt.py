@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from calling import run
+from calling import Captured, run
 from complete_release import complete_release
 from datasets import Dataset
 from drawing import draw_lesion
@@ -39,7 +39,6 @@ from skinvision_hf.vision import SkinVision
 CLINIC = {"mel": 50, "nv": 90, "bkl": 44, "bcc": 20, "akiec": 10, "vasc": 4, "df": 2}
 EACH = 20
 SURE = 4.0
-Captured = pytest.CaptureFixture[str]
 
 
 def rows(lesions: int, *, patients: int = 0) -> Dataset:

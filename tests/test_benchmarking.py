@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from benchmarks import running_app
-from calling import call
+from calling import Captured, call
 
 from skinvision_hf.errors import RunError
 
@@ -13,7 +13,7 @@ SCRIPT = Path(__file__).resolve().parents[1] / "scripts" / "benchmark.py"
 
 
 @pytest.mark.slow
-def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: Captured) -> None:
     options = ["--architecture=test_efficientnet", "--init=random", "--image_size=32", "--steps=2"]
     assert call(SCRIPT, "training", "--data=synthetic[:210]", *options) == 0
     timing = json.loads(capsys.readouterr().out)
@@ -24,9 +24,7 @@ def test_the_benchmark_of_training_prints_its_numbers_as_json(capsys: pytest.Cap
 
 
 @pytest.mark.slow
-def test_the_benchmark_of_inference_does_too_and_refuses_wrong_options(
-    tiny_release: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_benchmark_of_inference_does_too_and_refuses_wrong_options(tiny_release: Path, capsys: Captured) -> None:
     options = ["--repeats", "3", "--width", "200", "--height", "150", "--files", "20"]
     assert call(SCRIPT, "inference", "--model", tiny_release, *options) == 0
     timing = json.loads(capsys.readouterr().out)

@@ -7,14 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from calling import environment, run
+from calling import Captured, environment, run
 
 from skinvision_hf import __version__
 from skinvision_hf.cli.main import COMMANDS
 from skinvision_hf.labels import DISCLAIMER
-
-Captured = pytest.CaptureFixture[str]
-
 
 TRAIN = ["train", "--data", "synthetic", "--output_dir", "x"]
 PUBLISH = ["publish", "--repo_id", "a/b"]

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from calling import run
-from complete_release import complete_release, metrics
+from calling import Captured, run
+from complete_release import metrics
 from datasets import Dataset, Image
 from drawing import assert_not_blank, draw_lesion
 from PIL import Image as PILImage
@@ -245,22 +245,21 @@ def test_the_network_is_handed_back_as_it_was_found(model: Network, dataset: Dat
 
 @pytest.mark.slow
 def test_the_command_adds_its_section_to_a_release_and_draws_figures_and_panels(
-    tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    release: Path, capsys: Captured
 ) -> None:
-    folder = complete_release(tiny_release, tmp_path / "release")
-    (folder / "README.md").write_text("an older card")
+    (release / "README.md").write_text("an older card")
     options = ["--limit", str(COUNT), "--road_images", "1", "--seed", "1"]
-    assert run("explain-model", "--model", folder, "--data", SOURCE, "--output_dir", folder, *options) == 0
-    content = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    assert run("explain-model", "--model", release, "--data", SOURCE, "--output_dir", release, *options) == 0
+    content = json.loads((release / "metrics.json").read_text(encoding="utf-8"))
     assert {name: content[name] for name in metrics()} == metrics()
     assert content["explanations"]["split_scheme"].endswith("ham10000-v1")
     assert content["explanations"]["images"] == COUNT
     assert "| centre | none |" in capsys.readouterr().out
-    assert str(folder) not in (folder / "metrics.json").read_text(encoding="utf-8")
-    figures, panels = ({path.name for path in (folder / name).iterdir()} for name in ("figures", "panels"))
+    assert str(release) not in (release / "metrics.json").read_text(encoding="utf-8")
+    figures, panels = ({path.name for path in (release / name).iterdir()} for name in ("figures", "panels"))
     drawn = {"explanation_scores.png", "explanation_by_class.png", "explanation_randomisation.png"}
     assert drawn <= figures
     assert panels <= {f"{code}.png" for code in CODES} and len(panels) > 3
-    assert_not_blank([*(folder / "figures" / name for name in drawn), *(folder / "panels").iterdir()])
-    assert "Heat maps" in (folder / "EVALUATION.md").read_text(encoding="utf-8")
-    assert "panels" not in (folder / "README.md").read_text(encoding="utf-8")
+    assert_not_blank([*(release / "figures" / name for name in drawn), *(release / "panels").iterdir()])
+    assert "Heat maps" in (release / "EVALUATION.md").read_text(encoding="utf-8")
+    assert "panels" not in (release / "README.md").read_text(encoding="utf-8")

@@ -4,6 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
+from calling import Captured
 
 from skinvision_hf.errors import DataError, RunError, run_command
 from skinvision_hf.files import atomic_write, without_folders, write_json
@@ -53,16 +54,14 @@ def fail_with(error: BaseException) -> int:
         (KeyboardInterrupt("Go on with --resume."), 130, "stopped. Go on with --resume."),
     ],
 )
-def test_a_command_that_fails_says_so_in_one_line(
-    error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_command_that_fails_says_so_in_one_line(error: BaseException, code: int, line: str, capsys: Captured) -> None:
     assert run_command(lambda _: fail_with(error)) == code
     printed = capsys.readouterr().err
     assert printed.startswith(line) and printed.count("\n") == 1
 
 
 def test_what_cannot_be_written_names_the_variable_to_set(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("TMPDIR", str(tmp_path / "tmp"))

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from calling import ROOT
+from calling import ROOT, Captured
 from complete_release import change_json, draw_figure
 from hub_server import REPO, TOKEN, HubServer
 from huggingface_hub import HfApi
@@ -138,7 +138,7 @@ def test_a_private_release_of_an_organisation_leaks_no_token_to_logs_files_and_o
     release: Path,
     unchecked: None,
     caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+    capfd: Captured,
 ) -> None:
     caplog.set_level(logging.DEBUG)
     print(published := hub.publish_model(release, "clinic/model", tag="v1.0", private=True))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from calling import run
+from calling import Captured, run
 from drawing import draw_lesion
 from hub_server import REPO, TOKEN, Fault, HubServer
 from huggingface_hub import HfApi, constants, hf_hub_download
@@ -15,8 +15,6 @@ from skinvision_hf.errors import ModelError
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import list_parts
 from skinvision_hf.vision import SkinVision
-
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from calling import ROOT, call, environment
+import tomllib
+from calling import ROOT, Captured, call, environment
 from drawing import draw_lesion
 from hub_server import REPO, TOKEN, Fault, HubServer
 from huggingface_hub import HfApi
@@ -123,7 +124,7 @@ def test_a_history_that_stays_is_not_an_upload_that_failed(
 
 @pytest.mark.parametrize(("private", "name"), [(False, "settings.json"), (True, "model.bin")])
 def test_a_job_leaves_a_public_or_foreign_repository_alone(
-    server: HubServer, tmp_path: Path, capsys: pytest.CaptureFixture[str], private: bool, name: str
+    server: HubServer, tmp_path: Path, capsys: Captured, private: bool, name: str
 ) -> None:
     HfApi().create_repo(CHECKPOINTS, private=private)
     HfApi().upload_file(path_or_fileobj=b"{}", path_in_repo=name, repo_id=CHECKPOINTS)
@@ -134,7 +135,6 @@ def test_a_job_leaves_a_public_or_foreign_repository_alone(
 
 
 def test_the_job_installs_this_version_and_gets_the_token_as_a_secret() -> None:
-    tomllib = pytest.importorskip("tomllib")
     lines = JOB.read_text(encoding="utf-8").split("# ///")[1].removeprefix(" script\n").splitlines()
     header = tomllib.loads("\n".join(line[2:] for line in lines))
     (requirement,) = map(Requirement, header["dependencies"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import ROOT, call, run
+from calling import ROOT, Captured, call, run
 from drawing import draw_lesion
 from PIL import Image
 
@@ -23,7 +23,6 @@ from skinvision_hf.evaluation.audit import AuditReport
 from skinvision_hf.evaluation.predictions import Predictions
 
 MANIFESTS = ROOT / "skinvision_hf" / "data" / "manifests"
-Captured = pytest.CaptureFixture[str]
 Splits = dict[str, str]
 
 

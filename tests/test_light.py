@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import ROOT, python, run
+from calling import ROOT, Captured, python, run
 from drawing import draw_lesion
 
 import skinvision_hf
@@ -50,7 +50,7 @@ def test_a_release_answers_and_explains(photo: Path) -> None:
 
 
 @pytest.mark.usefixtures("light")
-def test_the_command_classifies_a_folder_and_tests_itself(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_classifies_a_folder_and_tests_itself(photo: Path, capsys: Captured) -> None:
     assert run("predict", photo.parent, "--device", "cpu") == 0
     assert "Malignant" in capsys.readouterr().out
     assert run("predict", photo, "--device", "cpu", "--output", photo.with_suffix(".csv")) == 0

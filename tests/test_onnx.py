@@ -11,11 +11,11 @@ from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 from pathlib import Path
 
-import calling
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from calling import Captured, run
 from complete_release import change_json
 from drawing import draw_lesion
 from PIL import Image
@@ -54,7 +54,7 @@ def session(release: Path) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(release / ONNX_FILE)
 
 
-def run(session: onnxruntime.InferenceSession, image: Image.Image) -> dict[str, np.ndarray]:
+def outputs_of(session: onnxruntime.InferenceSession, image: Image.Image) -> dict[str, np.ndarray]:
     return dict(zip(OUTPUTS, session.run(list(OUTPUTS), {"image": np.asarray(image)}), strict=True))
 
 
@@ -63,8 +63,8 @@ def test_the_graph_resizes_as_pillow_does_to_the_last_pixel(session: onnxruntime
     random = np.random.default_rng(0)
     for width, height in [*SIZES, (128, 96), (448, 336), (2, 3), (1, 5000), (5000, 1), (64, 65), (4000, 3000)]:
         image = Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8))
-        expected = run(session, image.resize((64, 64), Image.Resampling.BICUBIC))
-        for name, values in run(session, image).items():
+        expected = outputs_of(session, image.resize((64, 64), Image.Resampling.BICUBIC))
+        for name, values in outputs_of(session, image).items():
             np.testing.assert_array_equal(values, expected[name], err_msg=f"{name} of {width} x {height}")
 
 
@@ -133,7 +133,7 @@ def test_what_only_torch_can_do_says_so(release: Path, tmp_path: Path) -> None:
     assert vision.to("cpu").device == "cpu"
     image.save(tmp_path / "photo.png")
     command = ["explain", tmp_path / "photo.png", "--output", tmp_path / "why.png", "--model", release]
-    assert calling.run(*command, "--method", "layercam") == 0, "the command chooses torch"
+    assert run(*command, "--method", "layercam") == 0, "the command chooses torch"
     assert pickle.loads(pickle.dumps(vision)).predict(image) == copy.deepcopy(vision).predict(image)
     with pytest.raises(ModelError, match="runtime is 'tf'; give 'onnx', 'torch' or None"):
         SkinVision.from_pretrained(release, runtime="tf")
@@ -170,9 +170,9 @@ def flip_last_byte(path: Path) -> None:
 
 
 def test_every_loader_is_compared_with_what_the_release_expects(
-    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    release: Path, tmp_path: Path, capsys: Captured
 ) -> None:
-    assert calling.run("selftest", "--model", release) == 0
+    assert run("selftest", "--model", release) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split("  ")[0] for line in lines[1:-1]] == list(LOADERS)
     assert all(line.endswith("as expected") for line in lines[1:-1])
@@ -184,10 +184,10 @@ def test_every_loader_is_compared_with_what_the_release_expects(
     content = json.loads((changed / "selftest.json").read_text())
     content["images"][3]["logits"][2] += 0.5
     (changed / "selftest.json").write_text(json.dumps(content))
-    assert calling.run("selftest", "--model", changed) == 1
+    assert run("selftest", "--model", changed) == 1
     assert capsys.readouterr().out.count("OTHER ANSWERS") == len(LOADERS)
     (changed / "selftest.json").unlink()
-    assert calling.run("selftest", "--model", changed) == 2
+    assert run("selftest", "--model", changed) == 2
 
 
 def test_a_loader_that_fails_or_lacks_a_library_is_one_row(

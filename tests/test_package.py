@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import tomllib
-from calling import ROOT, as_program, python
+from calling import ROOT, Captured, as_program, python
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -92,9 +92,7 @@ def test_scripts_are_short_and_end_with_the_exit_code_of_their_command(monkeypat
             assert f"skinvision {command}" in path.read_text(encoding="utf-8") and flag == "--flag"
 
 
-def test_the_help_of_the_static_page_starts_no_server(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_help_of_the_static_page_starts_no_server(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setattr("http.server.ThreadingHTTPServer", None)
     assert as_program(ROOT / "scripts" / "try_static_space.py", "--help") == 0
     assert "Nothing is published" in capsys.readouterr().out

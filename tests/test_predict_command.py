@@ -8,7 +8,7 @@ from io import BytesIO, TextIOWrapper
 from pathlib import Path
 
 import pytest
-from calling import run
+from calling import Captured, run
 from drawing import draw_lesion
 from PIL import Image
 from pyarrow import parquet
@@ -20,8 +20,6 @@ from skinvision_hf.evaluation.decisions import measure_decisions
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES, DIAGNOSES, DISCLAIMER
 from skinvision_hf.models.prediction import load_operating_point
-
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import run
+from calling import Captured, run
 from datasets import Dataset, DatasetDict, concatenate_datasets, load_dataset
 from drawing import assert_not_blank
 from ham10000_folder import fingerprints, write_ham10000
@@ -23,7 +23,6 @@ from skinvision_hf.labels import CODES
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 FIGURES = {"classes.png", "age.png", "sex.png", "localization.png", "colours.png", "samples.png"}
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")

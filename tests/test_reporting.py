@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from calling import ROOT, python, run
+from calling import ROOT, Captured, python, run
 from datasets import DatasetDict
 from drawing import assert_not_blank
 from safetensors.torch import load_file
@@ -40,7 +40,7 @@ def data() -> DatasetDict:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What training alone leaves."""
     phase = PhaseConfig(epochs=6, learning_rate=3e-3)
-    return run_training(tiny_config(tmp_path_factory.mktemp("trained") / "run", data=SOURCE, finetune=phase))
+    return run_training(tiny_config(tmp_path_factory.mktemp("trained") / "run", data=SOURCE, limit=0, finetune=phase))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_nothing_is_chosen_on_the_test_split(trained: Path, release: Path, data:
 
 
 def test_evaluating_a_release_repeats_the_numbers_in_it(
-    release: Path, tiny_release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    release: Path, tiny_release: Path, tmp_path: Path, capsys: Captured
 ) -> None:
     assert run("evaluate", "--model", release, "--data", SOURCE, "--output_dir", tmp_path) == 0
     ours, theirs = read_json(tmp_path / "metrics.json"), read_json(release / "metrics.json")
@@ -137,9 +137,7 @@ def test_a_folder_of_images_by_class_evaluates_too(
     assert [sum(row) for row in report.confusion_matrix] == [few["label"][:].count(k) for k in range(7)]
 
 
-def test_a_model_compared_with_itself_shows_no_difference(
-    release: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_model_compared_with_itself_shows_no_difference(release: Path, tmp_path: Path, capsys: Captured) -> None:
     table = str(release / "predictions.csv")
     same = compare_models(str(release), table, SOURCE, tmp_path)
     assert same.mcnemar_p == 1.0

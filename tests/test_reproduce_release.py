@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from calling import ROOT, as_program, python
+from calling import ROOT, Captured, as_program, python
 from tiny_training import TINY, history
 
 SCRIPT = ROOT / "scripts" / "reproduce_release.py"
@@ -33,9 +33,7 @@ def test_each_run_starts_from_the_one_before_and_what_is_trained_is_left(tmp_pat
     assert (again.returncode, again.stdout, again.stderr) == (0, end, "")
 
 
-def test_ctrl_c_ends_it_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_ctrl_c_ends_it_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setattr(subprocess, "run", Mock(side_effect=KeyboardInterrupt))
     assert as_program(SCRIPT, "--data=synthetic", f"--output_dir={tmp_path}") == 130
     assert capsys.readouterr().err == "stopped.\n"

@@ -46,7 +46,7 @@ def test_folders_may_move_and_settings_without_influence_may_change(tmp_path: Pa
 
 
 def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path / "run", head=PhaseConfig(epochs=2), finetune=PhaseConfig(epochs=0), limit=64)
+    config = tiny_config(tmp_path / "run", head=PhaseConfig(epochs=2), finetune=PhaseConfig(epochs=0))
     kill_training(config)
     with pytest.raises(
         DataError, match=r"--seed 0 .now 1.; resume it with these settings, or choose another --output_dir"
@@ -68,7 +68,7 @@ def test_a_run_is_resumed_with_its_own_settings_only(tmp_path: Path) -> None:
 def test_a_kill_between_two_phases_does_no_harm(tmp_path: Path, num_workers: int) -> None:
     """The second phase starts from the average of the first one, also when it has begun before."""
     # A process that loads images has randomness of its own.
-    settings = {"head": PhaseConfig(epochs=1, ema_decay=0.9), "num_workers": num_workers, "limit": 64}
+    settings = {"head": PhaseConfig(epochs=1, ema_decay=0.9), "num_workers": num_workers}
     whole = run_training(tiny_config(tmp_path / "whole", **settings))
     kill_training(tiny_config(tmp_path / "killed", **settings))
     killed = run_training(tiny_config(tmp_path / "killed", **settings), resume=True)
@@ -79,7 +79,7 @@ def test_a_kill_between_two_phases_does_no_harm(tmp_path: Path, num_workers: int
 def test_a_run_that_was_killed_while_it_wrote_its_release_is_finished_by_resuming(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = tiny_config(tmp_path / "run", limit=64)
+    config = tiny_config(tmp_path / "run")
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(trainer, "training_record", Mock(side_effect=Killed))
         run_training(config)

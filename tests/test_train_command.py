@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from calling import ROOT, call, environment
+from calling import ROOT, Captured, call, environment
 from tiny_training import ACCELERATE, TINY, TORCHRUN, TRAIN, history, run_training, tiny_config, train
 
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
@@ -122,7 +122,7 @@ def test_trackio_keeps_settings_and_metrics_on_this_machine(tmp_path: Path, monk
 
 @pytest.mark.parametrize("library", ["accelerate", "jsonargparse"])
 def test_training_without_its_extra_is_one_line_and_exit_code_2(
-    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured
 ) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     assert call(TRAIN, "--data=synthetic", f"--output_dir={tmp_path}") == 2
@@ -130,8 +130,6 @@ def test_training_without_its_extra_is_one_line_and_exit_code_2(
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_committed_configuration_is_one_that_training_takes(
-    path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_every_committed_configuration_is_one_that_training_takes(path: Path, capsys: Captured) -> None:
     assert call(TRAIN, *TINY, "--config", path, "--output_dir=nowhere", "--print_config") == 0
     assert "class_weights" in capsys.readouterr().out

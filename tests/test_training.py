@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("fresh_state")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, DatasetDict, SkinVisionForImageClassification]:
     """The folder, the data and the network of one short run."""
-    config = tiny_config(tmp_path_factory.mktemp("trained") / "run", limit=64)
+    config = tiny_config(tmp_path_factory.mktemp("trained") / "run")
     data = load_training_data(config)
     return Path(config.output_dir), data, Trainer(config, data).train()
 
@@ -61,14 +61,14 @@ def test_both_phases_run_and_the_last_epoch_is_a_release_that_loads(trained: tup
 
 
 def test_a_network_learns_the_drawn_lesions(tmp_path: Path) -> None:
-    config = tiny_config(tmp_path / "run", finetune=PhaseConfig(epochs=8, learning_rate=1e-2))
+    config = tiny_config(tmp_path / "run", finetune=PhaseConfig(epochs=8, learning_rate=1e-2), limit=0)
     records = history(run_training(config))
     assert records[-1]["train_loss"] < 0.8 * records[0]["train_loss"]
     assert min(r["validation_log_loss"] for r in records) < np.log(7)
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_gives_others(trained: tuple, tmp_path: Path) -> None:
-    again, other = (run_training(tiny_config(tmp_path / str(seed), seed=seed, limit=64)) for seed in (0, 1))
+    again, other = (run_training(tiny_config(tmp_path / str(seed), seed=seed)) for seed in (0, 1))
     weights = [(folder / "model.safetensors").read_bytes() for folder in (trained[0], again, other)]
     assert weights[0] == weights[1] != weights[2]
 
@@ -83,7 +83,7 @@ def test_crops_grow_over_the_epochs_of_a_phase(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(BatchAugmentation, "forward", watch)
     growing = AugmentConfig(first_resolution=0.5, resolution=1.0)
     phase = PhaseConfig(epochs=3)
-    run_training(tiny_config(tmp_path / "run", augment=growing, head=PhaseConfig(epochs=0), finetune=phase, limit=64))
+    run_training(tiny_config(tmp_path / "run", augment=growing, head=PhaseConfig(epochs=0), finetune=phase))
     assert list(dict.fromkeys(sides)) == [16, 24, 32]
 
 

@@ -26,6 +26,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
 def tiny_config(output_dir: Path, **changes: object) -> TrainConfig:
     settings: dict[str, object] = {
         "data": "synthetic[:210]",
+        "limit": 64,
         "output_dir": str(output_dir),
         "model": ModelConfig(architecture="test_efficientnet", init="random", image_size=32, drop_path_rate=0.0),
         "augment": AugmentConfig(resolution=1.0, first_resolution=0.0, min_scale=0.4),
