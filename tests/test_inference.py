@@ -16,7 +16,6 @@ from PIL import Image
 
 from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.modeling import EvaluationMode
 from skinvision_hf.models.prediction import OperatingPoint, Prediction, load_operating_point
 from skinvision_hf.records import Estimate
 from skinvision_hf.vision import SkinVision
@@ -102,17 +101,6 @@ def test_a_bad_image_in_a_list_is_named_and_stops_the_others_or_not(vision: Skin
     assert isinstance(vision.predict([gone], on_error="return")[0], ImageError)
     with pytest.raises(ModelError, match="on_error is 'skip'; give 'raise' or 'return'"):
         vision.predict(good, on_error="skip")
-
-
-def test_the_last_thread_out_restores_the_modes() -> None:
-    network = torch.nn.Dropout()
-    mode = EvaluationMode(network)
-    with pytest.raises(RuntimeError, match="oops"), mode:
-        with mode:
-            assert not network.training
-        assert not network.training
-        raise RuntimeError("oops")
-    assert network.training
 
 
 def test_copies_give_the_same_answers(ood_release: Path) -> None:
