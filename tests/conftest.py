@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -270,22 +270,9 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> "Iterator[HubServ
 
 
 @pytest.fixture
-def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is published as a data set is drawn once for all tests of a file."""
-    monkeypatch.setattr("skinvision_hf.hub.publishing.load_ham10000", _load_once)
-
-
-@pytest.fixture
 def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A release is not loaded by three libraries before it is published, which takes most of the time."""
     monkeypatch.setattr("skinvision_hf.hub.publishing.check_release", lambda _: None)
-
-
-@cache
-def _load_once(source: str, *, split_scheme: str = "ham10000-v1") -> "DatasetDict":
-    from skinvision_hf.data import load_ham10000
-
-    return load_ham10000(source, split_scheme=split_scheme)
 
 
 @pytest.fixture(scope="session")

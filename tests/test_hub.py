@@ -150,9 +150,7 @@ def test_a_private_release_of_an_organisation_leaks_no_token_to_logs_files_and_o
     assert {seen.host for seen in server.requests if TOKEN in str(seen)} == {"127.0.0.1"}
 
 
-def test_examples_come_in_turn_from_each_diagnosis(
-    server: HubServer, release: Path, drawn_once: None, unchecked: None
-) -> None:
+def test_examples_come_in_turn_from_each_diagnosis(server: HubServer, release: Path, unchecked: None) -> None:
     hub.publish_model(release, REPO, examples=8, examples_from=SOURCE)
     examples = [name for name in server.files("model", REPO) if name.startswith("examples/")]
     assert len(examples) == 8
@@ -194,7 +192,7 @@ def fingerprints(limit: int) -> dict[str, str]:
 
 
 @pytest.fixture
-def trained(release: Path, drawn_once: None, unchecked: None) -> Path:
+def trained(release: Path, unchecked: None) -> Path:
     """A release that says that it was trained on `SOURCE`."""
     change_json(release / "training.json", lambda record: record.update(data_fingerprint=fingerprints(0)))
     return release

@@ -21,7 +21,7 @@ FOREIGN = {
 
 
 @pytest.fixture
-def publish(release: Path, drawn_once: None, unchecked: None, monkeypatch: pytest.MonkeyPatch) -> Publish:
+def publish(release: Path, unchecked: None, monkeypatch: pytest.MonkeyPatch) -> Publish:
     """Publish the old or the new version of something of a kind in `ann/place`."""
     # It may commit what has arrived after some minutes; a release is whole or not there.
     monkeypatch.setattr(HfApi, "upload_folder", None)

@@ -95,7 +95,7 @@ def test_zerogpu_asks_for_its_hardware_and_a_python_that_it_has(server: HubServe
 
 
 def test_all_three_are_published_with_a_page_that_names_the_new_commit(
-    server: HubServer, model: Path, drawn_once: None, monkeypatch: pytest.MonkeyPatch
+    server: HubServer, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("skinvision_hf.hub.publishing._check_same_data", lambda *_: None)
     _, published, space = hub.publish_all(model, "synthetic[:210]", REPO, links=LINKS)
