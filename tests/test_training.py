@@ -192,7 +192,7 @@ def test_settings_of_the_launcher_are_trained_with_recorded_and_compared(
 ) -> None:
     monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4")
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
-    config = tiny_config(tmp_path / "run", finetune=PhaseConfig(epochs=1))
+    config = tiny_config(tmp_path / "run", finetune=PhaseConfig(epochs=1), limit=0)  # batches that fill no step
     folder = run_training(config)
     record = json.loads((folder / "training.json").read_text())
     assert history(folder)[-1]["learning_rate"] == 0.0 and np.isfinite(history(folder)[-1]["train_loss"])
