@@ -134,11 +134,7 @@ def test_a_release_that_is_not_fit_is_not_published(
 
 
 def test_a_private_release_of_an_organisation_leaks_no_token_to_logs_files_and_other_origins(
-    server: HubServer,
-    release: Path,
-    unchecked: None,
-    caplog: pytest.LogCaptureFixture,
-    capfd: Captured,
+    server: HubServer, release: Path, unchecked: None, caplog: pytest.LogCaptureFixture, capfd: Captured
 ) -> None:
     caplog.set_level(logging.DEBUG)
     print(published := hub.publish_model(release, "clinic/model", tag="v1.0", private=True))
