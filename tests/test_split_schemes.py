@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calling import ROOT, call
+from calling import ROOT, Captured, call
 from make_lesion_table import lesion_table
 
 from skinvision_hf.config import SPLITS
@@ -37,7 +37,7 @@ def test_the_lesions_are_whole_credited_small_and_agree_with_the_splits() -> Non
     assert len(content) < 300_000 and "ViDIR Group" in content[:200] and "CC BY-NC 4.0" in content[:200]
 
 
-def test_the_script_that_writes_the_lesions_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_script_that_writes_the_lesions_explains_itself(capsys: Captured) -> None:
     assert call(ROOT / "scripts" / "make_lesion_table.py", "--help") == 0
     assert "HAM10000_metadata.csv" in capsys.readouterr().out
 
