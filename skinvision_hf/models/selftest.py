@@ -95,9 +95,9 @@ def _try_loader(name: str, folder: Path, cases: list[tuple[Image.Image, np.ndarr
     packages, load = LOADERS[name]
     try:
         installed, *_ = [version(package) for package in packages]
-        classify = load(folder)
-        if classify is None:
+        if packages[0] == "onnxruntime" and not (folder / ONNX_FILE).is_file():
             return LoaderResult(name, installed, None)
+        classify = load(folder)
         differences = [np.abs(softmax(classify(image).astype(float)) - expected).max() for image, expected in cases]
     except (PackageNotFoundError, ModuleNotFoundError):
         return LoaderResult(name, None, None)
@@ -107,11 +107,9 @@ def _try_loader(name: str, folder: Path, cases: list[tuple[Image.Image, np.ndarr
     return LoaderResult(name, installed, float(np.nan_to_num(max(differences), nan=np.inf)))
 
 
-def _skinvision_on_onnx(folder: Path) -> Classify | None:
+def _skinvision_on_onnx(folder: Path) -> Classify:
     from skinvision_hf.models.onnx_runtime import OnnxRuntime
 
-    if not (folder / ONNX_FILE).is_file():
-        return None
     runtime = OnnxRuntime(folder)
     return lambda image: runtime.compute([runtime.prepare(image)]).logits[0]
 
@@ -123,11 +121,9 @@ def _skinvision_on_torch(folder: Path) -> Classify:
     return lambda image: runtime.compute([runtime.prepare(image)]).logits[0]
 
 
-def _onnxruntime(folder: Path) -> Classify | None:
+def _onnxruntime(folder: Path) -> Classify:
     from onnxruntime import InferenceSession
 
-    if not (folder / ONNX_FILE).is_file():
-        return None
     session = InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
     return lambda image: session.run(["logits"], {"image": np.asarray(image)})[0][0]
 
@@ -150,7 +146,7 @@ def _timm(folder: Path) -> Classify:
     return lambda image: model(transform(image)[None]).detach()[0].numpy()
 
 
-LOADERS: dict[str, tuple[tuple[str, ...], Callable[[Path], Classify | None]]] = {
+LOADERS: dict[str, tuple[tuple[str, ...], Callable[[Path], Classify]]] = {
     "SkinVision on ONNX Runtime": (("onnxruntime",), _skinvision_on_onnx),
     "SkinVision on torch": (("torch", "transformers", "timm"), _skinvision_on_torch),
     "onnxruntime": (("onnxruntime",), _onnxruntime),
