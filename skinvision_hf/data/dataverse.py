@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ WANTED = ("HAM10000_images", "HAM10000_metadata")
 MASKS = "HAM10000_segmentations"
 PARTIAL_SUFFIX = ".part"
 ATTEMPTS = 5
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,8 @@ def _receive(client: httpx.Client, file: _RemoteFile, partial: Path) -> None:
 
 
 def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file, tqdm(total=path.stat().st_size, desc="verify", unit="B", unit_scale=True) as bar:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def _reason(error: httpx.HTTPError) -> str:

@@ -200,6 +200,13 @@ def _check_size(width: int, height: int, name: str) -> None:
         raise ImageError(f"{name} is only {size}; give an image with sides of at least {MIN_SIDE} pixels")
 
 
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Write an image as a file of a format of Pillow, such as `JPEG`, in memory."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
 def to_rgb(image: Image.Image, name: str = "the image") -> Image.Image:
     """Return an image in RGB: transparency over white, greyscale of more than 8 bits scaled to 8.
 

@@ -6,7 +6,6 @@ Each is written to a temporary folder first, as it will be on the Hub, so that w
 import json
 import shutil
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,6 +20,7 @@ from skinvision_hf.card.templating import NO_LINKS
 from skinvision_hf.config import DEFAULT_SCHEME, SpaceKind
 from skinvision_hf.data import FEATURES, fingerprint, limit_images, load_ham10000
 from skinvision_hf.data.prepared import write_parquet
+from skinvision_hf.data.summary import rows_in_turn
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.checks import check_release
 from skinvision_hf.hub.failures import hub_errors
@@ -206,13 +206,8 @@ def _stage_model(
 def _add_examples(folder: Path, number: int, source: str) -> None:
     """Save the first test images of each diagnosis in turn, whatever the model says of them."""
     test = load_ham10000(source)["test"]
-    by_label: dict[int, list[int]] = {}
-    for row, label in enumerate(test["label"]):
-        by_label.setdefault(label, []).append(row)
-    turns = zip_longest(*(by_label[label] for label in sorted(by_label)))
-    rows = [row for turn in turns for row in turn if row is not None][:number]
     folder.mkdir(exist_ok=True)
-    for item in test.select(rows):
+    for item in test.select(rows_in_turn(test)[:number]):
         item["image"].convert("RGB").save(folder / f"{item['image_id']}-{CODES[item['label']]}.png")
 
 

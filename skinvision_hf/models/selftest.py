@@ -4,7 +4,6 @@ It tells whether images are prepared, and the network computes, as on the machin
 """
 
 import base64
-import io
 import json
 import logging
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from PIL import Image
 
-from skinvision_hf.errors import ModelError
+from skinvision_hf.data.images import encode, open_image
+from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.outputs import TOLERANCE, softmax
@@ -60,10 +60,10 @@ def write_selftest(runtime: "TorchRuntime", folder: str | Path) -> Path:
     cases = []
     # Lesions of which a network that never saw drawings is unsure: a probability of 1 would hide differences.
     for number, size in enumerate(SIZES, start=4):
-        file = io.BytesIO()
-        draw_image("akiec", number)[0].resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=75)
-        outputs = runtime.compute([runtime.prepare(Image.open(file))])
-        cases.append({"jpeg": base64.b64encode(file.getvalue()).decode("ascii"), "logits": outputs.logits[0].tolist()})
+        drawn = draw_image("akiec", number)[0].resize(size, Image.Resampling.BICUBIC)
+        jpeg = encode(drawn, "JPEG", quality=75)
+        outputs = runtime.compute([runtime.prepare(open_image(jpeg))])
+        cases.append({"jpeg": base64.b64encode(jpeg).decode("ascii"), "logits": outputs.logits[0].tolist()})
     return write_json(Path(folder) / SELFTEST_FILE, {"labels": CODES, "images": cases})
 
 
@@ -83,11 +83,8 @@ def run_selftest(folder: str | Path) -> list[LoaderResult]:
 def _read_cases(path: Path) -> list[tuple[Image.Image, np.ndarray]]:
     try:
         cases = json.loads(path.read_text(encoding="utf-8"))["images"]
-        return [
-            (Image.open(io.BytesIO(base64.b64decode(case["jpeg"]))).convert("RGB"), softmax(np.array(case["logits"])))
-            for case in cases
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [(open_image(base64.b64decode(case["jpeg"])), softmax(np.array(case["logits"]))) for case in cases]
+    except (OSError, ValueError, KeyError, TypeError, ImageError) as error:
         raise ModelError(f"{path} is missing or damaged; download the release again") from error
 
 
