@@ -16,7 +16,6 @@ SERVER = "https://dataverse.harvard.edu"
 # The rest of the data set's page belongs to the ISIC challenge, or is not an image.
 WANTED = ("HAM10000_images", "HAM10000_metadata")
 MASKS = "HAM10000_segmentations"
-PARTIAL_SUFFIX = ".part"
 ATTEMPTS = 5
 
 
@@ -84,7 +83,7 @@ def _describe(entry: dict[str, Any]) -> _RemoteFile:
 def _fetch(client: httpx.Client, file: _RemoteFile, path: Path) -> None:
     if path.is_file() and _md5(path) == file.md5:
         return
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    partial = path.with_name(path.name + ".part")
     for attempt in range(ATTEMPTS):
         try:
             _receive(client, file, partial)

@@ -39,7 +39,6 @@ from skinvision_hf.models.prediction import TASKS, ConformalPredictor, stored_po
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-COMPARISON_FILE = "comparison.json"
 # Quarter turns, and whether the image is mirrored before; a square image fits the network in any of them. The first
 # one, two, four or all of them belong together.
 SYMMETRIES = tuple(product((0, 2, 1, 3), (False, True)))
@@ -189,7 +188,7 @@ def compare_models(
         about |= {"scheme": scheme, "split": split}
     output_dir = make_folder(output_dir)
     result = compare(*(_predictions(ref, dataset, batch_size) for ref in (first, second)))
-    write_json(output_dir / COMPARISON_FILE, {"schema_version": SCHEMA_VERSION} | about | result.to_dict())
+    write_json(output_dir / "comparison.json", {"schema_version": SCHEMA_VERSION} | about | result.to_dict())
     return result
 
 

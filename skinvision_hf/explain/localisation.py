@@ -144,7 +144,7 @@ def centre_prior(size: tuple[int, int]) -> np.ndarray:
 def network_input(model: SkinVisionForImageClassification, images: Sequence[Image.Image]) -> Tensor:
     """Normalised images (n, 3, height, width) on the network's device."""
     transform = eval_transform(model.config.pretrained_cfg)
-    return torch.stack([transform(to_rgb(image)) for image in images]).to(next(model.parameters()).device)
+    return torch.stack([transform(to_rgb(image)) for image in images]).to(model.device)
 
 
 def explain_batch(

@@ -100,6 +100,10 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             self.timm_model.get_classifier().train(mode)
         return self
 
+    def stored_state(self) -> dict[str, Tensor]:
+        """The weights of the timm network as their file holds them."""
+        return {key: _storable(value) for key, value in self.timm_model.state_dict().items()}
+
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` so that transformers, timm and this class load the folder.
 
@@ -107,9 +111,8 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
         compute in float32.
         """
         folder = Path(save_directory)
-        state = {key: _storable(value) for key, value in self.timm_model.state_dict().items()}
         # The large file first: a disk that it fills keeps the configuration of the weights that are there.
-        atomic_write(folder / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
+        atomic_write(folder / WEIGHTS_FILE, save(self.stored_state(), metadata={"format": "pt"}))
         write_json(folder / CONFIG_FILE, self._config_dict())
 
     @classmethod

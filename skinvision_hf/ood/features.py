@@ -25,11 +25,10 @@ def pooled_features(
         Pooled features (n, d) of a stage, or those that the classifier reads, and logits (n, 7), float32.
     """
     transform = eval_transform(model.config.pretrained_cfg)
-    device = next(model.parameters()).device
     iterator, features, logits = iter(images), [], []
     with EvaluationMode(model), torch.inference_mode():
         while batch := list(islice(iterator, BATCH_SIZE)):
-            pixels = torch.stack([transform(to_rgb(image)) for image in batch]).to(device)
+            pixels = torch.stack([transform(to_rgb(image)) for image in batch]).to(model.device)
             maps, pooled = model.feature_maps(pixels.contiguous(memory_format=torch.channels_last), stage=stage)
             features.append(pooled.float().cpu().numpy())
             logits.append(model.timm_model.forward_head(maps).float().cpu().numpy())
