@@ -4,7 +4,6 @@ Each is written to a temporary folder first, as it will be on the Hub, so that w
 """
 
 import json
-import shutil
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +26,7 @@ from skinvision_hf.hub.failures import hub_errors
 from skinvision_hf.hub.sending import Published, PublishOptions, Shipment, make_api, mark, send_all
 from skinvision_hf.hub.spaces import Space, stage_space
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.release import ONNX_FILE, RELEASE_FILES, TRAINING_FILE, release_files, resolve_release
+from skinvision_hf.models.release import ONNX_FILE, RELEASE_FILES, TRAINING_FILE, copy_release, resolve_release
 
 
 def publish_model(
@@ -183,13 +182,8 @@ def _stage_model(
     release: str | Path | None, repo_id: str, folder: Path, links: Links, examples: int, examples_from: str
 ) -> Shipment:
     """Copy a release into a folder, add example images, write its card for where it will be, and check it."""
-    source = resolve_release(release)
     # timm and the card take the name from the folder.
-    staged = folder / repo_id.rpartition("/")[2]
-    for file in release_files(source):
-        copy = staged / file.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+    staged = copy_release(resolve_release(release), folder / repo_id.rpartition("/")[2])
     if examples:
         _add_examples(staged / "examples", examples, examples_from)
 
