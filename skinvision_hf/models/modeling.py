@@ -1,6 +1,7 @@
 """The network: a thin subclass of transformers' timm wrapper whose folders load in transformers, timm and here."""
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import timm
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
+from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, write_json
@@ -43,6 +46,11 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
     def cell_centres(self) -> tuple[list[float], list[float]] | None:
         """Where each row and column of the last feature maps looks; see `skinvision_hf.models.cell_centres`."""
         return cell_centres(self.config)
+
+    def prepare(self, images: Iterable[Image.Image]) -> Tensor:
+        """Normalised images (n, 3, height, width) on the network's device, from images of any size and mode."""
+        transform = eval_transform(self.config.pretrained_cfg)
+        return torch.stack([transform(to_rgb(image)) for image in images]).to(self.device)
 
     def feature_size(self, stage: int | None) -> int:
         """Length of the pooled features of a stage; None for those that the classifier reads."""

@@ -18,7 +18,6 @@ from onnx import ModelProto, helper, numpy_helper, parser
 from torch import Tensor
 
 from skinvision_hf.data.synthetic import draw_image
-from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, sha256
 from skinvision_hf.labels import CODES
@@ -177,12 +176,12 @@ def _preprocessing(model: SkinVisionForImageClassification) -> ModelProto:
 
 def _assert_same_answers(model: SkinVisionForImageClassification, content: bytes) -> None:
     """Compare a graph with the network, on drawn images that are made smaller and larger."""
-    session, transform = onnxruntime.InferenceSession(content), eval_transform(model.config.pretrained_cfg)
+    session = onnxruntime.InferenceSession(content)
     for size in ((600, 450), (90, 120)):
         image = draw_image(CODES[0], 0)[0].resize(size)
         (logits,) = session.run(["logits"], {"image": np.asarray(image)})
         with EvaluationMode(model), torch.inference_mode():
-            expected = model(transform(image)[None].to(model.device)).logits.float().cpu()
+            expected = model(model.prepare([image])).logits.float().cpu()
         difference = float((torch.from_numpy(logits).softmax(dim=1) - expected.softmax(dim=1)).abs().max())
         if not difference < TOLERANCE:
             raise ModelError(
