@@ -1,7 +1,4 @@
-"""Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned.
-
-docs/metrics.md says what each field of the records means.
-"""
+"""Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned."""
 
 import json
 from collections.abc import Mapping
