@@ -28,7 +28,7 @@ def html(part: str, *values: Any, **options: Any) -> str:
 @cache
 def _macros() -> Any:
     words = {"FOLDED": FOLDED, "limits": LIMITS}
-    functions = {f.__name__: f for f in (say, percent, tenths, sentence, in_sentence, listed, diagnosis)}
+    functions = {f.__name__: f for f in (say, percent, sentence, in_sentence, listed, diagnosis)}
     return templates().get_template("page.html").make_module(words | functions)
 
 
@@ -45,11 +45,6 @@ def percent(probability: float) -> str:
     if probability < 0.01:
         return "<1%"
     return ">99%" if probability > 0.99 else f"{probability:.0%}"
-
-
-def tenths(probability: float) -> str:
-    """A percentage with one decimal, for two that are close."""
-    return f"{probability:.1%}"
 
 
 def sentence(reason: str) -> str:
