@@ -69,12 +69,7 @@ def extras(extra: str | None = None) -> Iterator[None]:
 
 
 def system_error(error: BaseException | None) -> OSError | None:
-    """Find the file or disk that an error is about.
-
-    Returns:
-        The first error of the file system among an error and its causes; None when there is none, as for a network
-        that cannot be reached or a damaged file.
-    """
+    """The first error of the file system among an error and its causes; None for others, such as a network's."""
     disk = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
     while error is not None:
         if isinstance(error, OSError) and error.errno and (error.filename or error.errno in disk):

@@ -127,22 +127,14 @@ def images(text: str) -> Path:
 
 
 def require_training() -> None:
-    """Check that the libraries that only training needs are there.
-
-    Raises:
-        SkinVisionError: If they are not.
-    """
+    """Raise SkinVisionError if a library is missing that only training needs."""
     missing = [name for name in TRAINING_LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise SkinVisionError(f'training needs {" and ".join(missing)}: pip install "skinvision-hf[train]"')
 
 
 def check_environment(*, launched: bool) -> None:
-    """Check the numbers in the environment, of a command that several processes may run also those of their launcher.
-
-    Raises:
-        SkinVisionError: If one of them is something else.
-    """
+    """Raise SkinVisionError if a variable of the environment, or of a launcher of processes, is not a whole number."""
     for name in HUB_NUMBERS + (LAUNCH_NUMBERS if launched else ()):
         value = os.environ.get(name, "1")
         if not re.fullmatch(r"-?\d+", value):

@@ -112,11 +112,7 @@ def resolve_release(
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:
-    """Read the `config.json` of a release, which messages call `name`.
-
-    Raises:
-        ModelError: If it is not one.
-    """
+    """Read the `config.json` of a release, which messages call `name`; ModelError if it is not one."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise ModelError(f"{name} is not a SkinVision release: it has no {CONFIG_FILE}")
