@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from skinvision_hf.config import SYNTHETIC_SOURCE
 from skinvision_hf.data.images import encode
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-SOURCE = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
 DEFAULT_IMAGES = 400
 SMALLEST = 210  # with which every diagnosis has a share of every split
@@ -37,12 +36,12 @@ LOOKS = {
 
 def is_synthetic(source: str) -> bool:
     """Whether a source is `synthetic` or `synthetic[:N]`."""
-    return bool(SOURCE.fullmatch(source))
+    return re.fullmatch(SYNTHETIC_SOURCE, source) is not None
 
 
 def read_synthetic(source: str, *, masks: bool, **_: Any) -> "Dataset":
     """Draw the data set that a source names; see `draw_dataset`."""
-    count = SOURCE.sub(r"\1", source)
+    count = re.sub(SYNTHETIC_SOURCE, r"\1", source)
     return draw_dataset(int(count) if count else DEFAULT_IMAGES, masks=masks)
 
 

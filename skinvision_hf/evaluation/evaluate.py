@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from skinvision_hf.config import EVALUATION_BATCH
 from skinvision_hf.data import load_split, verify_images
 from skinvision_hf.data.loaders import iterate, make_loader
 from skinvision_hf.data.transforms import eval_transform
@@ -74,7 +75,7 @@ def predict_dataset(
     dataset: Dataset,
     *,
     views: int = 1,
-    batch_size: int = 64,
+    batch_size: int = EVALUATION_BATCH,
     accelerator: "Accelerator | None" = None,
 ) -> Predictions:
     """Predict every image of a split with the columns image, label, image_id and lesion_id, in its order.
@@ -170,7 +171,7 @@ def compare_models(
     *,
     split: str = "test",
     split_scheme: str | None = None,
-    batch_size: int = 64,
+    batch_size: int = EVALUATION_BATCH,
     skip_unknown: bool = False,
 ) -> Comparison:
     """Compare two models, each a release folder, a Hub id or a predictions.csv, and write comparison.json.

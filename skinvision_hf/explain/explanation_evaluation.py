@@ -10,7 +10,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from skinvision_hf.config import CAM_METHODS
+from skinvision_hf.config import CAM_METHODS, ROAD_IMAGES
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
 from skinvision_hf.explain.explanation_report import CENTRE, RANDOMISATIONS, ExplanationReport, MapScores
@@ -19,9 +19,6 @@ from skinvision_hf.explain.localisation import BASELINES, ScoredMaps, score_data
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.records import Estimate
-
-ROAD_IMAGES = 64
-"""Images on which faithfulness is measured; each of them takes seconds."""
 
 NORM_IMAGES = 64
 

@@ -8,11 +8,10 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
+from skinvision_hf.config import EVALUATION_BATCH
 from skinvision_hf.data.images import to_rgb
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.ood.image_changes import Change
-
-BATCH_SIZE = 64
 
 
 def pooled_features(
@@ -25,7 +24,7 @@ def pooled_features(
     """
     iterator, features, logits = iter(images), [], []
     with EvaluationMode(model), torch.inference_mode():
-        while batch := list(islice(iterator, BATCH_SIZE)):
+        while batch := list(islice(iterator, EVALUATION_BATCH)):
             pixels = model.prepare(batch).contiguous(memory_format=torch.channels_last)
             maps, pooled = model.feature_maps(pixels, stage=stage)
             features.append(pooled.float().cpu().numpy())
