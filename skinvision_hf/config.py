@@ -27,6 +27,12 @@ SpaceKind = Literal["static", "gradio", "zerogpu"]
 SPACE_KINDS = get_args(SpaceKind)
 """Where a Space runs the model: in the visitor's browser, in a Gradio app on a CPU, or in one on ZeroGPU."""
 
+# Images that are computed at once where nothing is learned, and on which faithfulness is measured, which takes seconds.
+EVALUATION_BATCH, ROAD_IMAGES = 64, 64
+
+SYNTHETIC_SOURCE = r"synthetic(?:\[:(\d+)\])?"
+"""Pattern of the sources that are drawn in code: `synthetic`, or `synthetic[:N]` for N images."""
+
 VIEWS = (1, 2, 4, 8)
 """Numbers of views for test-time augmentation: the image, mirrored, both turned by 180, and all four by 90 degrees."""
 

@@ -69,12 +69,7 @@ def extras(extra: str | None = None) -> Iterator[None]:
 
 
 def system_error(error: BaseException | None) -> OSError | None:
-    """Find the file or disk that an error is about.
-
-    Returns:
-        The first error of the file system among an error and its causes; None when there is none, as for a network
-        that cannot be reached or a damaged file.
-    """
+    """The first error of the file system among an error and its causes; None for others, such as a network's."""
     disk = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
     while error is not None:
         if isinstance(error, OSError) and error.errno and (error.filename or error.errno in disk):
@@ -84,12 +79,7 @@ def system_error(error: BaseException | None) -> OSError | None:
 
 
 def describe(error: OSError, path: str | os.PathLike[str] | None = None) -> str:
-    """Say what the system refused: "PATH: Permission denied".
-
-    Args:
-        error: With an errno.
-        path: Instead of the error's own path, or where it has none.
-    """
+    """Say what the system refused, with this path or the error's own: "PATH: Permission denied"."""
     place = path or error.filename
     return (f"{os.fspath(place)}: " if place else "") + (error.strerror or str(error))
 
@@ -116,10 +106,6 @@ def _remedy(error: OSError) -> str:
 
 def run_command(function: Callable[[Sequence[str] | None], int], argv: Sequence[str] | None = None) -> int:
     """Run a command's body and turn its errors into one line on standard error and an exit code.
-
-    Args:
-        function: The body; takes the arguments and returns an exit code.
-        argv: The arguments, or None for those of the process.
 
     Returns:
         The body's own exit code, 2 for an error that the user can correct, 1 for a run or a disk that failed, 130

@@ -33,11 +33,7 @@ def exists(path: str) -> bool:
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make the folder of a command's results before the work begins, so that a wrong path costs no hours.
-
-    Raises:
-        DataError: If it cannot be made or written to.
-    """
+    """Make the folder of a command's results early, so that a wrong path costs no hours; DataError if that fails."""
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -49,11 +45,7 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> Path:
-    """Write a value as indented JSON, atomically.
-
-    Raises:
-        ValueError: If the value holds NaN or an infinity, which JSON does not have.
-    """
+    """Write a value as indented JSON, atomically; ValueError for NaN and infinities, which JSON does not have."""
     return atomic_write(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 

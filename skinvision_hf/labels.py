@@ -88,6 +88,4 @@ def diagnosis(code: str) -> Diagnosis:
     Raises:
         KeyError: If the code is not one of `CODES`.
     """
-    if code not in CODES:
-        raise KeyError(f"unknown diagnosis {code!r}; known are {', '.join(CODES)}")
-    return DIAGNOSES[CODES.index(code)]
+    return {d.code: d for d in DIAGNOSES}[code]

@@ -3,7 +3,6 @@
 import argparse
 import csv
 import glob
-import io
 import json
 import os
 import sys
@@ -262,14 +261,12 @@ def explain(argv: Sequence[str]) -> int:
 
     runtime: Literal["torch"] | None = None if given.method in ONNX_METHODS else "torch"
     vision = SkinVision.from_pretrained(given.ref, revision=given.revision, runtime=runtime, device=given.device)
-    from skinvision_hf.data.images import printable
+    from skinvision_hf.data.images import encode, printable
     from skinvision_hf.figures.explanation_figure import draw_explanation
     from skinvision_hf.files import atomic_write
 
     explanation = vision.explain(given.image, target=given.target, method=given.method, max_side=800)
-    picture = io.BytesIO()
-    draw_explanation(explanation).save(picture, "PNG")
-    atomic_write(given.output, picture.getvalue())
+    atomic_write(given.output, encode(draw_explanation(explanation), "PNG"))
     print(f"{printable(given.image)}: {explanation.prediction}")
     print(f"What supports {diagnosis(explanation.target).name} is shown in {printable(given.output)}")
     print(DISCLAIMER)

@@ -55,10 +55,7 @@ def _run(argv: Sequence[str] | None) -> int:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command.
-
-    Args:
-        argv: The arguments; those of the process when None.
+    """Run the command with these arguments, or those of the process.
 
     Returns:
         0, 2 when an input or an option is wrong, 1 when a run failed, 3 when `audit` finds a leak, 130 after Ctrl-C, or

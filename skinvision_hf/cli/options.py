@@ -8,14 +8,13 @@ import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
-from skinvision_hf.config import DEFAULT_SCHEME, SPLIT_SCHEMES, SPLITS
+from skinvision_hf.config import DEFAULT_SCHEME, SPLIT_SCHEMES, SPLITS, SYNTHETIC_SOURCE
 from skinvision_hf.errors import DataError, ModelError, SkinVisionError
 from skinvision_hf.files import exists
 from skinvision_hf.labels import DISCLAIMER
 
 HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 SHARE = re.compile(r"0?\.\d*[1-9]\d*")
-SYNTHETIC = re.compile(r"synthetic(\[:\d+\])?")
 TRAINING_LIBRARIES = ("accelerate", "jsonargparse", "onnx", "onnxruntime")
 # What libraries read as whole numbers, without a word about the variable when it is something else.
 HUB_NUMBERS = ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
@@ -103,7 +102,7 @@ def output_file(*suffixes: str) -> Callable[[str], Path]:
 
 def source(text: str) -> str:
     """A source of images: a path that exists, a Hub id, or `synthetic`."""
-    if _leads_nowhere(text) and not SYNTHETIC.fullmatch(text):
+    if _leads_nowhere(text) and not re.fullmatch(SYNTHETIC_SOURCE, text):
         raise DataError(f"{text or '(empty)'} is neither a file nor a folder; check the path")
     return text
 
@@ -127,22 +126,14 @@ def images(text: str) -> Path:
 
 
 def require_training() -> None:
-    """Check that the libraries that only training needs are there.
-
-    Raises:
-        SkinVisionError: If they are not.
-    """
+    """Raise SkinVisionError if a library is missing that only training needs."""
     missing = [name for name in TRAINING_LIBRARIES if importlib.util.find_spec(name) is None]
     if missing:
         raise SkinVisionError(f'training needs {" and ".join(missing)}: pip install "skinvision-hf[train]"')
 
 
 def check_environment(*, launched: bool) -> None:
-    """Check the numbers in the environment, of a command that several processes may run also those of their launcher.
-
-    Raises:
-        SkinVisionError: If one of them is something else.
-    """
+    """Raise SkinVisionError if a variable of the environment, or of a launcher of processes, is not a whole number."""
     for name in HUB_NUMBERS + (LAUNCH_NUMBERS if launched else ()):
         value = os.environ.get(name, "1")
         if not re.fullmatch(r"-?\d+", value):

@@ -19,7 +19,7 @@ from skinvision_hf.cli.options import (
     require_training,
     source,
 )
-from skinvision_hf.config import INITS, VIEWS, TrainConfig
+from skinvision_hf.config import EVALUATION_BATCH, INITS, ROAD_IMAGES, VIEWS, TrainConfig
 from skinvision_hf.errors import DataError
 
 if TYPE_CHECKING:
@@ -188,7 +188,8 @@ def compare(argv: Sequence[str]) -> int:
 
 def _add_batch_options(parser: argparse.ArgumentParser) -> None:
     _add_skip_unknown(parser)
-    parser.add_argument("--batch_size", type=positive, default=64, help="images per batch (default: %(default)s)")
+    about = "images per batch (default: %(default)s)"
+    parser.add_argument("--batch_size", type=positive, default=EVALUATION_BATCH, help=about)
 
 
 def _add_skip_unknown(parser: argparse.ArgumentParser) -> None:
@@ -263,7 +264,8 @@ def explain_model(argv: Sequence[str]) -> int:
     add_data_options(parser, "HAM10000 with its lesion masks")
     add = parser.add_argument
     add("--limit", type=positive, default=0, help="use at most this many images (default: all)")
-    add("--road_images", type=positive, default=64, help="images for the metric ROAD (default: %(default)s)")
+    about = "images for the metric ROAD (default: %(default)s)"
+    add("--road_images", type=positive, default=ROAD_IMAGES, help=about)
     add("--seed", type=int, default=0, help="random seed (default: %(default)s)")
     given = parser.parse_args(argv)
 

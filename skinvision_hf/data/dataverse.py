@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ SERVER = "https://dataverse.harvard.edu"
 # The rest of the data set's page belongs to the ISIC challenge, or is not an image.
 WANTED = ("HAM10000_images", "HAM10000_metadata")
 MASKS = "HAM10000_segmentations"
-PARTIAL_SUFFIX = ".part"
 ATTEMPTS = 5
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,7 @@ def _describe(entry: dict[str, Any]) -> _RemoteFile:
 def _fetch(client: httpx.Client, file: _RemoteFile, path: Path) -> None:
     if path.is_file() and _md5(path) == file.md5:
         return
-    partial = path.with_name(path.name + PARTIAL_SUFFIX)
+    partial = path.with_name(path.name + ".part")
     for attempt in range(ATTEMPTS):
         try:
             _receive(client, file, partial)
@@ -123,12 +122,8 @@ def _receive(client: httpx.Client, file: _RemoteFile, partial: Path) -> None:
 
 
 def _md5(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
-    with path.open("rb") as file, tqdm(total=path.stat().st_size, desc="verify", unit="B", unit_scale=True) as bar:
-        while chunk := file.read(CHUNK):
-            digest.update(chunk)
-            bar.update(len(chunk))
-    return digest.hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
 
 
 def _reason(error: httpx.HTTPError) -> str:

@@ -46,13 +46,8 @@ def _is_hidden(name: str) -> bool:
 def list_files(folder: Path, suffixes: Collection[str], *, depth: int | None = None) -> list[Path]:
     """List the files below a folder, sorted, without what is hidden; links to folders are followed.
 
-    Args:
-        folder: Where to look.
-        suffixes: In lower case; upper case is found too.
-        depth: Levels of folders below `folder` to look into; None for all.
-
-    Raises:
-        DataError: If a folder cannot be read.
+    Suffixes are in lower case, and upper case is found too. `depth` is how many levels of folders below `folder` are
+    looked into; None for all. DataError is raised if a folder cannot be read.
     """
     found: list[Path] = []
     seen: set[str] = set()

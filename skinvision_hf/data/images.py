@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError, features
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from skinvision_hf.errors import ImageError
 
@@ -31,9 +31,8 @@ MAX_PIXELS = 50_000_000
 MIN_SIDE = 32
 """Shortest side in pixels. HAM10000 is 600 x 450; below this a lesion has no structure left to look at."""
 
-AVIF = ("AVIF",) if features.check("avif") else ()
 # Formats that only hold pixels. Others that Pillow opens run programs (EPS) or depend on fonts and plug-ins.
-FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", *AVIF, *HEIF)
+FORMATS = ("JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP", "DIB", "JPEG2000", "PPM", "AVIF", *HEIF)
 
 IMAGE_SUFFIXES = (
     ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".dib", ".jp2", ".j2k",
@@ -41,11 +40,8 @@ IMAGE_SUFFIXES = (
 )  # fmt: skip
 """How files in `FORMATS` are called, in lower case; how a program lists the images of a folder."""
 
-# What a file of these formats says in its first bytes, and what reads it.
-NEEDED = {b"avif": "Pillow 11.3 or later", b"avis": "Pillow 11.3 or later"}
-NEEDED |= dict.fromkeys(
-    (b"heic", b"heix", b"heim", b"heis", b"mif1"), "pillow-heif (pip install 'skinvision-hf[heic]')"
-)
+# What HEIF files say in their first bytes.
+HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"mif1")
 
 # Pillow refuses a PNG with more than a megabyte of text, which some programs write; its pixels are sound.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 1 << 27
@@ -154,9 +150,8 @@ def _open(file: BinaryIO, name: str) -> Image.Image:
         start = file.read(12)
         if not start:
             raise ImageError(f"{name} is empty; download or export it again") from error
-        needed = NEEDED.get(start[8:], "")
-        remedy = f"install {needed}, or save it as JPEG or PNG" if needed else "save it as JPEG or PNG"
-        raise ImageError(f"{name} cannot be read as an image; {remedy}") from error
+        install = "install pillow-heif (pip install 'skinvision-hf[heic]'), or " if start[8:] in HEIF_BRANDS else ""
+        raise ImageError(f"{name} cannot be read as an image; {install}save it as JPEG or PNG") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_large(name) from error
     except BROKEN_FILE as error:
@@ -198,6 +193,13 @@ def _check_size(width: int, height: int, name: str) -> None:
     if min(width, height) < MIN_SIDE:
         size = f"{width} x {height} pixels"
         raise ImageError(f"{name} is only {size}; give an image with sides of at least {MIN_SIDE} pixels")
+
+
+def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """Write an image as a file of a format of Pillow, such as `JPEG`, in memory."""
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
 
 
 def to_rgb(image: Image.Image, name: str = "the image") -> Image.Image:

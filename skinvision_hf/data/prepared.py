@@ -1,6 +1,5 @@
 """The data set that this package writes: Parquet files that hold the images, one or more for each split."""
 
-import io
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from tqdm.auto import tqdm
 from skinvision_hf.config import SPLITS
 from skinvision_hf.data.folders import list_files
 from skinvision_hf.data.hub_source import read_shards
-from skinvision_hf.data.images import MIN_SIDE
+from skinvision_hf.data.images import MIN_SIDE, encode
 from skinvision_hf.data.schema import DX_TYPE, FEATURES, decode_image, fingerprint, undecoded
 from skinvision_hf.errors import DataError, describe, first_ten
 from skinvision_hf.files import write_json
@@ -163,6 +162,4 @@ def _shrunk(file: dict[str, Any], name: str, max_side: int, *, mask: bool) -> di
     image.thumbnail((max_side, max_side), Image.Resampling.NEAREST if mask else Image.Resampling.LANCZOS)
     if min(image.size) < MIN_SIDE:
         raise DataError(f"the image {name} would have a side of {min(image.size)} pixels; choose a larger --max_side")
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG" if mask else "JPEG", quality=95)
-    return {"bytes": buffer.getvalue(), "path": None}
+    return {"bytes": encode(image, "PNG" if mask else "JPEG", quality=95), "path": None}

@@ -1,5 +1,6 @@
 """What a data set holds, in numbers: counts by diagnosis and split, and the colours of its images."""
 
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,13 @@ def count_lesions(dataset: "Dataset") -> dict[str, tuple[int, int]]:
     """Count images and different lesion_ids of each diagnosis, by code."""
     labels, lesions = np.array(dataset["label"][:]), np.array(dataset["lesion_id"][:])
     return {code: (int((labels == k).sum()), len(set(lesions[labels == k]))) for k, code in enumerate(CODES)}
+
+
+def rows_in_turn(dataset: "Dataset") -> list[int]:
+    """The rows of a split in turn from each diagnosis: the first one of each, then the second one of each."""
+    labels = np.array(dataset["label"][:])
+    turns = zip_longest(*(np.flatnonzero(labels == k).tolist() for k in range(len(CODES))))
+    return [row for turn in turns for row in turn if row is not None]
 
 
 def count_table(data: "DatasetDict") -> str:

@@ -1,6 +1,5 @@
 """Lesion-like images with masks, drawn in code: for smoke runs and tests without any download."""
 
-import io
 import re
 from collections.abc import Sequence
 from functools import cache
@@ -9,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from skinvision_hf.config import SYNTHETIC_SOURCE
+from skinvision_hf.data.images import encode
 from skinvision_hf.errors import DataError
 from skinvision_hf.labels import CODES
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-SOURCE = re.compile(r"synthetic(?:\[:(\d+)\])?")
 
 DEFAULT_IMAGES = 400
 SMALLEST = 210  # with which every diagnosis has a share of every split
@@ -37,12 +36,12 @@ LOOKS = {
 
 def is_synthetic(source: str) -> bool:
     """Whether a source is `synthetic` or `synthetic[:N]`."""
-    return bool(SOURCE.fullmatch(source))
+    return re.fullmatch(SYNTHETIC_SOURCE, source) is not None
 
 
 def read_synthetic(source: str, *, masks: bool, **_: Any) -> "Dataset":
     """Draw the data set that a source names; see `draw_dataset`."""
-    count = SOURCE.sub(r"\1", source)
+    count = re.sub(SYNTHETIC_SOURCE, r"\1", source)
     return draw_dataset(int(count) if count else DEFAULT_IMAGES, masks=masks)
 
 
@@ -64,8 +63,8 @@ def draw_dataset(count: int = DEFAULT_IMAGES, *, masks: bool = False) -> "Datase
             lesion, views, last = lesion + 1, 0, code
         views += 1
         image, mask = draw_image(str(code), lesion, view=views)
-        images.append(_encode(image, "JPEG"))
-        drawn_masks.append(_encode(mask, "PNG"))
+        images.append(encode(image, "JPEG"))
+        drawn_masks.append(encode(mask, "PNG"))
         records.append(
             {
                 "image_id": f"{PREFIX}{number:07d}",
@@ -117,9 +116,3 @@ def draw_image(code: str, lesion: int, *, view: int = 1) -> tuple[Image.Image, I
 def _rgb(colour: np.ndarray) -> tuple[int, int, int]:
     red, green, blue = np.clip(colour, 0, 255).astype(int).tolist()
     return red, green, blue
-
-
-def _encode(image: Image.Image, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind)
-    return buffer.getvalue()

@@ -7,10 +7,8 @@ import timm.data
 from PIL import Image
 from torch import Tensor
 
-Transform = Callable[[Image.Image], Tensor]
 
-
-def eval_transform(pretrained_cfg: dict[str, Any]) -> Transform:
+def eval_transform(pretrained_cfg: dict[str, Any]) -> Callable[[Image.Image], Tensor]:
     """Build the evaluation transform, timm's own, so that transformers and timm compute the same pixels.
 
     It turns an RGB image of any size into a normalised float32 tensor (3, height, width).

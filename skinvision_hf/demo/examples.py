@@ -1,17 +1,14 @@
 """Example images for visitors: what a release carries, or images of a data set at hand."""
 
 from collections.abc import Iterator
-from itertools import zip_longest
 from pathlib import Path
-
-from PIL import Image
 
 from skinvision_hf.labels import CODES, diagnosis
 from skinvision_hf.vision import SkinVision
 
 NUMBER = 6
-# How many images of each diagnosis are tried.
-TRIES = 5
+# How many images of a data set are tried.
+TRIES = 35
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -49,16 +46,11 @@ def _from_release(release: Path) -> Iterator[tuple[Path, str]]:
 
 def _from_data(source: str, folder: Path) -> Iterator[tuple[Path, str]]:
     from skinvision_hf.data import load_ham10000
+    from skinvision_hf.data.summary import rows_in_turn
 
     test = load_ham10000(source)["test"]
-    rows: dict[int, list[int]] = {label: [] for label in range(len(CODES))}
-    for row, label in enumerate(test["label"]):
-        if len(rows[label]) < TRIES:
-            rows[label].append(row)
     folder.mkdir(parents=True, exist_ok=True)
-    for row in (row for turn in zip_longest(*rows.values()) for row in turn if row is not None):
-        item = test[row]
-        image: Image.Image = item["image"]
+    for item in test.select(rows_in_turn(test)[:TRIES]):
         path = folder / f"{item['image_id']}.jpg"
-        image.convert("RGB").save(path, quality=95)
+        item["image"].convert("RGB").save(path, quality=95)
         yield path, CODES[item["label"]]

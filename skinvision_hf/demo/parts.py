@@ -1,7 +1,6 @@
 """The parts of the page as HTML, from the macros of `templates/page.html`; nothing they say is medical advice."""
 
 import base64
-import io
 from collections.abc import Sequence
 from functools import cache
 from typing import Any
@@ -11,6 +10,7 @@ from PIL import Image
 
 from skinvision_hf.card.phrases import FOLDED, say
 from skinvision_hf.card.templating import templates
+from skinvision_hf.data.images import encode
 from skinvision_hf.demo.uploads import LIMITS
 from skinvision_hf.explain.explanation import Explanation, heat_layer
 from skinvision_hf.explain.placement import shrink
@@ -21,20 +21,14 @@ IMAGE_SIDE, LAYER_SIDE = 900, 300
 
 
 def html(part: str, *values: Any, **options: Any) -> str:
-    """Return a part of the page.
-
-    Args:
-        part: Name of a macro of `templates/page.html`.
-        values: Its arguments.
-        options: Its arguments with a default.
-    """
+    """Return a part of the page: what a macro of `templates/page.html` makes of its arguments."""
     return str(getattr(_macros(), part)(*values, **options))
 
 
 @cache
 def _macros() -> Any:
     words = {"FOLDED": FOLDED, "limits": LIMITS}
-    functions = {f.__name__: f for f in (say, percent, tenths, sentence, in_sentence, listed, diagnosis)}
+    functions = {f.__name__: f for f in (say, percent, sentence, in_sentence, listed, diagnosis)}
     return templates().get_template("page.html").make_module(words | functions)
 
 
@@ -51,11 +45,6 @@ def percent(probability: float) -> str:
     if probability < 0.01:
         return "<1%"
     return ">99%" if probability > 0.99 else f"{probability:.0%}"
-
-
-def tenths(probability: float) -> str:
-    """A percentage with one decimal, for two that are close."""
-    return f"{probability:.1%}"
 
 
 def sentence(reason: str) -> str:
@@ -76,6 +65,5 @@ def listed(codes: Sequence[str]) -> str:
 
 
 def _data_uri(image: Image.Image, kind: str) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=88, optimize=True)
-    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    content = base64.b64encode(encode(image, kind, quality=88, optimize=True)).decode("ascii")
+    return f"data:image/{kind.lower()};base64,{content}"

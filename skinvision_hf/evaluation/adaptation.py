@@ -1,7 +1,4 @@
-"""A clinic's own images in two halves, to refit a release on one and to measure on the other what that changed.
-
-docs/metrics.md says what each field of the records means.
-"""
+"""A clinic's own images in two halves, to refit a release on one and to measure on the other what that changed."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,4 @@
-"""How well calibrated probabilities are, and the temperature and class priors that improve them.
-
-docs/metrics.md says what each field of the records means.
-"""
+"""How well calibrated probabilities are, and the temperature and class priors that improve them."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING

@@ -1,7 +1,4 @@
-"""Whether one model is better than another on the same images.
-
-docs/metrics.md says what each field of the record means.
-"""
+"""Whether one model is better than another on the same images."""
 
 from dataclasses import dataclass, replace
 

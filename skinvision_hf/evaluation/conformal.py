@@ -1,7 +1,4 @@
-"""Conformal prediction sets: fitted on validation, their coverage and size measured on test.
-
-docs/metrics.md says what each field of the records means.
-"""
+"""Conformal prediction sets: fitted on validation, their coverage and size measured on test."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,6 @@
 """Acting on a probability: thresholds chosen on validation and measured on test, net benefit, and abstention.
 
-Curves have 95 % bootstrap bands; each is computed for all resamples at once. docs/metrics.md says what each field of
-the records means.
+Curves have 95 % bootstrap bands; each is computed for all resamples at once.
 """
 
 from dataclasses import dataclass

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from skinvision_hf.config import EVALUATION_BATCH
 from skinvision_hf.data import load_split, verify_images
 from skinvision_hf.data.loaders import iterate, make_loader
 from skinvision_hf.data.transforms import eval_transform
@@ -39,7 +40,6 @@ from skinvision_hf.models.prediction import TASKS, ConformalPredictor, stored_po
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-COMPARISON_FILE = "comparison.json"
 # Quarter turns, and whether the image is mirrored before; a square image fits the network in any of them. The first
 # one, two, four or all of them belong together.
 SYMMETRIES = tuple(product((0, 2, 1, 3), (False, True)))
@@ -75,7 +75,7 @@ def predict_dataset(
     dataset: Dataset,
     *,
     views: int = 1,
-    batch_size: int = 64,
+    batch_size: int = EVALUATION_BATCH,
     accelerator: "Accelerator | None" = None,
 ) -> Predictions:
     """Predict every image of a split with the columns image, label, image_id and lesion_id, in its order.
@@ -171,7 +171,7 @@ def compare_models(
     *,
     split: str = "test",
     split_scheme: str | None = None,
-    batch_size: int = 64,
+    batch_size: int = EVALUATION_BATCH,
     skip_unknown: bool = False,
 ) -> Comparison:
     """Compare two models, each a release folder, a Hub id or a predictions.csv, and write comparison.json.
@@ -189,7 +189,7 @@ def compare_models(
         about |= {"scheme": scheme, "split": split}
     output_dir = make_folder(output_dir)
     result = compare(*(_predictions(ref, dataset, batch_size) for ref in (first, second)))
-    write_json(output_dir / COMPARISON_FILE, {"schema_version": SCHEMA_VERSION} | about | result.to_dict())
+    write_json(output_dir / "comparison.json", {"schema_version": SCHEMA_VERSION} | about | result.to_dict())
     return result
 
 

@@ -1,7 +1,4 @@
-"""Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned.
-
-docs/metrics.md says what each field of the records means.
-"""
+"""Everything that was measured about a model on one split: metrics.json, as far as the network itself is concerned."""
 
 import json
 from collections.abc import Mapping
@@ -131,22 +128,14 @@ def measured_weights(folder: Path, *, views: int = 1) -> ModelFacts:
 
 
 def assert_same_subject(folder: str | Path, model: ModelFacts) -> None:
-    """Check that a folder has no report on another network: sections about two never stand in one file.
-
-    Raises:
-        DataError: If it has one.
-    """
+    """Raise DataError if a folder has a report on another network: sections about two never stand in one file."""
     present = read_metrics(folder).get("model")
     if present is not None and ModelFacts.from_dict(present) != model:
         raise DataError(f"{folder} has the report of another model; choose another --output_dir")
 
 
 def read_metrics(folder: str | Path) -> dict[str, Any]:
-    """Read the sections of a folder's `metrics.json`; none where there is no such file.
-
-    Raises:
-        DataError: If the file is not valid.
-    """
+    """Read the sections of a folder's `metrics.json`; none without such a file, DataError if it is not valid."""
     path = Path(folder) / METRICS_FILE
     try:
         return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}

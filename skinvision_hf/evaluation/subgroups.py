@@ -1,9 +1,6 @@
-"""The main metrics by sex, age, body site, skin tone and confirmation, and the largest gaps between groups.
+"""The main metrics by sex, age, body site, skin tone and confirmation, and the largest gaps between groups."""
 
-docs/metrics.md says what each field of the records means.
-"""
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -39,15 +36,17 @@ CONFIRMATIONS = {
     "consensus": "consensus or confocal",
     "confocal": "consensus or confocal",
 }
-OTHERS = tuple(k for k in range(len(CODES)) if k != MELANOMA)
+ALL_CLASSES = tuple(range(len(CODES)))
+OTHERS = tuple(k for k in ALL_CLASSES if k != MELANOMA)
 
-# Whether more is better, and the diagnoses that a metric is about.
-GAP_METRICS = {
-    "balanced_accuracy": (True, tuple(range(len(CODES)))),
-    "melanoma_sensitivity": (True, (MELANOMA,)),
-    "melanoma_specificity": (True, OTHERS),
-    "log_loss": (False, tuple(range(len(CODES)))),
-    "brier_score": (False, tuple(range(len(CODES)))),
+# Whether more is better, the diagnoses that a metric is about, and what it is the mean of over their images, from
+# labels (n,) and probabilities (n, 7).
+GAP_METRICS: dict[str, tuple[bool, tuple[int, ...], Callable[[np.ndarray, np.ndarray], np.ndarray]]] = {
+    "balanced_accuracy": (True, ALL_CLASSES, lambda labels, probabilities: probabilities.argmax(axis=1) == labels),
+    "melanoma_sensitivity": (True, (MELANOMA,), lambda _, probabilities: probabilities.argmax(axis=1) == MELANOMA),
+    "melanoma_specificity": (True, OTHERS, lambda _, probabilities: probabilities.argmax(axis=1) != MELANOMA),
+    "log_loss": (False, ALL_CLASSES, log_losses),
+    "brier_score": (False, ALL_CLASSES, brier_scores),
 }
 """All are means over the images of a diagnosis, so that groups with other shares of the diagnoses can be compared."""
 
@@ -158,7 +157,7 @@ def find_gaps(test: Predictions, names: np.ndarray, groups: Sequence[str]) -> li
     # A lesion moves as a whole; if its images are of several groups or labels, each such part does.
     parts = np.stack([np.unique(test.lesion_ids, return_inverse=True)[1], test.labels, group])
     units, unit, sizes = np.unique(parts, axis=1, return_inverse=True, return_counts=True)
-    values = _image_values(test)
+    values = {name: of_images(test.labels, test.probabilities) for name, (_, _, of_images) in GAP_METRICS.items()}
     columns = [np.ones(len(sizes)), sizes, *(np.bincount(unit.ravel(), weights=v) for v in values.values())]
     drawn = _shuffled(units[2], units[1], np.random.default_rng(0))
     lesions, images, *totals = _sums(columns, units[1], drawn, len(groups))
@@ -166,19 +165,6 @@ def find_gaps(test: Predictions, names: np.ndarray, groups: Sequence[str]) -> li
         means = {metric: total / images for metric, total in zip(values, totals, strict=True)}
     found = [_largest(metric, groups, m, lesions[0], images[0]) for metric, m in means.items()]
     return [gap for gap in found if gap is not None]
-
-
-def _image_values(test: Predictions) -> dict[str, np.ndarray]:
-    """What each metric averages, for each image."""
-    probabilities, labels = test.probabilities, test.labels
-    answer = probabilities.argmax(axis=1)
-    return {
-        "balanced_accuracy": (answer == labels).astype(float),
-        "melanoma_sensitivity": (answer == MELANOMA).astype(float),
-        "melanoma_specificity": (answer != MELANOMA).astype(float),
-        "log_loss": log_losses(labels, probabilities),
-        "brier_score": brier_scores(labels, probabilities),
-    }
 
 
 def _shuffled(group: np.ndarray, label: np.ndarray, generator: np.random.Generator) -> np.ndarray:
@@ -200,7 +186,7 @@ def _sums(columns: list[np.ndarray], label: np.ndarray, drawn: np.ndarray, group
 
 def _largest(metric: str, groups: list[str], means: np.ndarray, lesions: np.ndarray, images: np.ndarray) -> Gap | None:
     """The largest gap of all pairs, beside the largest one of each shuffle."""
-    more_is_better, about = GAP_METRICS[metric]
+    more_is_better, about, _ = GAP_METRICS[metric]
     pairs, differences = [], []
     for first, second in combinations(range(len(groups)), 2):
         shared = [k for k in about if min(lesions[first, k], lesions[second, k]) >= SHARED_LESIONS]

@@ -42,33 +42,33 @@ def heat_maps(network: torch.nn.Module, maps: Tensor, targets: Sequence[int], me
         maps = maps.detach().clone().float()
         if method == "eigencam":
             return _eigencam(maps.cpu().numpy())
-        head = _Head(network)
-        if method in ("gradcam", "hirescam") and (weights := head.class_weights(maps)) is not None:
+        if method in ("gradcam", "hirescam") and (weights := _class_weights(network, maps)) is not None:
             return stretch(np.einsum("nchw,nc->nhw", maps.cpu().numpy(), weights[list(targets)].cpu().numpy()))
+        # A copy, so that threads that explain, predict or train on one network meet in no hook and no gradient.
+        head = _Head(copy.deepcopy(network).eval().requires_grad_(False))
         return _library_maps(head, maps, targets, method)
 
 
+@torch.no_grad()
+def _class_weights(network: Any, maps: Tensor) -> Tensor | None:
+    """Weights (classes, channels) of the classifier, if it is linear in the mean of each feature map."""
+    classifier = network.get_classifier()
+    if network.training or not isinstance(classifier, torch.nn.Linear):  # training may drop features
+        return None
+    means, pooled = maps.mean(dim=(2, 3)), network.forward_head(maps, pre_logits=True)
+    linear = pooled.shape == means.shape and torch.allclose(pooled, means, rtol=1e-4, atol=1e-6)
+    return classifier.weight.detach().float() if linear else None
+
+
 class _Head(torch.nn.Module):
-    """What comes after the last feature maps, as a network of its own.
+    """What comes after the last feature maps, as a network whose first layer is theirs."""
 
-    The maps pass through a layer that belongs to this object alone. Hooks go there and gradients stop there, so threads
-    that explain, predict or train on the same network cannot meet.
-    """
-
-    def __init__(self, network: torch.nn.Module) -> None:
+    def __init__(self, network: Any) -> None:
         super().__init__()
-        self.network: Any = _frozen_view(network)
-        self.maps = torch.nn.Identity()
+        self.network, self.maps = network, torch.nn.Identity()
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.network.forward_head(self.maps(maps))
-
-    def class_weights(self, maps: Tensor) -> Tensor | None:
-        """Weights (classes, channels) of the classifier, if it is linear in the mean of each feature map."""
-        classifier = self.network.get_classifier()
-        means, pooled = maps.mean(dim=(2, 3)), self.network.forward_head(maps, pre_logits=True)
-        linear = isinstance(classifier, torch.nn.Linear) and pooled.shape == means.shape
-        return classifier.weight.float() if linear and torch.allclose(pooled, means, rtol=1e-4, atol=1e-6) else None
 
 
 def _library_maps(head: _Head, maps: Tensor, targets: Sequence[int], method: str) -> np.ndarray:
@@ -91,23 +91,3 @@ def _eigencam(maps: np.ndarray) -> np.ndarray:
     _, _, directions = np.linalg.svd(cells, full_matrices=False)
     heat = (cells @ directions[:, 0, :, None]).reshape(len(maps), *maps.shape[2:])
     return stretch(heat)
-
-
-def _frozen_view(module: torch.nn.Module) -> torch.nn.Module:
-    """The same network on the same memory, in evaluation mode, with parameters that gather no gradients.
-
-    Hundreds of times cheaper than a copy, so that each explanation has its own and none can be out of date.
-    """
-    view = copy.copy(module)
-    view._parameters = {name: _frozen(value) for name, value in module._parameters.items()}
-    view._modules = {name: child and _frozen_view(child) for name, child in module._modules.items()}
-    view.training = False
-    return view
-
-
-def _frozen(parameter: Tensor | None) -> torch.nn.Parameter | None:
-    if parameter is None:
-        return None
-    # A network that was loaded in inference mode has tensors that autograd refuses.
-    values = parameter.clone() if parameter.is_inference() else parameter.detach()
-    return torch.nn.Parameter(values, requires_grad=False)

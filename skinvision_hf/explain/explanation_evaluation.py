@@ -10,18 +10,15 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
-from skinvision_hf.config import CAM_METHODS
+from skinvision_hf.config import CAM_METHODS, ROAD_IMAGES
 from skinvision_hf.errors import DataError
 from skinvision_hf.evaluation.bootstrap import Mean, bootstrap, lesion_counts
 from skinvision_hf.explain.explanation_report import CENTRE, RANDOMISATIONS, ExplanationReport, MapScores
 from skinvision_hf.explain.faithfulness import collect_faithfulness
-from skinvision_hf.explain.localisation import BASELINES, ScoredMaps, network_input, score_dataset
+from skinvision_hf.explain.localisation import BASELINES, ScoredMaps, score_dataset
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.records import Estimate
-
-ROAD_IMAGES = 64
-"""Images on which faithfulness is measured; each of them takes seconds."""
 
 NORM_IMAGES = 64
 
@@ -53,7 +50,7 @@ def evaluate_explanations(
     chosen = _draw(dataset, limit, seed) if limit else np.arange(len(dataset))
     subset = dataset.select(chosen)
     with EvaluationMode(model):
-        pixels = network_input(model, subset.select(_draw(subset, NORM_IMAGES, seed))["image"][:])
+        pixels = model.prepare(subset.select(_draw(subset, NORM_IMAGES, seed))["image"][:])
         others = {name: randomise(model, name, pixels, seed=seed) for name in RANDOMISATIONS}
         scored = score_dataset(model, subset, others=others, seed=seed)
         measured = subset.select(scored.rows)

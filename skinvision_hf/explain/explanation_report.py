@@ -1,7 +1,4 @@
-"""What is known about the heat maps of a network: the section `explanations` of metrics.json.
-
-docs/metrics.md says what each field of the records means.
-"""
+"""What is known about the heat maps of a network: the section `explanations` of metrics.json."""
 
 from dataclasses import dataclass
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from skinvision_hf.explain.explanation_report import CENTRE, NOISE, TRAINED
-from skinvision_hf.explain.localisation import centre_prior, explain_batch, network_input
+from skinvision_hf.explain.localisation import centre_prior, explain_batch
 from skinvision_hf.explain.placement import place_maps
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 
@@ -33,7 +33,7 @@ def collect_faithfulness(
     scores: dict[str, list[np.ndarray]] = {}
     for start in tqdm(range(0, len(view), BATCH_SIZE), desc="ROAD", unit="batch"):
         images = view[start : start + BATCH_SIZE]["image"]
-        pixels = network_input(model, images)
+        pixels = model.prepare(images)
         targets, by_kind = explain_batch({TRAINED: model}, pixels)
         size = pixels.shape[3], pixels.shape[2]
         coarse = {kind.map: maps for kind, maps in by_kind.items()}

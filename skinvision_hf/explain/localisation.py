@@ -13,8 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from skinvision_hf.config import CAM_METHODS
-from skinvision_hf.data.images import to_rgb
-from skinvision_hf.data.transforms import crop_box, eval_transform
+from skinvision_hf.data.transforms import crop_box
 from skinvision_hf.errors import DataError
 from skinvision_hf.explain.cam import heat_maps
 from skinvision_hf.explain.explanation_report import CENTRE, NO_NETWORK, NOISE, TRAINED
@@ -114,7 +113,7 @@ def _score_batch(
     """The arrays of `ScoredMaps` that are computed from images and lesions, for one batch."""
     model = networks[TRAINED]
     cfg, centres = model.config.pretrained_cfg, model.cell_centres
-    targets, maps = explain_batch(networks, network_input(model, images))
+    targets, maps = explain_batch(networks, model.prepare(images))
     noise = generator.random(maps[Kind(CAM_METHODS[0])].shape, dtype=np.float32)  # as coarse as the heat maps
     scores = []
     for heat, image, lesion in zip(np.stack([*maps.values(), noise], axis=1), images, lesions, strict=True):
@@ -139,12 +138,6 @@ def centre_prior(size: tuple[int, int]) -> np.ndarray:
     """
     across, down = (np.exp(-((((np.arange(n) + 0.5) / n - 0.5) / SPREAD) ** 2) / 2) for n in size)
     return np.outer(down, across).astype(np.float32)
-
-
-def network_input(model: SkinVisionForImageClassification, images: Sequence[Image.Image]) -> Tensor:
-    """Normalised images (n, 3, height, width) on the network's device."""
-    transform = eval_transform(model.config.pretrained_cfg)
-    return torch.stack([transform(to_rgb(image)) for image in images]).to(next(model.parameters()).device)
 
 
 def explain_batch(

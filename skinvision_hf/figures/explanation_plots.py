@@ -113,7 +113,7 @@ def draw_panels(
     The images are those of the data set, with masks, that were scored. The panels are for the user alone: no release
     and no repository holds them.
     """
-    runtime = TorchRuntime(model, next(model.parameters()).device)
+    runtime = TorchRuntime(model, model.device)
     shuffled = np.random.default_rng(seed).permutation(len(scored.rows))
     for k, code in enumerate(CODES):
         chosen = scored.rows[shuffled[scored.labels[shuffled] == k][:PANEL_IMAGES]]

@@ -7,7 +7,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.failures import hub_errors
-from skinvision_hf.hub.sending import EMPTY, make_api
+from skinvision_hf.hub.sending import EMPTY, files_below, make_api
 from skinvision_hf.training.checkpoints import SETTINGS_FILE
 
 logger = logging.getLogger(__name__)
@@ -38,8 +38,7 @@ def push_checkpoints(folder: Path, repo_id: str) -> None:
     Raises:
         HubError: If the Hub refuses the upload.
     """
-    api, paths = make_api(None), sorted(path for path in folder.rglob("*") if path.is_file())
-    files = {path.relative_to(folder).as_posix(): path for path in paths}
+    api, files = make_api(None), files_below(folder)
     # The client's own notes about the download are hidden files.
     adds = [CommitOperationAdd(name, path) for name, path in files.items() if not name.startswith(".")]
     with hub_errors(repo_id):

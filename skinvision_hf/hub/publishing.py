@@ -4,9 +4,7 @@ Each is written to a temporary folder first, as it will be on the Hub, so that w
 """
 
 import json
-import shutil
 from dataclasses import replace
-from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,13 +19,14 @@ from skinvision_hf.card.templating import NO_LINKS
 from skinvision_hf.config import DEFAULT_SCHEME, SpaceKind
 from skinvision_hf.data import FEATURES, fingerprint, limit_images, load_ham10000
 from skinvision_hf.data.prepared import write_parquet
+from skinvision_hf.data.summary import rows_in_turn
 from skinvision_hf.errors import HubError
 from skinvision_hf.hub.checks import check_release
 from skinvision_hf.hub.failures import hub_errors
 from skinvision_hf.hub.sending import Published, PublishOptions, Shipment, make_api, mark, send_all
 from skinvision_hf.hub.spaces import Space, stage_space
 from skinvision_hf.labels import CODES
-from skinvision_hf.models.release import ONNX_FILE, RELEASE_FILES, TRAINING_FILE, release_files, resolve_release
+from skinvision_hf.models.release import ONNX_FILE, RELEASE_FILES, TRAINING_FILE, copy_release, resolve_release
 
 
 def publish_model(
@@ -183,13 +182,8 @@ def _stage_model(
     release: str | Path | None, repo_id: str, folder: Path, links: Links, examples: int, examples_from: str
 ) -> Shipment:
     """Copy a release into a folder, add example images, write its card for where it will be, and check it."""
-    source = resolve_release(release)
     # timm and the card take the name from the folder.
-    staged = folder / repo_id.rpartition("/")[2]
-    for file in release_files(source):
-        copy = staged / file.relative_to(source)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, copy)
+    staged = copy_release(resolve_release(release), folder / repo_id.rpartition("/")[2])
     if examples:
         _add_examples(staged / "examples", examples, examples_from)
 
@@ -206,13 +200,8 @@ def _stage_model(
 def _add_examples(folder: Path, number: int, source: str) -> None:
     """Save the first test images of each diagnosis in turn, whatever the model says of them."""
     test = load_ham10000(source)["test"]
-    by_label: dict[int, list[int]] = {}
-    for row, label in enumerate(test["label"]):
-        by_label.setdefault(label, []).append(row)
-    turns = zip_longest(*(by_label[label] for label in sorted(by_label)))
-    rows = [row for turn in turns for row in turn if row is not None][:number]
     folder.mkdir(exist_ok=True)
-    for item in test.select(rows):
+    for item in test.select(rows_in_turn(test)[:number]):
         item["image"].convert("RGB").save(folder / f"{item['image_id']}-{CODES[item['label']]}.png")
 
 

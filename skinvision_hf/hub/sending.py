@@ -78,8 +78,7 @@ class Shipment:
     @property
     def files(self) -> dict[str, Path]:
         """The files by their paths in the repository."""
-        paths = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return {path.relative_to(self.folder).as_posix(): path for path in paths}
+        return files_below(self.folder)
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,12 @@ class Head(NamedTuple):
     commit: str | None = None
     files: Sequence[str] = ()
     tagged: str | None = None
+
+
+def files_below(folder: Path) -> dict[str, Path]:
+    """The files of a folder by their paths in a repository, sorted."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path for path in paths}
 
 
 def make_api(token: str | None) -> HfApi:

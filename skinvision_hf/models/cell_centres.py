@@ -28,9 +28,6 @@ def cell_centres(config: PreTrainedConfig) -> tuple[list[float], list[float]] | 
     PyTorch's padding keeps every second position, beginning with the first, so the first cell of EfficientNet-B0 looks
     at the very edge, and a stretched map lies up to half a cell too far to the right and to the bottom.
 
-    Args:
-        config: Of the network: its architecture and the size of its input.
-
     Returns:
         Middle of each row and of each column, as a share of the network's input. Evenly spread for a network that
         becomes smaller by other means than convolutions and pooling. None for a network without feature maps, or one

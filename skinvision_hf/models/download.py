@@ -25,13 +25,7 @@ TIMEOUT = 5.0
 
 
 def download_release(repo_id: str, revision: str | None, token: str | bool | None, **cache: Any) -> Path:
-    """Download a release, unless the cache holds it, and return its folder there.
-
-    Args:
-        repo_id: Such as `user/skinvision-efficientnet-b0`.
-        revision: Branch, tag or commit.
-        token: Token for private repositories; the saved login when None.
-        cache: `cache_dir` and `local_files_only`, as `resolve_release` has them.
+    """Download a release, unless the cache holds it, and return its folder there; see `resolve_release`.
 
     Raises:
         ModelError: If there is no such release, or the Hub cannot be reached.

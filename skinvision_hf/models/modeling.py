@@ -1,6 +1,7 @@
 """The network: a thin subclass of transformers' timm wrapper whose folders load in transformers, timm and here."""
 
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +9,13 @@ import timm
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
+from skinvision_hf.data.images import to_rgb
 from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, write_json
@@ -43,6 +46,11 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
     def cell_centres(self) -> tuple[list[float], list[float]] | None:
         """Where each row and column of the last feature maps looks; see `skinvision_hf.models.cell_centres`."""
         return cell_centres(self.config)
+
+    def prepare(self, images: Iterable[Image.Image]) -> Tensor:
+        """Normalised images (n, 3, height, width) on the network's device, from images of any size and mode."""
+        transform = eval_transform(self.config.pretrained_cfg)
+        return torch.stack([transform(to_rgb(image)) for image in images]).to(self.device)
 
     def feature_size(self, stage: int | None) -> int:
         """Length of the pooled features of a stage; None for those that the classifier reads."""
@@ -100,19 +108,19 @@ class SkinVisionForImageClassification(TimmWrapperForImageClassification):
             self.timm_model.get_classifier().train(mode)
         return self
 
+    def stored_state(self) -> dict[str, Tensor]:
+        """The weights of the timm network as their file holds them."""
+        return {key: _storable(value) for key, value in self.timm_model.state_dict().items()}
+
     def save_pretrained(self, save_directory: str | Path) -> None:
         """Write `config.json` and `model.safetensors` so that transformers, timm and this class load the folder.
 
         Matrices and kernels are stored as float16, which halves the file; biases and norms stay float32. All loaders
         compute in float32.
-
-        Args:
-            save_directory: The folder; made when missing.
         """
         folder = Path(save_directory)
-        state = {key: _storable(value) for key, value in self.timm_model.state_dict().items()}
         # The large file first: a disk that it fills keeps the configuration of the weights that are there.
-        atomic_write(folder / WEIGHTS_FILE, save(state, metadata={"format": "pt"}))
+        atomic_write(folder / WEIGHTS_FILE, save(self.stored_state(), metadata={"format": "pt"}))
         write_json(folder / CONFIG_FILE, self._config_dict())
 
     @classmethod
@@ -206,7 +214,7 @@ class EvaluationMode:
     def __enter__(self) -> None:
         with self._lock:
             if self._users == 0:
-                self._in_training = _modules_in_training(self._model)
+                self._in_training = [module for module in self._model.modules() if module.training]
                 self._set_training(False)
             self._users += 1
 
@@ -221,18 +229,6 @@ class EvaluationMode:
             module.training = value
 
 
-def _modules_in_training(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The modules in training mode; four times as fast as `model.modules()`, which matters beside one prediction."""
-    found, stack = [], [model]
-    while stack:
-        module = stack.pop()
-        if module.training:
-            found.append(module)
-        stack.extend(child for child in module._modules.values() if child is not None)
-    return found
-
-
 def best_device() -> torch.device:
     """Return the machine's accelerator, or the CPU where there is none."""
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return accelerator or torch.device("cpu")
+    return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")

@@ -18,7 +18,6 @@ from onnx import ModelProto, helper, numpy_helper, parser
 from torch import Tensor
 
 from skinvision_hf.data.synthetic import draw_image
-from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.errors import ModelError
 from skinvision_hf.files import atomic_write, sha256
 from skinvision_hf.labels import CODES
@@ -108,15 +107,8 @@ def export_onnx(model: SkinVisionForImageClassification, folder: str | Path, *, 
 
     Its input `image` is an RGB image (height, width, 3) uint8 of any size. The graph resizes it as Pillow does,
     normalises it, and computes `OUTPUTS` in float32 from weights that are stored as float16. There is no batch of
-    images: several threads that each compute one image are as fast.
-
-    Args:
-        model: The network.
-        folder: The release, which holds the network's weights.
-        stage: Whose features OOD detection reads; see `SkinVisionForImageClassification.feature_maps`.
-
-    Returns:
-        The file.
+    images: several threads that each compute one image are as fast. The release holds the network's weights already;
+    OOD detection reads the features of `stage`, see `SkinVisionForImageClassification.feature_maps`.
 
     Raises:
         ModelError: If the network prepares images in another way than by resizing them to its input, or ends in other
@@ -138,7 +130,7 @@ def export_onnx(model: SkinVisionForImageClassification, folder: str | Path, *, 
 
 def _export_network(model: SkinVisionForImageClassification, stage: int | None) -> ModelProto:
     network = _Outputs(model, stage)
-    pixels = torch.zeros(1, *model.config.pretrained_cfg["input_size"], device=next(model.parameters()).device)
+    pixels = torch.zeros(1, *model.config.pretrained_cfg["input_size"], device=model.device)
     try:
         with (
             EvaluationMode(network),
@@ -184,13 +176,12 @@ def _preprocessing(model: SkinVisionForImageClassification) -> ModelProto:
 
 def _assert_same_answers(model: SkinVisionForImageClassification, content: bytes) -> None:
     """Compare a graph with the network, on drawn images that are made smaller and larger."""
-    session, transform = onnxruntime.InferenceSession(content), eval_transform(model.config.pretrained_cfg)
-    device = next(model.parameters()).device
+    session = onnxruntime.InferenceSession(content)
     for size in ((600, 450), (90, 120)):
         image = draw_image(CODES[0], 0)[0].resize(size)
         (logits,) = session.run(["logits"], {"image": np.asarray(image)})
         with EvaluationMode(model), torch.inference_mode():
-            expected = model(transform(image)[None].to(device)).logits.float().cpu()
+            expected = model(model.prepare([image])).logits.float().cpu()
         difference = float((torch.from_numpy(logits).softmax(dim=1) - expected.softmax(dim=1)).abs().max())
         if not difference < TOLERANCE:
             raise ModelError(

@@ -174,15 +174,9 @@ def stored_points(folder: str | Path, task: str = "malignant") -> tuple[Operatin
 def load_operating_point(
     folder: str | Path, *, min_sensitivity: float = MIN_SENSITIVITY, task: str = "malignant"
 ) -> OperatingPoint | None:
-    """Read the operating point of a release with the lowest sensitivity of at least `min_sensitivity`.
+    """Read the operating point of a release with the lowest sensitivity of at least `min_sensitivity` on validation.
 
-    Args:
-        folder: The release.
-        min_sensitivity: Sensitivity that the threshold must have reached on validation.
-        task: A key of `TASKS`.
-
-    Returns:
-        The point; None if the release has no operating points for the task.
+    `task` is a key of `TASKS`. The result is None if the release has no operating points for it.
 
     Raises:
         ModelError: If no operating point reaches `min_sensitivity`, or `metrics.json` is damaged.
@@ -241,13 +235,9 @@ class ConformalPredictor:
             raise ModelError(f"the {CONFORMAL_FILE} of {folder} is damaged; download the release again") from error
 
     def threshold(self, coverage: float) -> float:
-        """Largest score with which a diagnosis enters a set.
+        """Largest score with which a diagnosis enters a set, for a coverage between 0 and 1.
 
-        Args:
-            coverage: Share of the images whose set is to contain the ground truth, between 0 and 1.
-
-        Returns:
-            The threshold; infinite with too few validation lesions for the coverage, so that sets have all diagnoses.
+        It is infinite with too few validation lesions for the coverage, so that sets have all diagnoses.
 
         Raises:
             ModelError: If the coverage is not between 0 and 1.

@@ -33,17 +33,8 @@ RELEASE_FILES = (
 
 
 def bundled_release() -> Path:
-    """Return the folder of the release that ships with the package.
-
-    Raises:
-        ModelError: If this copy of the package carries none.
-    """
-    folder = Path(__file__).parents[1] / "pretrained"
-    if not (folder / CONFIG_FILE).is_file():
-        raise ModelError(
-            "this copy of skinvision_hf has no bundled release; install the package again, or name a folder or a Hub id"
-        )
-    return folder
+    """Return the folder of the release that ships with the package."""
+    return Path(__file__).parents[1] / "pretrained"
 
 
 def release_files(folder: Path) -> list[Path]:
@@ -121,11 +112,7 @@ def resolve_release(
 
 
 def read_config(folder: Path, name: str) -> dict[str, Any]:
-    """Read the `config.json` of a release, which messages call `name`.
-
-    Raises:
-        ModelError: If it is not one.
-    """
+    """Read the `config.json` of a release, which messages call `name`; ModelError if it is not one."""
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise ModelError(f"{name} is not a SkinVision release: it has no {CONFIG_FILE}")

@@ -4,7 +4,6 @@ It tells whether images are prepared, and the network computes, as on the machin
 """
 
 import base64
-import io
 import json
 import logging
 from collections.abc import Callable
@@ -16,7 +15,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from PIL import Image
 
-from skinvision_hf.errors import ModelError
+from skinvision_hf.data.images import encode, open_image
+from skinvision_hf.errors import ImageError, ModelError
 from skinvision_hf.files import write_json
 from skinvision_hf.labels import CODES
 from skinvision_hf.models.outputs import TOLERANCE, softmax
@@ -60,10 +60,10 @@ def write_selftest(runtime: "TorchRuntime", folder: str | Path) -> Path:
     cases = []
     # Lesions of which a network that never saw drawings is unsure: a probability of 1 would hide differences.
     for number, size in enumerate(SIZES, start=4):
-        file = io.BytesIO()
-        draw_image("akiec", number)[0].resize(size, Image.Resampling.BICUBIC).save(file, "JPEG", quality=75)
-        outputs = runtime.compute([runtime.prepare(Image.open(file))])
-        cases.append({"jpeg": base64.b64encode(file.getvalue()).decode("ascii"), "logits": outputs.logits[0].tolist()})
+        drawn = draw_image("akiec", number)[0].resize(size, Image.Resampling.BICUBIC)
+        jpeg = encode(drawn, "JPEG", quality=75)
+        outputs = runtime.compute([runtime.prepare(open_image(jpeg))])
+        cases.append({"jpeg": base64.b64encode(jpeg).decode("ascii"), "logits": outputs.logits[0].tolist()})
     return write_json(Path(folder) / SELFTEST_FILE, {"labels": CODES, "images": cases})
 
 
@@ -83,11 +83,8 @@ def run_selftest(folder: str | Path) -> list[LoaderResult]:
 def _read_cases(path: Path) -> list[tuple[Image.Image, np.ndarray]]:
     try:
         cases = json.loads(path.read_text(encoding="utf-8"))["images"]
-        return [
-            (Image.open(io.BytesIO(base64.b64decode(case["jpeg"]))).convert("RGB"), softmax(np.array(case["logits"])))
-            for case in cases
-        ]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [(open_image(base64.b64decode(case["jpeg"])), softmax(np.array(case["logits"]))) for case in cases]
+    except (OSError, ValueError, KeyError, TypeError, ImageError) as error:
         raise ModelError(f"{path} is missing or damaged; download the release again") from error
 
 
@@ -95,9 +92,9 @@ def _try_loader(name: str, folder: Path, cases: list[tuple[Image.Image, np.ndarr
     packages, load = LOADERS[name]
     try:
         installed, *_ = [version(package) for package in packages]
-        classify = load(folder)
-        if classify is None:
+        if packages[0] == "onnxruntime" and not (folder / ONNX_FILE).is_file():
             return LoaderResult(name, installed, None)
+        classify = load(folder)
         differences = [np.abs(softmax(classify(image).astype(float)) - expected).max() for image, expected in cases]
     except (PackageNotFoundError, ModuleNotFoundError):
         return LoaderResult(name, None, None)
@@ -107,11 +104,9 @@ def _try_loader(name: str, folder: Path, cases: list[tuple[Image.Image, np.ndarr
     return LoaderResult(name, installed, float(np.nan_to_num(max(differences), nan=np.inf)))
 
 
-def _skinvision_on_onnx(folder: Path) -> Classify | None:
+def _skinvision_on_onnx(folder: Path) -> Classify:
     from skinvision_hf.models.onnx_runtime import OnnxRuntime
 
-    if not (folder / ONNX_FILE).is_file():
-        return None
     runtime = OnnxRuntime(folder)
     return lambda image: runtime.compute([runtime.prepare(image)]).logits[0]
 
@@ -123,11 +118,9 @@ def _skinvision_on_torch(folder: Path) -> Classify:
     return lambda image: runtime.compute([runtime.prepare(image)]).logits[0]
 
 
-def _onnxruntime(folder: Path) -> Classify | None:
+def _onnxruntime(folder: Path) -> Classify:
     from onnxruntime import InferenceSession
 
-    if not (folder / ONNX_FILE).is_file():
-        return None
     session = InferenceSession(folder / ONNX_FILE, providers=["CPUExecutionProvider"])
     return lambda image: session.run(["logits"], {"image": np.asarray(image)})[0][0]
 
@@ -150,7 +143,7 @@ def _timm(folder: Path) -> Classify:
     return lambda image: model(transform(image)[None]).detach()[0].numpy()
 
 
-LOADERS: dict[str, tuple[tuple[str, ...], Callable[[Path], Classify | None]]] = {
+LOADERS: dict[str, tuple[tuple[str, ...], Callable[[Path], Classify]]] = {
     "SkinVision on ONNX Runtime": (("onnxruntime",), _skinvision_on_onnx),
     "SkinVision on torch": (("torch", "transformers", "timm"), _skinvision_on_torch),
     "onnxruntime": (("onnxruntime",), _onnxruntime),

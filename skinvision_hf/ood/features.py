@@ -8,12 +8,10 @@ import torch
 from datasets import Dataset
 from PIL import Image
 
+from skinvision_hf.config import EVALUATION_BATCH
 from skinvision_hf.data.images import to_rgb
-from skinvision_hf.data.transforms import eval_transform
 from skinvision_hf.models.modeling import EvaluationMode, SkinVisionForImageClassification
 from skinvision_hf.ood.image_changes import Change
-
-BATCH_SIZE = 64
 
 
 def pooled_features(
@@ -24,13 +22,11 @@ def pooled_features(
     Returns:
         Pooled features (n, d) of a stage, or those that the classifier reads, and logits (n, 7), float32.
     """
-    transform = eval_transform(model.config.pretrained_cfg)
-    device = next(model.parameters()).device
     iterator, features, logits = iter(images), [], []
     with EvaluationMode(model), torch.inference_mode():
-        while batch := list(islice(iterator, BATCH_SIZE)):
-            pixels = torch.stack([transform(to_rgb(image)) for image in batch]).to(device)
-            maps, pooled = model.feature_maps(pixels.contiguous(memory_format=torch.channels_last), stage=stage)
+        while batch := list(islice(iterator, EVALUATION_BATCH)):
+            pixels = model.prepare(batch).contiguous(memory_format=torch.channels_last)
+            maps, pooled = model.feature_maps(pixels, stage=stage)
             features.append(pooled.float().cpu().numpy())
             logits.append(model.timm_model.forward_head(maps).float().cpu().numpy())
     return np.concatenate(features), np.concatenate(logits)

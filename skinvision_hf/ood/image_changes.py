@@ -1,20 +1,18 @@
 """Ways in which the same lesion reaches the model as another image: smaller, re-compressed, cut or turned."""
 
-import io
 from collections.abc import Callable
 from functools import partial
 
 from PIL import Image, ImageOps
+
+from skinvision_hf.data.images import encode, open_image
 
 Change = Callable[[Image.Image], Image.Image]
 
 
 def compress(image: Image.Image, *, kind: str, quality: int) -> Image.Image:
     """Write an RGB image in a lossy format and read it again."""
-    buffer = io.BytesIO()
-    image.save(buffer, kind, quality=quality)
-    with Image.open(buffer) as compressed:
-        return compressed.convert("RGB")
+    return open_image(encode(image, kind, quality=quality))
 
 
 def cut(image: Image.Image, *, ratio: float) -> Image.Image:

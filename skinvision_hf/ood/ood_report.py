@@ -1,7 +1,4 @@
-"""What is known about the out-of-distribution (OOD) detector of a release, and about its answers to changed images.
-
-docs/metrics.md says what each field of the records means.
-"""
+"""What is known about the out-of-distribution (OOD) detector of a release, and about its answers to changed images."""
 
 from dataclasses import dataclass
 

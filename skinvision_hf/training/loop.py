@@ -31,13 +31,8 @@ SCHEDULES = {"cosine": "cosine", "constant": "constant_with_warmup"}
 class Phase:
     """The optimiser, schedule and average of one phase, prepared by Accelerate, and what is done with them.
 
-    Args:
-        config: The settings of the run.
-        name: `head` trains the classifier on the frozen backbone; `finetune` trains all layers on mixed images.
-        network: The network of the run, which is trained in place.
-        loaders: Of training and of validation images, not yet prepared.
-        loss: The loss of the run.
-        accelerator: The accelerator of the run.
+    `head` trains the classifier on the frozen backbone, `finetune` all layers on mixed images; the network is trained
+    in place. The loaders, of training and of validation images, are not yet prepared.
     """
 
     def __init__(

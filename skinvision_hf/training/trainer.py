@@ -11,7 +11,7 @@ import numpy as np
 from accelerate.utils import set_seed
 from datasets import DatasetDict, concatenate_datasets
 
-from skinvision_hf.config import PhaseConfig, TrainConfig
+from skinvision_hf.config import EVALUATION_BATCH, PhaseConfig, TrainConfig
 from skinvision_hf.data import limit_images, load_ham10000, verify_images
 from skinvision_hf.data.augmentation import TrainTransform
 from skinvision_hf.data.loaders import make_loader
@@ -29,7 +29,6 @@ from skinvision_hf.training.provenance import portable_settings, training_histor
 from skinvision_hf.training.setup import as_launched, launch_settings, start_accelerator
 
 PHASES = ("head", "finetune")
-VALIDATION_BATCH = 64
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +129,7 @@ class Trainer:
             load(
                 self.data["train"], self.transform, batch_size=size, shuffle=True, masks=masks, cache_gb=config.cache_gb
             ),
-            load(self.data["validation"], eval_transform(cfg), batch_size=VALIDATION_BATCH),
+            load(self.data["validation"], eval_transform(cfg), batch_size=EVALUATION_BATCH),
         )
         labels: np.ndarray = self.data["train"].with_format("numpy")["label"][:]
         self.loss = ClassificationLoss(labels, len(CODES), config.loss)

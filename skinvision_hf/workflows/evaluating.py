@@ -6,10 +6,11 @@ import torch
 from accelerate import Accelerator
 
 from skinvision_hf.card.model_card import write_card
+from skinvision_hf.config import EVALUATION_BATCH, ROAD_IMAGES
 from skinvision_hf.data import load_ham10000, load_split, resolve_scheme, scheme_name
 from skinvision_hf.evaluation.evaluate import evaluate_release, predict_dataset
 from skinvision_hf.evaluation.report import EvalReport, assert_same_subject, measured_weights, write_metrics
-from skinvision_hf.explain.explanation_evaluation import ROAD_IMAGES, evaluate_explanations
+from skinvision_hf.explain.explanation_evaluation import evaluate_explanations
 from skinvision_hf.explain.explanation_report import ExplanationReport
 from skinvision_hf.figures.evaluation_plots import MISCLASSIFIED, plot_answers
 from skinvision_hf.figures.explanation_plots import draw_explanation_scores, draw_panels
@@ -30,7 +31,7 @@ def evaluate_model(
     split_scheme: str | None = None,
     revision: str | None = None,
     views: int = 1,
-    batch_size: int = 64,
+    batch_size: int = EVALUATION_BATCH,
     skip_unknown: bool = False,
 ) -> EvalReport:
     """Measure a model on labelled images and write metrics.json, predictions.csv and figures.

@@ -5,7 +5,6 @@ import logging
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from datasets import DatasetDict
 
 from skinvision_hf.card.model_card import write_card
@@ -101,7 +100,4 @@ def write_release(
 
 def round_weights(model: SkinVisionForImageClassification) -> None:
     """Round a network in memory as its file is, so that what is measured is what is published."""
-    with torch.no_grad():
-        for tensor in model.timm_model.state_dict().values():
-            if tensor.is_floating_point() and tensor.ndim > 1:
-                tensor.copy_(tensor.half())
+    model.timm_model.load_state_dict(model.stored_state())
