@@ -88,4 +88,6 @@ def diagnosis(code: str) -> Diagnosis:
     Raises:
         KeyError: If the code is not one of `CODES`.
     """
-    return {d.code: d for d in DIAGNOSES}[code]
+    if code not in CODES:
+        raise KeyError(f"unknown diagnosis {code!r}; known are {', '.join(CODES)}")
+    return DIAGNOSES[CODES.index(code)]

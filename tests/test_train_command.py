@@ -129,6 +129,13 @@ def test_training_without_its_extra_is_one_line_and_exit_code_2(
     assert capsys.readouterr().err == f'error: training needs {library}: pip install "skinvision-hf[train]"\n'
 
 
+def test_a_release_whose_card_could_not_be_written_is_refused_before_training(tmp_path: Path, capsys: Captured) -> None:
+    (tmp_path / "training.json").write_text('{"command": "train"}')
+    assert call(TRAIN, *TINY, f"--model.init={tmp_path}", f"--output_dir={tmp_path / 'run'}") == 2
+    assert "training.json: config is missing; train the release again" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "scripts" / "configs").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_committed_configuration_is_one_that_training_takes(path: Path, capsys: Captured) -> None:
     assert call(TRAIN, *TINY, "--config", path, "--output_dir=nowhere", "--print_config") == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from skinvision_hf.card.training_record import TrainingStep
+from skinvision_hf.card.training_record import TrainingStep, read_training
 from skinvision_hf.config import LEAKY_SCHEME
 from skinvision_hf.errors import DataError, ModelError
 from skinvision_hf.evaluation.adaptation import AdaptationReport
@@ -16,7 +16,7 @@ from skinvision_hf.evaluation.report import EvalReport
 from skinvision_hf.explain.explanation_report import ExplanationReport
 from skinvision_hf.files import read_json
 from skinvision_hf.labels import DIAGNOSES
-from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, TRAINING_FILE, WEIGHTS_FILE, release_files
+from skinvision_hf.models.release import CONFIG_FILE, METRICS_FILE, WEIGHTS_FILE, release_files
 from skinvision_hf.ood.ood_report import OODReport, RobustnessReport
 from skinvision_hf.records import Record
 
@@ -75,12 +75,9 @@ class ReleaseReport:
         except DataError as error:
             problem = f"{folder / METRICS_FILE} is not a valid {METRICS_FILE} ({error})"
             raise ModelError(f"{problem}; evaluate the model again") from error
-        config = read_json(folder / CONFIG_FILE)
+        training, config = read_training(folder), read_json(folder / CONFIG_FILE)
         try:
-            training = TrainingStep.from_dict(read_json(folder / TRAINING_FILE))
             architecture, input_size = config["architecture"], config["pretrained_cfg"]["input_size"][-1]
-        except DataError as error:
-            raise ModelError(f"{folder / TRAINING_FILE}: {error}; train the release again") from error
         except (KeyError, TypeError) as error:
             raise ModelError(f"{folder / CONFIG_FILE} has no {error}; write the release again") from error
         init, started = training.steps[0].config.model.init, config.get("initial_weights") or {}

@@ -1,8 +1,12 @@
 """How the weights of a release were trained: `training.json`, one step for each training that they went through."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from skinvision_hf.config import ModelConfig, PhaseConfig
+from skinvision_hf.errors import DataError, ModelError
+from skinvision_hf.files import read_json
+from skinvision_hf.models.release import TRAINING_FILE
 from skinvision_hf.records import Record
 
 
@@ -83,3 +87,11 @@ class TrainingStep(Record):
     def steps(self) -> tuple["TrainingStep", ...]:
         """All steps, oldest first; this one is the last."""
         return (*self.previous, replace(self, previous=()))
+
+
+def read_training(folder: Path) -> TrainingStep:
+    """Read the `training.json` of a release; ModelError if it is damaged or lacks a field."""
+    try:
+        return TrainingStep.from_dict(read_json(folder / TRAINING_FILE))
+    except DataError as error:
+        raise ModelError(f"{folder / TRAINING_FILE}: {error}; train the release again") from error

@@ -131,12 +131,17 @@ def parse_training(parser: "ArgumentParser", argv: Sequence[str] | None) -> "Nam
 
 def read_config(parser: "ArgumentParser", arguments: "Namespace") -> tuple[TrainConfig, bool]:
     """The settings of a training that a command line asks for, and whether to resume it; checks what they name."""
+    from skinvision_hf.card.training_record import read_training
+    from skinvision_hf.models.release import TRAINING_FILE
+
     resume = arguments.pop("resume")
     arguments.pop("config", None)
     config = TrainConfig(**vars(parser.instantiate(arguments)))
     source(config.data)
     if config.model.init not in INITS and not Path(config.model.init).exists():
         raise DataError(f"there is no {config.model.init!r}; --model.init takes {', '.join(INITS)} or a release folder")
+    if Path(config.model.init, TRAINING_FILE).is_file():
+        read_training(Path(config.model.init))  # The card of the new release tells of it.
     return config, resume
 
 

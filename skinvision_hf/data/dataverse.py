@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +122,7 @@ def _receive(client: httpx.Client, file: _RemoteFile, partial: Path) -> None:
 
 def _md5(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 def _reason(error: httpx.HTTPError) -> str:
