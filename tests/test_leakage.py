@@ -217,7 +217,7 @@ WRONG = {
     "unknown ids": ("image_id,split\nISIC_0024306,train\nb,test\n", "no image in test has an id of HAM10000"),
     "no split": ("image_id,split\nISIC_0024306,train\nISIC_0024307,\n", "some images have no split: ISIC_0024307;"),
     "no id": ("image_id,split\nISIC_0024306,train\n,test\n", "rows without an image id"),
-    "no train": ("image,split\nISIC_0024306,val\n", "has splits, but none is train; give the train images alone"),
+    "no train": ("image_id,split\nISIC_0024306,val\nISIC_0024307,test\n", "has splits, but none is train"),
     "label": (f"{PROBABILITIES}\nISIC_0024306,,wart,1,0,0,0,0,0,0\n", "is not a table of predictions"),
 }
 
