@@ -15,7 +15,7 @@ class Record:
     """Base of frozen dataclasses whose fields are numbers, text, other records, and tuples and dictionaries of them.
 
     A field with a default is optional: JSON leaves it out while it has its default. Other keys are ignored.
-    docs/metrics.md says what each field means of the records that make up metrics.json.
+    docs/metrics.md says what each field of the records in metrics.json means.
     """
 
     def to_dict(self) -> dict[str, Any]:

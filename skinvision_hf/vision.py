@@ -145,7 +145,7 @@ class SkinVision:
         Args:
             images: A path, encoded bytes, a binary file object, a PIL image or a NumPy array; or a list, or any other
                 iterable, of them. `skinvision_hf.data.images.open_image` opens them.
-            batch_size: Number of images that are computed at once, and that are opened in advance.
+            batch_size: Number of images that are computed at once, while as many are opened in advance.
             coverage: Coverage of the conformal prediction sets, between 0 and 1.
             on_error: What to do with an image that cannot be used: `raise` stops at the first one; `return` puts an
                 `ImageError` in its place and classifies the others.
@@ -170,9 +170,10 @@ class SkinVision:
         coverage: float = COVERAGE,
         on_error: Literal["raise", "return"] = "raise",
     ) -> Iterator[Prediction | ImageError]:
-        """Classify any number of images and yield the answers one by one, in the same order.
+        """Classify any number of images and yield the answers in the same order, a batch after the other.
 
-        The next images are opened in threads while the network runs. The options and the errors are those of `predict`.
+        The images of the next batch are opened in threads while the network runs. The options and the errors are those
+        of `predict`.
         """
         if not isinstance(batch_size, Integral) or batch_size < 1:
             raise ModelError(f"batch_size is {batch_size!r}; give a whole number of at least 1")
@@ -265,10 +266,11 @@ class SkinVision:
     def _answers(self, batch: list[Any], coverage: float, on_error: str) -> Iterator[Prediction | ImageError]:
         """Answers to what `_prepare` made of images."""
         usable = [pixels for pixels in batch if not isinstance(pixels, ImageError)]
-        if on_error == "raise" and len(usable) < len(batch):
-            raise next(item for item in batch if isinstance(item, ImageError))
         predictions = iter(self._predictions(self.runtime.compute(usable), coverage) if usable else ())
-        yield from (item if isinstance(item, ImageError) else next(predictions) for item in batch)
+        for item in batch:
+            if isinstance(item, ImageError) and on_error == "raise":
+                raise item
+            yield item if isinstance(item, ImageError) else next(predictions)
 
     def _predictions(self, outputs: NetworkOutputs, coverage: float) -> list[Prediction]:
         """The answers that follow from what the network computed for n images."""

@@ -99,6 +99,10 @@ def test_a_bad_image_in_a_list_is_named_and_stops_the_others_or_not(vision: Skin
         assert all(isinstance(fault, ImageError) for fault in faults)
         np.testing.assert_allclose([values(p) for p in found], [values(p) for p in expected], rtol=1e-5)
     assert isinstance(vision.predict([gone], on_error="return")[0], ImageError)
+    answers = vision.stream([*good, gone])
+    assert [next(answers).label for _ in good] == [prediction.label for prediction in expected], "before it stops"
+    with pytest.raises(ImageError, match=r"gone\.jpg does not exist"):
+        next(answers)
     with pytest.raises(ModelError, match="on_error is 'skip'; give 'raise' or 'return'"):
         vision.predict(good, on_error="skip")
 

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,9 @@ def test_weights_that_fill_only_a_part_of_the_network_are_refused(tiny_release: 
     config = ModelConfig(architecture="test_efficientnet", init=str(tmp_path / "part.safetensors"), image_size=64)
     with pytest.raises(ModelError, match=r"\d+ tensors are missing; choose other weights with --model.init"):
         create_model(config)
+    (tmp_path / "config.json").write_text("null")
+    with pytest.raises(ModelError, match=r"is not a configuration; --model.init takes an intact release"):
+        create_model(replace(config, init=str(tmp_path)))
 
 
 def test_a_release_hands_on_its_normalisation_and_where_its_weights_came_from(tmp_path: Path) -> None:

@@ -144,13 +144,14 @@ def test_what_only_torch_can_do_says_so(release: Path, tmp_path: Path) -> None:
     [
         (lambda folder: (folder / ONNX_FILE).write_bytes(b"no graph"), "is damaged; download the release again"),
         (lambda folder: os.truncate(folder / ONNX_FILE, 5000), "is damaged; download the release again"),
+        (lambda folder: os.truncate(folder / ONNX_FILE, 0), "is damaged; download the release again"),
         (
             lambda folder: change_json(folder / "config.json", lambda c: c.update(cell_centres=3)),
             "config.json of .* is",
         ),
         (lambda folder: flip_last_byte(folder / "model.safetensors"), r"was not exported from its model\.safetensors"),
     ],
-    ids=["other", "cut", "centres", "weights"],
+    ids=["other", "cut", "empty", "centres", "weights"],
 )
 def test_a_damaged_file_is_named(
     release: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], object], message: str

@@ -19,7 +19,8 @@ PHRASES = {
     "threshold": "The malignant diagnoses together have a probability of {malignant}; the threshold is {threshold}.",
     "finds": "This threshold finds {sensitivity} of malignant test images, and marks {false_alarms} of benign ones.",
     "misses": "This threshold misses {missed} of malignant test images, so the answer does not rule out skin cancer.",
-    "still_benign": "It is low, to miss few, so the most probable diagnosis of a suspicious image can be benign.",
+    "still_benign": "The threshold is low, to miss few, so the most probable diagnosis of a suspicious image can be "
+    "benign.",
     "malignant": "Malignant here: melanoma, basal cell carcinoma, and actinic keratosis / Bowen's disease, which may "
     "be pre-malignant.",
     "no_verdict": "This release has no measured threshold, so it gives no verdict.",

@@ -133,7 +133,7 @@ def require_training() -> None:
 
 
 def check_environment(*, launched: bool) -> None:
-    """Raise SkinVisionError if a variable of the environment, or of a launcher of processes, is not a whole number."""
+    """Raise SkinVisionError if a variable of the Hub, or of the launcher if `launched`, is not a whole number."""
     for name in HUB_NUMBERS + (LAUNCH_NUMBERS if launched else ()):
         value = os.environ.get(name, "1")
         if not re.fullmatch(r"-?\d+", value):

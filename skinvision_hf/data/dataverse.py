@@ -121,8 +121,12 @@ def _receive(client: httpx.Client, file: _RemoteFile, partial: Path) -> None:
 
 
 def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    digest = hashlib.md5(usedforsecurity=False)
+    with path.open("rb") as file, tqdm(total=path.stat().st_size, desc="verify", unit="B", unit_scale=True) as bar:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+            bar.update(len(chunk))
+    return digest.hexdigest()
 
 
 def _reason(error: httpx.HTTPError) -> str:

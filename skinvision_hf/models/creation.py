@@ -25,11 +25,14 @@ def create_model(config: ModelConfig) -> SkinVisionForImageClassification:
 
     Raises:
         ModelError: If the architecture is unknown, or its initial weights cannot be found or do not fit.
+        SkinVisionError: If the package that holds the weights is not installed.
     """
     if not timm.is_model(config.architecture):
         raise ModelError(f"timm has no architecture {config.architecture!r}; see timm.list_models()")
     record_file = Path(config.init) / CONFIG_FILE
     release = read_json(record_file) if record_file.is_file() else {}
+    if not isinstance(release, dict):
+        raise ModelError(f"{record_file} is not a configuration; --model.init takes an intact release")
     state, pretrained_cfg = _initial_weights(config.architecture, config.init, release)
     pretrained_cfg |= {
         "input_size": [3, config.image_size, config.image_size],

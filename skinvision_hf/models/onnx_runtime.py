@@ -25,7 +25,14 @@ WEIGHTS_KEY = "weights_sha256"
 """Of the metadata of the graph: the digest of the `model.safetensors` that it was exported from."""
 
 USED = ("logits", "features", "activation_maps")
-REFUSED = (status.Fail, status.InvalidProtobuf, status.InvalidGraph, status.NotImplemented, status.RuntimeException)
+REFUSED = (
+    status.Fail,
+    status.InvalidArgument,
+    status.InvalidProtobuf,
+    status.InvalidGraph,
+    status.NotImplemented,
+    status.RuntimeException,
+)
 
 
 class OnnxRuntime:
@@ -51,7 +58,7 @@ class OnnxRuntime:
             raise ModelError(f"{release} has no {ONNX_FILE}; load the release with runtime='torch'")
         self._graph = (release / ONNX_FILE).read_bytes()
         try:
-            self._session = _start_session(self._graph)
+            self._session = _start_session(self._graph, threads=CORES or 0)
         except REFUSED as error:
             raise ModelError(f"the {ONNX_FILE} of {release} is damaged; download the release again") from error
         if self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != sha256(release / WEIGHTS_FILE):
@@ -93,8 +100,8 @@ class OnnxRuntime:
         return _start_session(self._graph, threads=1)
 
 
-def _start_session(graph: bytes, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Load a graph that each image is computed with in so many threads; 0 for one on each core."""
+def _start_session(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    """Load a graph that computes an image in so many threads; 0 lets ONNX Runtime choose."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
