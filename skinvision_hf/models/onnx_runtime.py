@@ -58,7 +58,7 @@ class OnnxRuntime:
             raise ModelError(f"{release} has no {ONNX_FILE}; load the release with runtime='torch'")
         self._graph = (release / ONNX_FILE).read_bytes()
         try:
-            self._session = _start_session(self._graph, threads=CORES or 0)
+            self._session = _start_session(self._graph, threads=CORES)
         except REFUSED as error:
             raise ModelError(f"the {ONNX_FILE} of {release} is damaged; download the release again") from error
         if self._session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY) != sha256(release / WEIGHTS_FILE):
@@ -101,7 +101,7 @@ class OnnxRuntime:
 
 
 def _start_session(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
-    """Load a graph that computes an image in so many threads; 0 lets ONNX Runtime choose."""
+    """Load a graph that computes an image in so many threads."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from skinvision_hf.models.onnx_runtime import OnnxRuntime
     from skinvision_hf.models.torch_runtime import TorchRuntime
 
-CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """How many of the machine's cores this process may use."""
 
 # Programs that come with the driver of an accelerator; asking torch would take seconds.
